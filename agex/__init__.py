@@ -1,0 +1,1 @@
+"""agex: typed Python functions whose bodies a language model writes."""

@@ -1,0 +1,1 @@
+"""What a deployment tunes: policy files, their schema, and their compilation to a LockdownPlan."""

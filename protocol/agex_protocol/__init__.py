@@ -1,0 +1,1 @@
+"""What crosses the pipe between supervisor and worker: messages, framing, values, plan. Standard library and msgpack only."""

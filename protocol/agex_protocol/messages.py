@@ -1,0 +1,240 @@
+"""Every message, once. A frame carries exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
+
+Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked, Reap, any number of times.
+Worker channel:   Ready; Begin; then per action  Buffer* Run -> (Call -> Buffer* Answer)* Buffer* -> one ending.
+
+A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
+A change that an older peer could misread raises PROTOCOL_VERSION.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value on the wire: a msgpack head, and how many raw buffers belong to it (sent before it, by Buffer)."""
+
+    head: bytes
+    buffers: int = 0
+
+
+# --- supervisor -> zygote ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """First frame: what to be. `plan` is a LockdownPlan as msgpack (plan_codec.py)."""
+
+    version: int
+    plan: bytes
+    slots: str  # the directory below which every worker's slot lies
+    preload: tuple[str, ...]
+    path: tuple[str, ...]  # directories of installed packages that the interpreter alone would not search
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFound:
+    """Answer to FindModule. kind: "none" (not the application's own: look it up yourself), "source", "package", "namespace"
+    or "extension" (compiled: its file is readable)."""
+
+    kind: str
+    file: str = ""
+    source: bytes = b""
+    locations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Fork one worker. With the frame come three descriptors: its channel, its stdout, its stderr."""
+
+    serial: int
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reap:
+    """The worker is dead and the supervisor has let go of it: its process id may be used again."""
+
+    serial: int
+
+
+# --- zygote -> supervisor ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FindModule:
+    """Where is this module of the application's own? Only while booting."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """Confined, preloaded, single-threaded: ready to fork. `layers` are (layer, state) pairs."""
+
+    version: int
+    layers: tuple[tuple[str, str], ...]
+    modules: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """No zygote. what: "layer", "preload", "threads", "descriptors", "shared-memory", "version"."""
+
+    what: str
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A worker exists; its pidfd comes with the frame."""
+
+    serial: int
+    pid: int
+
+
+# --- supervisor -> worker ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What a session needs once. `bindings` is a pickle made by the supervisor: {name: class or function}.
+
+    `sandbox` is a SandboxPlan as msgpack; `functions` maps a host function's name to its parameters' and result's shapes.
+    """
+
+    sandbox: bytes
+    bindings: bytes
+    functions: bytes
+    workspace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run one piece of code. `inputs` is a pickle (protocol 5) whose `buffers` out-of-band buffers came before it.
+
+    `returns` is the shape (shapes.py, as msgpack) of what the code has to give; `task` says whether it gives it by
+    task_success, else by its last expression.
+    """
+
+    action: bytes
+    code: str
+    inputs: bytes
+    buffers: int
+    returns: bytes
+    task: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a Call gave: a pickle (protocol 5) of the result, or the error's type and message."""
+
+    action: bytes
+    call: int
+    result: bytes
+    buffers: int
+    error_type: str = ""
+    error: str = ""
+
+
+# --- both ways --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A piece of a large value; `last` ends one buffer. Kept until the message that counts the buffers comes."""
+
+    action: bytes
+    data: bytes
+    last: bool
+
+
+# --- worker -> supervisor ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Locked down and idle. `layers` are (layer, state) pairs, `probes` (promise, result) pairs of the self-test."""
+
+    version: int
+    layers: tuple[tuple[str, str], ...]
+    probes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A layer did not hold: there is no worker."""
+
+    layer: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The session's names are bound; or `error` says which of them could not be."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Please call a registered host function: args encoded for its declared parameters."""
+
+    action: bytes
+    call: int
+    name: str
+    arguments: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Ending: the code ran to its end. `value` is that of its last expression where one was asked for."""
+
+    action: bytes
+    value: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Ending: task_success(value)."""
+
+    action: bytes
+    value: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """Ending: task_fail(message)."""
+
+    action: bytes
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Ending: task_clarify(question)."""
+
+    action: bytes
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """Ending: the code raised; or its value could not cross (`type` is then ContractError)."""
+
+    action: bytes
+    type: str
+    message: str
+    traceback: str
+
+
+ToZygote = Boot | ModuleFound | Fork | Reap
+FromZygote = FindModule | Booted | BootFailed | Forked
+ToWorker = Begin | Run | Answer | Buffer
+ToSupervisor = Ready | Refused | Begun | Buffer | Call | Finished | Succeeded | GaveUp | Asked | Raised
+Ending = Finished | Succeeded | GaveUp | Asked | Raised

@@ -1,0 +1,1 @@
+"""Trusted: the loop, the contract, the pool, worker processes. Never unpickles anything."""
