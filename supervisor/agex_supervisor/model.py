@@ -148,16 +148,11 @@ def _shown(action: Action) -> str:
             return f"<edit_file {path}>\n{search}\n=======\n{replace}"
 
 
-class LLMError(AgexError):
+class ModelError(AgexError):
     """The model could not be asked: its server refused, broke off, timed out or spoke nonsense, after all retries.
 
-    The loop turns it into the TaskError of the same name, which carries the outcome. `retries` is how often it was tried again.
+    Clients raise `agex.LLMError`, which derives from this; a client of your own may raise this one.
     """
-
-    def __init__(self, message: str, *, model: str = "", retries: int = 0) -> None:
-        super().__init__(message)
-        self.model = model
-        self.retries = retries
 
 
 TokenHandler = Callable[[str], Any]
@@ -173,7 +168,7 @@ class LLM(Protocol):
         ...
 
     def complete(self, request: Request, *, on_token: TokenHandler | None = None, timeout_s: float | None = None) -> Reply:
-        """One reply, or LLMError."""
+        """One reply, or ModelError."""
         ...
 
     async def acomplete(

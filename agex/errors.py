@@ -1,0 +1,114 @@
+"""The errors of agex, in one tree. All derive from Exception, so `except Exception` in a server catches them.
+
+AgexError
+  ConfigurationError       something is missing or contradictory before anything ran; the message says what to set
+  PolicyError              a policy file is wrong, or forbids what the program asks for
+  IsolationUnavailable     this machine cannot hold a promise of the isolation asked for; nothing ran
+  ContractError            (also TypeError) the caller's arguments, or a declared type, do not fit
+  PoolExhausted            no worker became free in time; try again, or raise max_workers
+  SessionBusy              another task holds the session
+  StateError               a store is unreadable or newer than this version
+  CodeError                Sandbox: the code did not end well; `.outcome` has everything
+  HandleClosed             the object behind a Handle is gone with its worker
+  TaskError                one task ended without a value; `.outcome` has everything
+    TaskFailed             the agent called task_fail
+    TaskNeedsInput         the agent called task_clarify; `.question`
+    TaskTimeout            (also TimeoutError) `task_timeout_s` ran out
+    TaskCancelled          task.cancel() was called
+    BudgetExceeded         max_actions, max_tokens or max_cost is used up; `.budget`, `.last_error`
+    LLMError               the model could not be asked, after the retries of the wire
+    WorkerDied             workers of this task died again and again
+    ProtocolViolation      the worker broke the protocol; it was killed
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agex_policies.errors import IsolationUnavailable as IsolationUnavailable
+from agex_policies.errors import PolicyError as PolicyError
+from agex_protocol.errors import AgexError as AgexError
+from agex_supervisor.errors import PoolExhausted as PoolExhausted
+from agex_supervisor.model import ModelError
+
+
+class ConfigurationError(AgexError):
+    """Something is missing or contradictory; nothing ran. The message says what to set."""
+
+
+class ContractError(AgexError, TypeError):
+    """An argument or a declared type does not fit the contract; no model was asked and no code ran."""
+
+
+class SessionBusy(AgexError):
+    """Another task holds the session and did not let go of it in time. The session is unharmed: try again."""
+
+
+class StateError(AgexError):
+    """A store cannot be read, or was written by a newer version. Nothing was changed."""
+
+
+class CodeError(AgexError):
+    """The code given to a Sandbox did not end well. The sandbox is usable; `outcome` says what happened."""
+
+    def __init__(self, message: str, outcome: Any) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class HandleClosed(AgexError):
+    """The object behind this Handle is gone, with the worker that held it."""
+
+
+class TaskError(AgexError):
+    """One task ended without a value. Its worker is gone, its session lives; `outcome` has the whole story."""
+
+    def __init__(self, message: str, outcome: Any = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class TaskFailed(TaskError):
+    """The agent gave up by task_fail(message)."""
+
+
+class TaskNeedsInput(TaskError):
+    """The agent asked a question by task_clarify(question)."""
+
+    def __init__(self, message: str, outcome: Any = None) -> None:
+        super().__init__(message, outcome)
+        self.question = message
+
+
+class TaskTimeout(TaskError, TimeoutError):
+    """`task_timeout_s` ran out."""
+
+
+class TaskCancelled(TaskError):
+    """The task was cancelled from outside."""
+
+
+class BudgetExceeded(TaskError):
+    """`budget` ("max_actions", "max_tokens" or "max_cost") is used up; `last_error` is what the agent last ran into."""
+
+    def __init__(self, message: str, outcome: Any = None, *, budget: str = "", last_error: str | None = None) -> None:
+        super().__init__(message, outcome)
+        self.budget = budget
+        self.last_error = last_error
+
+
+class LLMError(TaskError, ModelError):
+    """The model could not be asked, after `retries` retries of the wire. Nothing of the session is lost: call again."""
+
+    def __init__(self, message: str, outcome: Any = None, *, model: str = "", retries: int = 0) -> None:
+        super().__init__(message, outcome)
+        self.model = model
+        self.retries = retries
+
+
+class WorkerDied(TaskError):
+    """Workers of this task died again and again, so it was ended."""
+
+
+class ProtocolViolation(TaskError):
+    """The worker wrote bytes that break the protocol. It was killed; the supervisor and other tasks are unharmed."""
