@@ -1,6 +1,6 @@
 """Every message, once. A frame carries exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
 
-Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked, Reap, any number of times.
+Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
 Worker channel:   Ready; Begin; then per action  Buffer* Run -> (Call -> Buffer* Answer)* Buffer* -> one ending.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
@@ -10,6 +10,8 @@ A change that an older peer could misread raises PROTOCOL_VERSION.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from agex_protocol.plan import LockdownPlan, SandboxPlan
 
 PROTOCOL_VERSION = 1
 
@@ -27,10 +29,10 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """First frame: what to be. `plan` is a LockdownPlan as msgpack (plan_codec.py)."""
+    """First frame: what to be."""
 
     version: int
-    plan: bytes
+    plan: LockdownPlan
     slots: str  # the directory below which every worker's slot lies
     preload: tuple[str, ...]
     path: tuple[str, ...]  # directories of installed packages that the interpreter alone would not search
@@ -98,25 +100,54 @@ class Forked:
     pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """The worker's wait status, and what it used in its whole life: processor seconds, peak resident bytes."""
+
+    serial: int
+    status: int
+    cpu_s: float
+    peak_rss_bytes: int
+
+
 # --- supervisor -> worker ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HostParameter:
+    """One parameter of a host function. `kind` is that of inspect.Parameter by name; `shape` is a Shape as msgpack."""
+
+    name: str
+    kind: str
+    optional: bool
+    shape: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostFunction:
+    """A function that runs in the supervisor, as the worker must know it to call it."""
+
+    name: str
+    doc: str
+    parameters: tuple[HostParameter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
     """What a session needs once. `bindings` is a pickle made by the supervisor: {name: class or function}.
 
-    `sandbox` is a SandboxPlan as msgpack; `functions` maps a host function's name to its parameters' and result's shapes.
+    `functions` are the host functions, by name, with the shapes of their parameters.
     """
 
-    sandbox: bytes
+    sandbox: SandboxPlan
     bindings: bytes
-    functions: bytes
+    functions: tuple[HostFunction, ...]
     workspace: str
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run one piece of code. `inputs` is a pickle (protocol 5) whose `buffers` out-of-band buffers came before it.
+    """Run one piece of code. `inputs` is a pickle (protocol 5) whose out-of-band buffers came before it.
 
     `returns` is the shape (shapes.py, as msgpack) of what the code has to give; `task` says whether it gives it by
     task_success, else by its last expression.
@@ -124,8 +155,7 @@ class Run:
 
     action: bytes
     code: str
-    inputs: bytes
-    buffers: int
+    inputs: Encoded
     returns: bytes
     task: bool
 
@@ -136,8 +166,7 @@ class Answer:
 
     action: bytes
     call: int
-    result: bytes
-    buffers: int
+    result: Encoded
     error_type: str = ""
     error: str = ""
 
@@ -233,8 +262,18 @@ class Raised:
     traceback: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Ending: the code ran to its end, but the value of its last expression stays behind: what it was, and why."""
+
+    action: bytes
+    type: str
+    repr: str
+    reason: str
+
+
 ToZygote = Boot | ModuleFound | Fork | Reap
-FromZygote = FindModule | Booted | BootFailed | Forked
+FromZygote = FindModule | Booted | BootFailed | Forked | Reaped
 ToWorker = Begin | Run | Answer | Buffer
-ToSupervisor = Ready | Refused | Begun | Buffer | Call | Finished | Succeeded | GaveUp | Asked | Raised
-Ending = Finished | Succeeded | GaveUp | Asked | Raised
+ToSupervisor = Ready | Refused | Begun | Buffer | Call | Finished | Succeeded | GaveUp | Asked | Raised | Kept
+Ending = Finished | Succeeded | GaveUp | Asked | Raised | Kept

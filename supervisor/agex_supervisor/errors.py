@@ -15,3 +15,11 @@ class WorkerFailed(AgexError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class PreloadFailed(AgexError):
+    """A registered module cannot be imported where workers are made. `module` names it; the message has the remedies."""
+
+    def __init__(self, module: str, message: str) -> None:
+        super().__init__(message)
+        self.module = module

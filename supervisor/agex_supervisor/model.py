@@ -167,7 +167,9 @@ class LLM(Protocol):
         """The model's name, for messages and prices."""
         ...
 
-    def complete(self, request: Request, *, on_token: TokenHandler | None = None, timeout_s: float | None = None) -> Reply:
+    def complete(
+        self, request: Request, *, on_token: TokenHandler | None = None, timeout_s: float | None = None
+    ) -> Reply:
         """One reply, or ModelError."""
         ...
 

@@ -1,0 +1,88 @@
+"""What a function or class would carry along if it were sent to a worker by value.
+
+A function defined in a script takes the globals it reads with it, and a global may be a key. So only what is code or a
+number travels in silence; anything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from agex.errors import ConfigurationError
+
+
+def refuse_captured_data(obj: object, name: str) -> None:
+    """ConfigurationError when sending `obj` by value would carry data of this process into the worker."""
+    for where, value in _captured(obj, seen=set()):
+        if not _travels_in_silence(value):
+            raise ConfigurationError(
+                f"{name} would carry {where} (a {type(value).__name__}) of this process into the worker. "
+                "Make it a parameter, move the code to an importable module, or register it with runs='host'."
+            )
+
+
+def is_importable(obj: Any) -> bool:
+    """Whether a worker can get this very object by importing its module."""
+    found: Any = sys.modules.get(getattr(obj, "__module__", None) or "")
+    if found is None or found.__name__ == "__main__":
+        return False
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _travels_in_silence(value: object) -> bool:
+    code = (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType)
+    return value is None or isinstance(value, code) or type(value) in (bool, int, float, complex)
+
+
+def _captured(obj: object, seen: set[int]) -> Iterator[tuple[str, object]]:
+    if id(obj) in seen:
+        return
+    seen.add(id(obj))
+    if isinstance(obj, type):
+        sent = [kind for kind in obj.__mro__ if not is_importable(kind)]
+        for member in [member for kind in sent for member in vars(kind).values()]:
+            for function in _functions_of(member):
+                yield from _captured(function, seen)
+    elif isinstance(obj, types.FunctionType):
+        for where, value in _referenced(obj):
+            yield where, value
+            if isinstance(value, type | types.FunctionType) and not is_importable(value):
+                yield from _captured(value, seen)
+
+
+def _functions_of(member: object) -> tuple[object, ...]:
+    match member:
+        case staticmethod() | classmethod():
+            return (member.__func__,)
+        case property():
+            return (member.fget, member.fset, member.fdel)
+        case functools.cached_property():
+            return (member.func,)
+        case _:
+            return (member,)
+
+
+def _referenced(function: types.FunctionType) -> Iterator[tuple[str, object]]:
+    for name in sorted(_global_names(function.__code__)):
+        if name in function.__globals__:
+            yield f"the global `{name}`", function.__globals__[name]
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield f"the variable `{name}` of an outer function", cell.cell_contents
+        except ValueError:
+            continue  # not assigned yet: there is nothing to carry
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    names = {str(step.argval) for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _global_names(constant)
+    return names

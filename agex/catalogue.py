@@ -1,0 +1,170 @@
+"""The registrations of an agent as its model reads them, within a budget of characters.
+
+What the developer wrote comes first and in full, libraries share what is left. The text depends on the registrations
+alone, so a provider can cache the prompt it stands in.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from textwrap import indent
+from types import ModuleType
+
+from agex.entries import ClassEntry, FunctionEntry, MemberSpec, ModuleEntry, Visibility
+from agex.listing import listing, names_line
+from agex.members import allows, find, public_members
+from agex.registry import Registry
+from agex.signatures import (
+    DOCSTRING_CHARS,
+    OWN_SIGNATURE_CHARS,
+    SIGNATURE_CHARS,
+    cheap_signature,
+    clipped,
+    first_line,
+    render_signature,
+)
+
+_OWN_SHARE = 0.6  # of the budget, at most, is for functions and classes while a module also waits for its part
+_MODULE_CHARS = 3000  # of one module, at most: a model knows the famous ones
+
+
+def render_registry(registry: Registry, budget_chars: int = 4500) -> str:
+    """Everything registered, in at most `budget_chars`; '' when nothing is.
+
+    "high" shows documentation too, "medium" the signature, "low" the name only. ConfigurationError when a module that
+    has to be shown cannot be imported here.
+    """
+    functions = [_function_item(entry) for entry in registry.functions]
+    classes = [_class_item(entry) for entry in registry.classes]
+    shown = [entry for entry in registry.modules if _speaks(entry)]
+    quiet = [entry.name for entry in registry.modules if not _speaks(entry)]
+    own = int(budget_chars * (_OWN_SHARE if registry.modules else 1)) // max(bool(functions) + bool(classes), 1)
+    sections = [
+        _section("Functions, called by their bare names:", functions, own - 2),
+        _section("Classes, known by their bare names:", classes, own - 2),
+        names_line(quiet, budget_chars // 4, opening="Also available to import: "),
+    ]
+    left = budget_chars - sum(len(section) + 2 for section in sections if section)
+    for position, entry in enumerate(shown):
+        sections.append(_module_section(entry, min(left // (len(shown) - position) - 2, _MODULE_CHARS)))
+        left -= len(sections[-1]) + 2
+    return "\n\n".join(section for section in sections if section)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One name to show; `text(room)` is its full form, or a shorter one where that does not fit."""
+
+    name: str
+    visibility: Visibility
+    text: Callable[[int], str]
+
+
+def _section(heading: str, items: list[_Item], budget: int) -> str:
+    """Items with more to show than a name first, in the order given, then the names of the others."""
+    speaking = [item for item in items if item.visibility != "low"]
+    names = [item.name for item in speaking] + [item.name for item in items if item.visibility == "low"]
+    room = budget - len(heading) - 1
+    body = listing(names, lambda index, room: speaking[index].text(room), room, lines=len(speaking))
+    return f"{heading}\n{body}" if body else ""
+
+
+def _function_item(entry: FunctionEntry) -> _Item:
+    def text(room: int) -> str:
+        short = render_signature(entry.name, entry.signature, max_chars=OWN_SIGNATURE_CHARS)
+        if entry.visibility != "high":
+            return short
+        full = render_signature(entry.name, entry.signature, entry.docstring, max_chars=OWN_SIGNATURE_CHARS)
+        return full if len(full) <= room else short
+
+    return _Item(entry.name, entry.visibility, text)
+
+
+def _class_item(entry: ClassEntry) -> _Item:
+    def text(room: int) -> str:
+        short = _class_text(entry.name, entry.cls)
+        if entry.visibility != "high":
+            return short
+        lines = [short]
+        if docstring := entry.docstring or vars(entry.cls).get("__doc__"):
+            lines.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
+        chosen = dict(entry.configure)
+        methods = [(name, getattr(entry.cls, name)) for name in sorted(vars(entry.cls)) if not name.startswith("_")]
+        for name, method in methods:
+            spec = chosen.get(name, MemberSpec())
+            if callable(method) and spec.visibility != "low":
+                lines.append(indent(_call_text(f".{name}", method, spec.docstring or method.__doc__), "    "))
+        while len(lines) > 1 and sum(map(len, lines)) + len(lines) > room:
+            lines.pop()
+        return "\n".join(lines)
+
+    return _Item(entry.name, entry.visibility, text)
+
+
+def _speaks(entry: ModuleEntry) -> bool:
+    return entry.visibility != "low" or any(spec.visibility in ("high", "medium") for _, spec in entry.configure)
+
+
+@lru_cache(maxsize=256)
+def _module_section(entry: ModuleEntry, budget: int) -> str:
+    module = entry.load()
+    heading = f"import {entry.name}"
+    if entry.visibility == "high" and (about := first_line(module.__doc__)):
+        heading += f"  # {about}"
+    heading = clipped(heading, max(budget, 0))
+    return _section(heading, _module_items(entry, module), budget) or heading
+
+
+def _module_items(entry: ModuleEntry, module: ModuleType) -> list[_Item]:
+    """Configured members first, then what has the longest documentation: a library explains most what is used most."""
+    chosen = dict(entry.configure)
+    items = [_member_item(name, find(module, name), spec, entry.visibility) for name, spec in chosen.items()]
+    if entry.visibility == "low":
+        return items
+    given = {name: value for name, value in public_members(module).items() if allows(entry.grant, name)}
+    described = {name: value for name, value in given.items() if callable(value) and name not in chosen}
+    for name in sorted(described, key=lambda name: (-len(str(described[name].__doc__)), name)):
+        items.append(_member_item(name, described[name], MemberSpec(), entry.visibility))
+    for name, value in given.items():
+        reachable = not inspect.ismodule(value) or (entry.grant.recursive and _is_part(value, entry.name))
+        if name not in chosen and name not in described and reachable:
+            items.append(_member_item(name, value, MemberSpec(), "low"))
+    return items
+
+
+def _member_item(name: str, value: object, spec: MemberSpec, otherwise: Visibility) -> _Item:
+    visibility = spec.visibility or otherwise
+
+    def text(_room: int) -> str:
+        return _call_text(name, value, (spec.docstring or value.__doc__) if visibility == "high" else None)
+
+    return _Item(name, visibility, text)
+
+
+def _is_part(module: ModuleType, of: str) -> bool:
+    return module.__name__.startswith(of + ".")
+
+
+def _class_text(name: str, cls: type) -> str:
+    if issubclass(cls, enum.Enum):
+        return names_line(list(cls.__members__), OWN_SIGNATURE_CHARS, opening=f"{name}: one of ")
+    return _call_text(name, cls, max_chars=OWN_SIGNATURE_CHARS)
+
+
+def _call_text(name: str, value: object, docstring: str | None = None, max_chars: int = SIGNATURE_CHARS) -> str:
+    signature = cheap_signature(value)
+    written = first_line(value.__doc__, max_chars)
+    if signature is not None:
+        if isinstance(value, type):
+            signature = signature.replace(return_annotation=signature.empty)
+        text = render_signature(name, signature, max_chars=max_chars)
+    elif written.startswith(f"{name}("):  # compiled code often has its signature there
+        text = written
+    else:
+        text = f"{name}(...)" if callable(value) else name
+    about = first_line(docstring)
+    return f"{text}\n    {about}" if about and about != text else text

@@ -1,0 +1,169 @@
+"""Signatures: read from a callable with its hints resolved, and written as the model sees them.
+
+What the model sees is bounded and the same in every run: a default that is not plainly a constant is shown as `...`,
+so no address and no secret object is printed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from agex.errors import ConfigurationError
+
+SIGNATURE_CHARS = 120  # of a library's member
+OWN_SIGNATURE_CHARS = 600  # of a function or class that the developer registered: its types are worth the room
+DOCSTRING_CHARS = 600
+
+
+def resolved_signature(function: Callable[..., Any], name: str) -> inspect.Signature:
+    """The signature with every annotation as an object, not text. ConfigurationError says why it cannot be had."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{name} cannot be registered: Python knows no signature for it. Wrap it in a def with annotations."
+        ) from error
+    try:
+        hints = _hints(function)
+    except Exception as error:  # evaluating an annotation runs code of the developer's
+        raise ConfigurationError(
+            f"{name} cannot be registered: its annotations do not resolve ({type(error).__name__}: {error}). "
+            "Annotations must name what is visible at module level, outside `if TYPE_CHECKING`."
+        ) from error
+    parameters = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()]
+    returns = hints.get("return", signature.return_annotation)
+    return signature.replace(parameters=parameters, return_annotation=returns)
+
+
+def cheap_signature(function: object) -> inspect.Signature | None:
+    """The signature as it is written, or None where a compiled object does not tell."""
+    if not callable(function):
+        return None
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def render_signature(
+    name: str, signature: inspect.Signature, docstring: str | None = None, *, max_chars: int = SIGNATURE_CHARS
+) -> str:
+    """`name(a: int, b=1) -> str` in at most `max_chars`, with the docstring below it, indented.
+
+    What does not fit goes in this order: types of optional parameters, all types, parameters from the right.
+    """
+    for optional_types, types_at_all in ((True, True), (False, True), (False, False)):
+        parameters = _parameters(signature, optional_types, types_at_all)
+        returns = _returns(signature) if types_at_all else ""
+        text = f"{name}({', '.join(parameters)}){returns}"
+        if len(text) <= max_chars:
+            break
+    else:
+        text = _cut(name, _parameters(signature, False, False), max_chars)
+    if docstring:
+        text += "\n" + textwrap.indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    ")
+    return text
+
+
+def annotation_text(annotation: object, max_chars: int = 60) -> str:
+    """An annotation without module prefixes: `dict[str, DataFrame]`."""
+    if isinstance(annotation, str):
+        text = annotation
+    elif annotation is None or annotation is types.NoneType:
+        text = "None"
+    elif annotation is ...:
+        text = "..."
+    elif isinstance(annotation, type) and not typing.get_args(annotation):
+        text = annotation.__name__
+    else:
+        text = _generic_text(annotation)
+    return clipped(text, max_chars)
+
+
+def first_line(docstring: object, max_chars: int = SIGNATURE_CHARS) -> str:
+    """The first paragraph of a docstring on one line, or ''."""
+    if not isinstance(docstring, str):
+        return ""
+    paragraph = docstring.strip().partition("\n\n")[0]
+    return clipped(" ".join(paragraph.split()), max_chars)
+
+
+def clipped(text: str, max_chars: int) -> str:
+    """The text, or its head with an ellipsis: never more than `max_chars`."""
+    return text if len(text) <= max_chars else text[: max(max_chars - 3, 0)] + "..."[:max_chars]
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target: Any = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    target = inspect.unwrap(target)
+    if inspect.isclass(target):
+        target = target.__init__
+    elif not inspect.isroutine(target):
+        if hasattr(target, "__signature__"):
+            return {}  # it says itself what it takes; the hints of __call__ would be about something else
+        target = type(target).__call__
+    return typing.get_type_hints(target, include_extras=True)
+
+
+def _parameters(signature: inspect.Signature, optional_types: bool, types_at_all: bool) -> list[str]:
+    written: list[str] = []
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    star_due = inspect.Parameter.VAR_POSITIONAL not in kinds
+    for index, parameter in enumerate(signature.parameters.values()):
+        if parameter.kind is parameter.KEYWORD_ONLY and star_due:
+            written.append("*")
+            star_due = False
+        typed = types_at_all and (optional_types or parameter.default is parameter.empty)
+        written.append(_parameter(parameter, typed))
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.kind not in kinds[index + 1 :]:
+            written.append("/")
+    return written
+
+
+def _parameter(parameter: inspect.Parameter, typed: bool) -> str:
+    stars = (
+        "*" if parameter.kind is parameter.VAR_POSITIONAL else "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+    )
+    text: str = stars + parameter.name
+    annotated = typed and parameter.annotation is not parameter.empty
+    if annotated:
+        text += f": {annotation_text(parameter.annotation)}"
+    if parameter.default is not parameter.empty:
+        text += (" = " if annotated else "=") + _default(parameter.default)
+    return text
+
+
+def _default(value: object) -> str:
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        text = repr(value)
+        return text if len(text) <= 24 else "..."
+    return "()" if value == () and type(value) is tuple else "..."
+
+
+def _returns(signature: inspect.Signature) -> str:
+    if signature.return_annotation is signature.empty:
+        return ""
+    return f" -> {annotation_text(signature.return_annotation)}"
+
+
+def _cut(name: str, parameters: list[str], max_chars: int) -> str:
+    kept = list(parameters)
+    while kept and len(name) + len(", ".join(kept)) + len("(, ...)") > max_chars:
+        kept.pop()
+    return clipped(f"{name}({', '.join([*kept, '...'])})", max_chars)
+
+
+def _generic_text(annotation: object) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return annotation_text(typing.get_args(annotation)[0])
+    text = re.sub(r"<class '([^']*)'>", r"\1", repr(annotation))
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?:<locals>\.)?(?=[A-Za-z_])", "", text).replace("NoneType", "None")

@@ -1,0 +1,191 @@
+"""From a Policy, which a person wrote, to plans of plain data, which a worker applies without knowing what a policy is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Literal
+
+from agex_policies.bpf import compile_filter
+from agex_policies.errors import IsolationUnavailable, PolicyError
+from agex_policies.machine import Machine
+from agex_policies.narrowing import module_allowed
+from agex_policies.python_paths import collapsed, interpreter_paths
+from agex_policies.quantities import size_bytes, time_s
+from agex_policies.schema import Policy
+from agex_protocol.plan import Isolation, Limits, LockdownPlan, ModuleGrant, SandboxPlan
+
+# Before ABI 3 (Linux 6.2) Landlock lets files outside be truncated.
+LEAST_LANDLOCK_ABI = 3
+
+# Why each: a zygote forks only with one thread, so libraries must start none; less memory is reserved; text is UTF-8.
+FIXED_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+}
+
+# Programs write to it to be rid of something.
+_ALWAYS_WRITABLE = ("/dev/null",)
+
+# Through these a worker would reach other processes, or everything.
+_NEVER_GRANTED = ("/", "/proc", "/sys", "/dev")
+
+# Keys that only the kernel's walls hold, then those that also need a process of the worker's own.
+_HELD_BY_KERNEL = ("filesystem.read", "filesystem.write", "network.allow", "syscalls.allow", "syscalls.deny")
+_HELD_BY_PROCESS = (
+    "limits.memory",
+    "limits.cpu_time",
+    "limits.threads",
+    "limits.open_files",
+    "limits.file_size",
+    "limits.workspace_size",
+    "limits.workspace_files",
+    "results.max_size",
+    "env.pass",
+)
+
+
+def compile_plan(
+    policy: Policy, isolation: Literal["process", "kernel"], machine: Machine | None = None
+) -> LockdownPlan:
+    """The lockdown of this policy on this machine, with the values that variables of `[env] pass` have now.
+
+    PolicyError where the policy cannot be used so, IsolationUnavailable where the machine cannot hold it.
+    """
+    unenforced(policy, isolation)
+    if isolation == "process":
+        return LockdownPlan(
+            policy=policy.name, isolation="process", limits=limits_of(policy), environment=_environment(policy)
+        )
+    machine = machine or Machine.detect()
+    _require_layers(machine)
+    python = interpreter_paths()
+    read = _granted(policy, "filesystem.read", policy.filesystem.read)
+    write = _granted(policy, "filesystem.write", policy.filesystem.write)
+    _refuse_writable_python(policy, write, python)
+    return LockdownPlan(
+        policy=policy.name,
+        isolation="kernel",
+        limits=limits_of(policy),
+        read=collapsed([*python, *read]),
+        write=collapsed([*_ALWAYS_WRITABLE, *write]),
+        landlock_abi=machine.landlock_abi,
+        seccomp=compile_filter(),
+        environment=_environment(policy),
+    )
+
+
+def compile_sandbox(policy: Policy, modules: Iterable[ModuleGrant] = ()) -> SandboxPlan:
+    """What the inner sandbox lets code name: these registered modules, if `[python] modules` allows each of them."""
+    granted = tuple(modules)
+    for module in granted:
+        if not module_allowed(module.name, policy.python.modules):
+            allowed = ", ".join(policy.python.modules) or "none"
+            raise _error(policy, "python.modules", f"module {module.name!r} may not be registered; allowed: {allowed}")
+    return SandboxPlan(mode=policy.python.mode, modules=granted, builtins=policy.python.builtins)
+
+
+def limits_of(policy: Policy) -> Limits:
+    """The policy's limits, in bytes and seconds."""
+    limits = policy.limits
+    return Limits(
+        memory_bytes=size_bytes(limits.memory),
+        cpu_time_s=time_s(limits.cpu_time),
+        wall_time_s=time_s(limits.wall_time),
+        threads=limits.threads,
+        open_files=limits.open_files,
+        file_size_bytes=size_bytes(limits.file_size),
+        workspace_size_bytes=size_bytes(limits.workspace_size),
+        workspace_files=limits.workspace_files,
+        output_bytes=size_bytes(limits.output),
+        result_bytes=size_bytes(policy.results.max_size),
+    )
+
+
+def unenforced(policy: Policy, isolation: Isolation) -> tuple[str, ...]:
+    """The keys that mean nothing with this isolation, for the lockdown's report.
+
+    PolicyError where the policy forbids this isolation, or itself names such a key without `[isolation] accept`.
+    """
+    policy.check_ceiling()
+    order = ("none", "process", "kernel")
+    required = policy.isolation.require
+    if order.index(isolation) < order.index(required):
+        raise _error(policy, "isolation.require", f"isolation={isolation!r} is weaker than {required!r}")
+    if isolation == "none" and policy.python.mode == "full":
+        message = "mode 'full' has no inner sandbox, and isolation='none' has nothing else"
+        raise _error(policy, "python.mode", message, "use isolation='kernel', or 'process' where the code is trusted")
+    not_held = {"kernel": (), "process": _HELD_BY_KERNEL, "none": _HELD_BY_KERNEL + _HELD_BY_PROCESS}[isolation]
+    asked_for = [key for key in not_held if key in policy.origin.named]
+    if asked_for and isolation not in policy.isolation.accept:
+        raise _error(
+            policy,
+            asked_for[0],
+            f"isolation={isolation!r} cannot hold {', '.join(asked_for)}",
+            f'use isolation="kernel", or write `accept = ["{isolation}"]` under [isolation] to run without',
+        )
+    return not_held
+
+
+def _require_layers(machine: Machine) -> None:
+    if machine.system != "Linux":
+        remedy = (
+            f"{machine.system} has no such layer that this version can use: run on Linux, or use isolation='process'"
+        )
+        raise IsolationUnavailable("files.read", ("Landlock on Linux",), remedy)
+    if machine.arch not in ("x86_64", "aarch64"):
+        remedy = f"the filter is not made for {machine.arch}: use x86_64 or aarch64"
+        raise IsolationUnavailable("programs", ("seccomp",), remedy)
+    if not machine.seccomp:
+        remedy = "use a kernel built with CONFIG_SECCOMP_FILTER, with /proc mounted"
+        raise IsolationUnavailable("programs", ("seccomp",), remedy)
+    if not machine.libseccomp:
+        raise IsolationUnavailable("programs", ("seccomp",), "install libseccomp 2.5 or later and pyseccomp")
+    if machine.landlock_abi == 0:
+        remedy = (
+            "use Linux 6.2 or later with `landlock` among the lsm= of its command line; a container must not deny it"
+        )
+        raise IsolationUnavailable("files.read", ("Landlock",), remedy)
+    if machine.landlock_abi < LEAST_LANDLOCK_ABI:
+        remedy = f"use Linux 6.2 or later: this kernel ({machine.kernel}) has ABI {machine.landlock_abi}"
+        raise IsolationUnavailable("files.write", (f"Landlock ABI {LEAST_LANDLOCK_ABI}",), remedy)
+    if not machine.landlock_package:
+        raise IsolationUnavailable("files.read", ("Landlock",), "install the Python package landlock")
+
+
+def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in paths:
+        if not os.path.exists(path):
+            raise _error(policy, key, f"there is no {path} on this machine", "make it, or take it out of the policy")
+        if os.path.realpath(path) in _NEVER_GRANTED:
+            raise _error(policy, key, f"{path} holds far more than files", "name the directories that are meant")
+    return paths
+
+
+def _refuse_writable_python(policy: Policy, write: tuple[str, ...], python: tuple[str, ...]) -> None:
+    for path in collapsed(write):
+        for installed in python:
+            if PurePath(path).is_relative_to(installed) or PurePath(installed).is_relative_to(path):
+                message = f"{path} cannot be writable: {installed} belongs to Python, which your own process runs too"
+                raise _error(policy, "filesystem.write", message, "name a directory that holds data only")
+
+
+def _environment(policy: Policy) -> dict[str, str]:
+    fixed = [name for name in policy.env.passed if name in FIXED_ENVIRONMENT]
+    if fixed:
+        message = f"{fixed[0]} has to be {FIXED_ENVIRONMENT[fixed[0]]!r} in a worker, so it cannot be passed"
+        raise _error(policy, "env.pass", message, "take it out of the list")
+    passed = {name: os.environ[name] for name in policy.env.passed if name in os.environ}
+    return {**FIXED_ENVIRONMENT, **passed}
+
+
+def _error(policy: Policy, key: str, message: str, remedy: str = "") -> PolicyError:
+    return PolicyError(message, remedy=remedy, key=key, file=policy.source or policy.name)

@@ -1,0 +1,77 @@
+"""Whether one policy allows no more than another, key by key. A key without an order here is not a grant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+from agex_policies.quantities import size_bytes, time_s
+
+Values = dict[str, Any]
+
+_ISOLATION = ("none", "process", "kernel")
+
+
+def _size_within(inner: str, outer: str) -> bool:
+    return size_bytes(inner) <= size_bytes(outer)
+
+
+def _time_within(inner: str, outer: str) -> bool:
+    return time_s(inner) <= time_s(outer)
+
+
+def _count_within(inner: int, outer: int) -> bool:
+    return inner <= outer
+
+
+def _mode_within(inner: str, outer: str) -> bool:
+    return outer == "full" or inner == "restricted"
+
+
+def _names_within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    return set(inner) <= set(outer)
+
+
+def _modules_within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    return all(module_allowed(module, outer) for module in inner)
+
+
+def _paths_within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    return all(any(PurePath(path).is_relative_to(top) for top in outer) for path in inner)
+
+
+def _at_least_as_isolated(inner: str, outer: str) -> bool:
+    return _ISOLATION.index(inner) >= _ISOLATION.index(outer)
+
+
+# Every grant, and how to see that the first value allows no more than the second.
+WITHIN: dict[str, Callable[[Any, Any], bool]] = {
+    "python.mode": _mode_within,
+    "python.modules": _modules_within,
+    "python.builtins": _names_within,
+    "filesystem.read": _paths_within,
+    "filesystem.write": _paths_within,
+    "limits.memory": _size_within,
+    "limits.cpu_time": _time_within,
+    "limits.wall_time": _time_within,
+    "limits.threads": _count_within,
+    "limits.open_files": _count_within,
+    "limits.file_size": _size_within,
+    "limits.workspace_size": _size_within,
+    "limits.workspace_files": _count_within,
+    "limits.output": _size_within,
+    "results.max_size": _size_within,
+    "isolation.require": _at_least_as_isolated,
+    "env.pass": _names_within,
+}
+
+
+def wider_keys(inner: Values, outer: Values) -> tuple[str, ...]:
+    """The keys in which `inner` allows something that `outer` does not. Both are {dotted key: value}."""
+    return tuple(key for key, within in WITHIN.items() if not within(inner[key], outer[key]))
+
+
+def module_allowed(module: str, modules: tuple[str, ...]) -> bool:
+    """Whether `[python] modules` lets this module be registered: it is named itself, or lies in a package that is."""
+    return any(top == "*" or module == top or module.startswith(f"{top}.") for top in modules)

@@ -1,0 +1,51 @@
+"""Sizes and times as people write them: "512MiB", "1.5s". A number without a unit is refused, for it means nothing."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+SIZE_UNITS = {
+    "B": 1,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "TiB": 1 << 40,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
+TIME_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60), "h": Decimal(3600)}
+
+# Far above anything sensible, and far below what the kernel's own counters can hold.
+_MOST_BYTES = 1 << 50
+_MOST_SECONDS = 366 * 24 * 3600
+
+_QUANTITY = re.compile(r"(?P<number>[0-9]{1,18}(\.[0-9]{1,9})?) ?(?P<unit>[A-Za-z]+)")
+
+
+def size_bytes(text: object) -> int:
+    """`text` in bytes; at least one. ValueError says what is wrong with it."""
+    number, unit = _split(text, tuple(SIZE_UNITS), example="512MiB")
+    size = int(number * SIZE_UNITS[unit])
+    if not 1 <= size <= _MOST_BYTES:
+        raise ValueError(f"{text!r} is out of range: a size is at least 1 byte and at most 1024TiB")
+    return size
+
+
+def time_s(text: object) -> float:
+    """`text` in seconds; above zero. ValueError says what is wrong with it."""
+    number, unit = _split(text, tuple(TIME_UNITS), example="3s")
+    seconds = number * TIME_UNITS[unit]
+    if not 0 < seconds <= _MOST_SECONDS:
+        raise ValueError(f"{text!r} is out of range: a time is above 0 and at most a year")
+    return float(seconds)
+
+
+def _split(text: object, units: tuple[str, ...], example: str) -> tuple[Decimal, str]:
+    if not isinstance(text, str) or (found := _QUANTITY.fullmatch(text)) is None:
+        raise ValueError(f"{text!r} is not a number with a unit in a string: write it like {example!r}")
+    if found["unit"] not in units:
+        raise ValueError(f"{text!r} has the wrong unit {found['unit']!r}: use one of {', '.join(units)}")
+    return Decimal(found["number"]), found["unit"]

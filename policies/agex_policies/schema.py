@@ -1,0 +1,266 @@
+"""Policy: what a person writes. The keys are in sections.py; here is how a file becomes a Policy, each narrowing its parent."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from agex_policies import sections
+from agex_policies.load import DEFAULT, Document, load_chain, parse
+from agex_policies.narrowing import WITHIN, Values, wider_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a policy comes from. `named` are the keys that files not packaged with agex set, on the way up to it."""
+
+    name: str = "unnamed"
+    source: Path | None = None
+    packaged: bool = False
+    named: frozenset[str] = frozenset()
+
+
+class Policy(sections.Section):
+    """What agent code may do and use. Immutable; made by `Policy.load` or `.extend`, which check what it grants."""
+
+    extends: str | None = Field(
+        default=None,
+        description="The policy that this one narrows: a name, or a path from this file; by default 'default'.",
+    )
+    widen: tuple[str, ...] = Field(
+        default=(), description="Keys such as 'limits.memory' in which this policy allows more than the one it extends."
+    )
+    description: str = Field(default="", description="One sentence for people.")
+    python: sections.Python = sections.Python()
+    filesystem: sections.Filesystem = sections.Filesystem()
+    network: sections.Network = sections.Network()
+    syscalls: sections.Syscalls = sections.Syscalls()
+    limits: sections.Limits = sections.Limits()
+    results: sections.Results = sections.Results()
+    host_calls: sections.HostCalls = sections.HostCalls()
+    isolation: sections.Isolation = sections.Isolation()
+    env: sections.Env = sections.Env()
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """The policy of this name ("default", "strict", or a file in AGEX_POLICY_PATH) or in this .toml file.
+
+        PolicyError where it is missing, wrong, wider than what it extends, or beyond AGEX_POLICY_CEILING.
+        """
+        policy = cls._of(load_chain(name_or_path))
+        policy.check_ceiling()
+        return policy
+
+    def extend(self, changes: Mapping[str, Any] | str) -> Self:
+        """This policy, changed by a mapping or by TOML text under the rules of a file that extends it."""
+        name = f"{self.name} (extended)"
+        document = parse(changes, name) if isinstance(changes, str) else Document(name, dict(changes))
+        if "extends" in document.data:
+            remedy = "leave `extends` out"
+            raise document.error(f"this extends {self.name!r} already", key="extends", remedy=remedy)
+        policy = self._narrowed(document)
+        policy.check_ceiling()
+        return policy
+
+    @property
+    def name(self) -> str:
+        """The packaged name, or that of the file."""
+        return self._origin.name
+
+    @property
+    def source(self) -> Path | None:
+        """The file it was read from; None where a program made it."""
+        return self._origin.source
+
+    @property
+    def origin(self) -> Origin:
+        """All that is known of where it comes from."""
+        return self._origin
+
+    def check_ceiling(self) -> None:
+        """PolicyError where this allows more than the policy that AGEX_POLICY_CEILING names; nothing is ever clamped."""
+        named = os.environ.get("AGEX_POLICY_CEILING")
+        if not named:
+            return
+        ceiling = self._of(load_chain(named))
+        beyond = wider_keys(values(self), values(ceiling))
+        if beyond:
+            mine, most = values(self)[beyond[0]], values(ceiling)[beyond[0]]
+            raise Document(self.name, {}, self.source).error(
+                f"{_shown(mine)} is beyond the ceiling {ceiling.name!r}, which allows {_shown(most)}",
+                key=beyond[0],
+                remedy="ask for less; whoever set AGEX_POLICY_CEILING can allow more",
+            )
+
+    def to_toml(self) -> str:
+        """Text that loads as the same policy from any folder. It stands on `default`, and names where it is wider."""
+        root = values(self._of(load_chain(DEFAULT)))
+        mine = values(self)
+        lines = [f"extends = {_toml(DEFAULT)}", f"widen = {_toml(wider_keys(mine, root))}"]
+        lines.append(f"description = {_toml(self.description)}")
+        section = ""
+        for key, value in mine.items():
+            if value is None:
+                continue
+            table, leaf = key.split(".")
+            if table != section:
+                lines += ["", f"[{table}]"]
+                section = table
+            lines.append(f"{leaf} = {_toml(value)}")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def _of(cls, chain: tuple[Document, ...]) -> Self:
+        root = cls()
+        root._origin = Origin(chain[0].name, chain[0].path, packaged=True)
+        policy = root
+        for document in chain:
+            policy = policy._narrowed(document)
+        return policy
+
+    def _narrowed(self, document: Document) -> Self:
+        changes = _absolute(document)
+        before = values(self)
+        try:
+            policy = self.model_validate(_merged(before, changes))
+        except ValidationError as error:
+            raise _first_wrong(document, error) from error
+        now = values(policy)
+        _refuse_unavailable(document, now)
+        unknown = [key for key in policy.widen if key not in WITHIN]
+        if unknown:
+            raise document.error(f"{unknown[0]!r} is no key to widen", key="widen", remedy=_nearest(unknown[0], WITHIN))
+        for key in wider_keys(now, before):
+            if key not in policy.widen:
+                message = f"{_shown(now[key])} allows more than {self.name!r}, which has {_shown(before[key])}"
+                remedy = f"a policy only narrows the one it extends; if this is meant, add {key!r} to `widen`"
+                raise document.error(message, key=key, remedy=remedy)
+        named = frozenset[str]() if document.packaged else frozenset(key for key, _ in _dotted(changes))
+        policy._origin = Origin(document.name, document.path, document.packaged, self._origin.named | named)
+        return policy
+
+
+def values(policy: Policy) -> Values:
+    """{dotted key: value} of all keys in sections, in the order of the schema."""
+    return dict(_dotted(policy.model_dump(by_alias=True, exclude={"extends", "widen", "description"})))
+
+
+def _dotted(tables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for table, keys in tables.items():
+        if isinstance(keys, Mapping):
+            for key, value in cast(Mapping[str, Any], keys).items():
+                yield f"{table}.{key}", value
+
+
+# In these a child's list is added to its parent's; elsewhere its value takes the parent's place.
+_ADDED_UP = frozenset({"python.builtins", "filesystem.read", "filesystem.write", "isolation.accept", "env.pass"})
+
+
+def _merged(before: Values, changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = dict(changes)
+    for key, old in before.items():
+        table, leaf = key.split(".")
+        section = changes.get(table, {})
+        if not isinstance(section, Mapping):
+            continue  # not a table at all: validation says so
+        new = cast(Mapping[str, Any], section).get(leaf, ())
+        if leaf not in section:
+            value = old
+        elif key in _ADDED_UP and isinstance(new, list | tuple):
+            value = tuple(dict.fromkeys([*old, *cast(list[Any], new)]))
+        else:
+            value = new
+        merged[table] = {**cast(Mapping[str, Any], merged.get(table, {})), leaf: value}
+    return merged
+
+
+def _absolute(document: Document) -> dict[str, Any]:
+    """The document's data, its paths made absolute against its folder."""
+    data = dict(document.data)
+    section = data.get("filesystem")
+    if not isinstance(section, Mapping):
+        return data
+    files = dict(cast(Mapping[str, Any], section))
+    for key in ("read", "write"):
+        if isinstance(paths := files.get(key), list | tuple):
+            files[key] = [_absolute_path(document, f"filesystem.{key}", path) for path in cast(list[Any], paths)]
+    data["filesystem"] = files
+    return data
+
+
+def _absolute_path(document: Document, key: str, path: Any) -> Any:
+    if not isinstance(path, str):
+        return path  # validation says what is wrong with it
+    if not path or path.startswith("~") or "\0" in path:
+        raise document.error(f"{path!r} is not a path", key=key, remedy="write it out from '/'")
+    if not os.path.isabs(path) and document.path is None:
+        raise document.error(f"{path!r} is relative, but to no file", key=key, remedy="write it out from '/'")
+    return os.path.normpath(os.path.join(document.path.parent if document.path else "/", path))
+
+
+def _refuse_unavailable(document: Document, now: Values) -> None:
+    for table, field in Policy.model_fields.items():
+        section = field.annotation
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            continue
+        for leaf, leaf_field in section.model_fields.items():
+            key = f"{table}.{leaf_field.alias or leaf}"
+            if leaf_field.json_schema_extra == sections.UNAVAILABLE and now[key] != leaf_field.default:
+                message = f"{_shown(now[key])} is not available in this version of agex"
+                raise document.error(message, key=key, remedy="leave the key out; nothing was started without it")
+
+
+def _first_wrong(document: Document, error: ValidationError) -> Exception:
+    # An unknown key first: its neighbours' errors often come from the same slip.
+    details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+    detail = details[0]
+    key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
+    if detail["type"] == "extra_forbidden":
+        return document.error("there is no such key", key=key, remedy=_nearest(key, _all_keys()))
+    return document.error(_reason(detail), key=key, remedy="see `agex policy schema`")
+
+
+def _reason(detail: ErrorDetails) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
+    return f"{_shown(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _all_keys() -> list[str]:
+    return [*Policy.model_fields, *values(Policy())]
+
+
+def _nearest(key: str, known: Any) -> str:
+    names = list(known)
+    for match in (difflib.get_close_matches(key, names, 1), [name for name in names if name.endswith("." + key)]):
+        if match:
+            return f"did you mean {match[0]!r}?"
+    leaves = {name.rpartition(".")[2]: name for name in names}
+    near = difflib.get_close_matches(key.rpartition(".")[2], leaves, 1)
+    return f"did you mean {leaves[near[0]]!r}?" if near else f"there are {', '.join(names)}"
+
+
+def _shown(value: Any) -> str:
+    text = _toml(value) if isinstance(value, str | bool | int | list | tuple) else repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in cast(list[Any], value))}]"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

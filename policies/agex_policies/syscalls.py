@@ -1,0 +1,226 @@
+"""The system calls a worker may make, as data: named groups with a reason each. What is not here is refused with EPERM.
+
+An allow-list, because the kernel grows calls faster than anybody can forbid them. Seccomp sees numbers, not what pointers
+point to: a call whose danger lies behind a pointer (a path, a struct) is here only where Landlock decides about it.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from enum import Enum
+
+from agex_protocol.plan import SECCOMP_PID_PLACEHOLDER
+
+# The kernel reads most arguments as 32 bits and ignores what is above; so must the filter, or high bits get around it.
+LOW_32 = 0xFFFF_FFFF
+ALL_64 = 0xFFFF_FFFF_FFFF_FFFF
+
+
+class Action(Enum):
+    """What becomes of a call."""
+
+    ALLOW = "allow"
+    KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Errno:
+    """The call does nothing and returns this error; 0 is a success."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """Holds if the argument at `index`, under `mask`, is `value`."""
+
+    index: int
+    value: int
+    mask: int = LOW_32
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of these calls where all `arguments` hold; without arguments, always."""
+
+    names: tuple[str, ...]
+    action: Action | Errno
+    arguments: tuple[Argument, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that belong together, and why they are as they are."""
+
+    name: str
+    reason: str
+    rules: tuple[Rule, ...]
+
+
+def _rule(action: Action | Errno, names: str, *arguments: Argument) -> Rule:
+    return Rule(tuple(names.split()), action, arguments)
+
+
+def _allow(names: str, *arguments: Argument) -> Rule:
+    return _rule(Action.ALLOW, names, *arguments)
+
+
+def _allow_values(name: str, index: int, values: tuple[int, ...]) -> tuple[Rule, ...]:
+    return tuple(_allow(name, Argument(index, value)) for value in values)
+
+
+def _own_process(names: str, *, or_zero: bool) -> tuple[Rule, ...]:
+    """The first argument is a process: this one, by its number or, where that means the same, by 0."""
+    own = _allow(names, Argument(0, SECCOMP_PID_PLACEHOLDER))
+    return (own, _allow(names, Argument(0, 0))) if or_zero else (own,)
+
+
+MEMORY = Group(
+    "memory",
+    "Allocators and loaded libraries. Memory writable and executable at once is refused; that is a hurdle, no wall, for"
+    " it can be had in two steps. Huge-page pools and stacks that grow by themselves serve nobody here.",
+    (
+        _allow("brk munmap mremap msync"),
+        *(_allow("mmap", Argument(2, protection, 0x6), Argument(3, 0, 0x4_0100)) for protection in (0x0, 0x2, 0x4)),
+        *(_allow("mprotect", Argument(2, protection, 0x6)) for protection in (0x0, 0x2, 0x4)),
+        # NORMAL RANDOM SEQUENTIAL WILLNEED DONTNEED FREE DONTFORK DOFORK HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP COLD
+        # PAGEOUT POPULATE_READ POPULATE_WRITE, and GUARD_INSTALL GUARD_REMOVE (stacks, glibc 2.42). Not REMOVE (9), which
+        # punches holes into files shared with a reader, nor MERGEABLE (12), which tells who else has the same page.
+        *_allow_values("madvise", 1, (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 20, 21, 22, 23, 102, 103)),
+    ),
+)
+
+THREADS = Group(
+    "threads",
+    "Threads of this process. clone takes exactly the flags with which glibc and musl start a thread, so it can make"
+    " neither a process nor a namespace; clone3 hides its flags behind a pointer, and ENOSYS sends glibc back to clone.",
+    (
+        _allow("futex set_robust_list get_robust_list rseq set_tid_address arch_prctl gettid sched_yield"),
+        _allow("sched_get_priority_max sched_get_priority_min getcpu membarrier exit exit_group"),
+        *_allow_values("clone", 0, (0x3D_0F00, 0x7D_0F00)),
+        _rule(Errno(errno.ENOSYS), "clone3"),
+        *_own_process("sched_getaffinity sched_getparam sched_getscheduler", or_zero=True),
+    ),
+)
+
+SIGNALS = Group(
+    "signals",
+    "Handlers, timers and signals to this process alone: its number is put into the filter when the worker starts.",
+    (
+        _allow("rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack"),
+        _allow("restart_syscall setitimer getitimer alarm pause"),
+        *_own_process("kill tgkill", or_zero=False),
+    ),
+)
+
+CLOCKS = Group(
+    "clocks",
+    "Reading clocks and sleeping. Setting them is not among it.",
+    (_allow("clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times"),),
+)
+
+IDENTITY = Group(
+    "identity",
+    "Who and where am I. Calls that can ask about another process are held to this one, or they would tell which exist.",
+    (
+        _allow("getpid getppid getuid geteuid getgid getegid getgroups getresuid getresgid getpgrp uname sysinfo"),
+        _allow("getrusage getrlimit umask getcwd getrandom"),
+        *_own_process("getpgid getsid", or_zero=True),
+        # Read one's own limits: a new limit would have to be given by the third argument.
+        _allow("prlimit64", Argument(0, 0), Argument(2, 0, ALL_64)),
+        # SET_NAME GET_NAME GET_DUMPABLE and SET_VMA, which names pieces of memory
+        *_allow_values("prctl", 0, (15, 16, 3, 0x5356_4D41)),
+    ),
+)
+
+DESCRIPTORS = Group(
+    "descriptors",
+    "Reading, writing and waiting on what is open. No memfd_create, splice, tee or vmsplice: memory that no limit counts"
+    " and a famous source of kernel faults; sendfile is splice by another name, and shutil does without it.",
+    (
+        _allow("read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3"),
+        _allow("poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait pipe pipe2"),
+        _allow("eventfd2 copy_file_range fsync fdatasync ftruncate fadvise64 sync_file_range"),
+        # Other modes punch holes into files that somebody else has mapped.
+        _allow("fallocate", Argument(1, 0)),
+        # DUPFD GETFD SETFD GETFL SETFL GETLK SETLK SETLKW DUPFD_CLOEXEC. Not SETOWN and SETSIG, which make the kernel
+        # send signals to a process of one's choice, nor SETLEASE, NOTIFY, SETPIPE_SZ and seals.
+        *_allow_values("fcntl", 1, (0, 1, 2, 3, 4, 5, 6, 7, 1030)),
+        # FIONREAD FIOCLEX FIONCLEX FIONBIO TCGETS TIOCGWINSZ; TIOCSTI would type into a terminal.
+        *_allow_values("ioctl", 1, (0x541B, 0x5451, 0x5450, 0x5421, 0x5401, 0x5413)),
+        # FICLONE: pathlib of Python 3.14 copies in another way if told so, and fails if refused.
+        _rule(Errno(errno.EOPNOTSUPP), "ioctl", Argument(1, 0x4004_9409)),
+        # An advisory lock among processes has no meaning for one that shares its files with none; sqlite and fsspec ask.
+        _rule(Errno(0), "flock"),
+    ),
+)
+
+# O_PATH: a descriptor for any directory, which Landlock does not ask about and fchdir would follow.
+_O_PATH = 0x20_0000
+
+FILES = Group(
+    "files",
+    "Opening, listing and changing files: Landlock decides which. Not here is what Landlock does not decide about: links to"
+    " others' files, modes, owners, times, attributes, device nodes, watches, and chdir by path; fchdir follows a directory"
+    " that could be opened. openat2 hides its flags behind a pointer; ENOSYS makes callers use openat.",
+    (
+        _allow("open", Argument(1, 0, _O_PATH)),
+        _allow("openat", Argument(2, 0, _O_PATH)),
+        _rule(Errno(errno.ENOSYS), "openat2"),
+        _allow("creat stat fstat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat"),
+        _allow("getdents getdents64 statfs fstatfs fchdir truncate"),
+        _allow("mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 symlink symlinkat"),
+        # glibc falls back to fchmodat, which is refused; EPERM would not let it tell a refusal from an old kernel.
+        _rule(Errno(errno.ENOSYS), "fchmodat2"),
+        # "This file system has no attributes": what shutil takes for an answer when it copies a file.
+        _rule(Errno(errno.EOPNOTSUPP), "listxattr llistxattr flistxattr"),
+    ),
+)
+
+# MSG_DONTWAIT and MSG_NOSIGNAL: what is left when all other flags must be 0.
+_PLAIN_SEND = LOW_32 & ~(0x40 | 0x4000)
+_MSG_OOB = 0x1
+# SOCK_NONBLOCK and SOCK_CLOEXEC may be added to a socket's type.
+_SOCKET_TYPE = LOW_32 & ~(0x800 | 0x8_0000)
+
+CHANNELS = Group(
+    "channels",
+    "The channel to the supervisor, and the pair of sockets by which asyncio wakes itself. No socket can be made that"
+    " reaches anything else. Sending takes no address, no fast open and no out-of-band byte (a past kernel escape);"
+    " sendmsg is left out altogether, so no descriptor can be sent. getsockopt reads TYPE, ERROR, PROTOCOL and DOMAIN:"
+    " others would give the peer's process id and a descriptor for it.",
+    (
+        _allow("socketpair", Argument(0, 1), Argument(1, 1, _SOCKET_TYPE), Argument(2, 0)),
+        _allow("sendto", Argument(3, 0, _PLAIN_SEND), Argument(4, 0, ALL_64)),
+        _allow("recvfrom", Argument(3, 0, _MSG_OOB)),
+        _allow("recvmsg", Argument(2, 0, _MSG_OOB)),
+        _allow("shutdown getsockname getpeername"),
+        *(_allow("getsockopt", Argument(1, 1), Argument(2, option)) for option in (3, 4, 38, 39)),
+    ),
+)
+
+ABSENT = Group(
+    "absent",
+    "Calls that libraries probe for: told that this kernel lacks them, they take an older way.",
+    (_rule(Errno(errno.ENOSYS), "io_uring_setup io_uring_enter io_uring_register pidfd_open epoll_pwait2"),),
+)
+
+DEADLY = Group(
+    "deadly",
+    "No library calls these by accident; one attempt is an attack, and ends the process.",
+    (
+        _rule(
+            Action.KILL,
+            "ptrace process_vm_readv process_vm_writev bpf perf_event_open userfaultfd mount umount2 move_mount"
+            " open_tree fsopen fsmount fsconfig fspick mount_setattr pivot_root chroot setns unshare init_module"
+            " finit_module delete_module kexec_load kexec_file_load keyctl add_key request_key reboot swapon swapoff"
+            " open_by_handle_at acct settimeofday clock_settime adjtimex iopl ioperm modify_ldt quotactl",
+        ),
+    ),
+)
+
+GROUPS = (MEMORY, THREADS, SIGNALS, CLOCKS, IDENTITY, DESCRIPTORS, FILES, CHANNELS, ABSENT, DEADLY)
+
+# Younger than libseccomp 2.5.0. Where the library does not know one, its rule is left out and the call refused with EPERM.
+YOUNGER_THAN_LIBSECCOMP = frozenset({"faccessat2", "close_range", "epoll_pwait2", "mount_setattr", "fchmodat2"})

@@ -1,0 +1,83 @@
+"""What reading one value may cost. Sizes alone do not bound it: short bytes can unfold to much memory or much work.
+
+Both sides count alike: the worker so that its code hears of a limit in words, the supervisor because it trusts nobody.
+Every breach is a ValueError here; `encode` and `decode` make it the error of their side.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
+
+MAX_INT_BITS = 4096
+MAX_DECIMAL_EXPONENT = 9999
+MAX_PATTERN_BYTES = 1024
+MAX_SHARED_HASH = 16
+
+# One unit of work is about 0.4 us of a decoder's time: half a million for any value, and then 100 ms for each MB.
+_FREE_WORK = 500_000
+_BYTES_PER_WORK = 4
+
+# Bytes that open an array or a map in msgpack; an empty one takes 72 bytes of memory, any other byte at most 24.
+_CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
+_CONTAINER_MEMORY = 72
+_BYTE_MEMORY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a decoder accepts. Sizes in bytes; `memory_bytes` bounds what a head could unfold to, before it does."""
+
+    head_bytes: int = 64 << 20
+    memory_bytes: int = 2 << 30
+    buffer_bytes: int = 1 << 30
+    buffers: int = 20_000
+    depth: int = 100
+
+    def check_sizes(self, head: bytes | bytearray | memoryview, sizes: Collection[int]) -> None:
+        """Raise ValueError for a head or buffers that are too large to be looked at."""
+        if len(head) > self.head_bytes:
+            raise ValueError(f"{len(head)} bytes of structure, the cap is {self.head_bytes}")
+        if len(sizes) > self.buffers:
+            raise ValueError(f"{len(sizes)} buffers, the cap is {self.buffers}")
+        if sum(sizes) > self.buffer_bytes:
+            raise ValueError(f"{sum(sizes)} bytes in buffers, the cap is {self.buffer_bytes}")
+        containers = len(head) - len(bytes(head).translate(None, _CONTAINERS))
+        memory = containers * _CONTAINER_MEMORY + len(head) * _BYTE_MEMORY
+        if memory > self.memory_bytes:
+            raise ValueError(f"{len(head)} bytes of structure could unfold to {memory}, the cap is {self.memory_bytes}")
+
+
+class Work:
+    """Counts units of work against what a head of that size may cost."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, head_bytes: int) -> None:
+        self.left = _FREE_WORK + head_bytes // _BYTES_PER_WORK
+
+    def charge(self, units: int) -> None:
+        """Raise ValueError when the value costs more than its bytes allow."""
+        self.left -= units
+        if self.left < 0:
+            raise ValueError("too many small items for its size; give many of them as an array or a DataFrame")
+
+
+def check_int(number: int) -> None:
+    """Raise ValueError for a number whose arithmetic would be slow."""
+    if number.bit_length() > MAX_INT_BITS:
+        raise ValueError(f"an int of {number.bit_length()} bits, the limit is {MAX_INT_BITS}")
+
+
+def check_keys(keys: Collection[Hashable]) -> None:
+    """Raise ValueError when building a set or a dict of these keys would be slow: hashes of numbers are not salted.
+
+    Raises TypeError for a key that cannot be hashed.
+    """
+    hashes = list(map(hash, keys))
+    if len(hashes) - len(set(hashes)) < MAX_SHARED_HASH:
+        return
+    _, shared = Counter(hashes).most_common(1)[0]
+    if shared > MAX_SHARED_HASH:
+        raise ValueError(f"{shared} keys share one hash, the limit is {MAX_SHARED_HASH}")

@@ -1,0 +1,60 @@
+"""Large values as a run of Buffer messages before the message that counts them. Both sides use this, under a cap each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from agex_protocol.errors import ProtocolError
+from agex_protocol.messages import Buffer, Encoded
+
+PIECE_BYTES = 1 << 20
+Bytes = bytes | bytearray | memoryview
+
+
+def enclose(action: bytes, head: Bytes, buffers: Sequence[Bytes]) -> tuple[Iterator[Buffer], Encoded]:
+    """The messages to send first, and the Encoded that counts them. A head too large for a frame goes as the first buffer."""
+    if len(head) > PIECE_BYTES:
+        return _pieces(action, [head, *buffers]), Encoded(b"", len(buffers) + 1)
+    return _pieces(action, buffers), Encoded(bytes(head), len(buffers))
+
+
+def _pieces(action: bytes, buffers: Sequence[Bytes]) -> Iterator[Buffer]:
+    for buffer in buffers:
+        view = memoryview(buffer).cast("B")
+        for start in range(0, max(len(view), 1), PIECE_BYTES):
+            end = start + PIECE_BYTES
+            yield Buffer(action, bytes(view[start:end]), end >= len(view))
+
+
+class Inbox:
+    """Gathers Buffer messages until the message that counts them comes. ProtocolError beyond `max_bytes`."""
+
+    MAX_BUFFERS = 65_536
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max = max_bytes
+        self._size = 0
+        self._whole: list[bytearray] = []
+        self._open: bytearray | None = None
+
+    def take(self, message: Buffer) -> None:
+        self._size += len(message.data)
+        if self._size > self._max:
+            raise ProtocolError(f"a value is larger than {self._max} bytes")
+        if self._open is None:
+            self._open = bytearray()
+        self._open += message.data
+        if message.last:
+            self._whole.append(self._open)
+            self._open = None
+            if len(self._whole) > self.MAX_BUFFERS:
+                raise ProtocolError(f"a value has more than {self.MAX_BUFFERS} buffers")
+
+    def open(self, encoded: Encoded) -> tuple[bytes, list[memoryview]]:
+        """Head and buffers of a value; the inbox is empty afterwards. ProtocolError if the count is not what came."""
+        if self._open is not None or len(self._whole) != encoded.buffers:
+            raise ProtocolError(f"{encoded.buffers} buffers were announced, {len(self._whole)} came")
+        whole, self._whole, self._size = self._whole, [], 0
+        if not encoded.head and whole:
+            return bytes(whole[0]), [memoryview(buffer) for buffer in whole[1:]]
+        return encoded.head, [memoryview(buffer) for buffer in whole]

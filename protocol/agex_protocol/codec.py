@@ -1,0 +1,168 @@
+"""Frozen dataclasses to msgpack and back, checked field by field while decoding.
+
+The wire form of a record is the array of its fields; of a message, the same with its class name in front. What may
+stand in a field is read once from its annotation; nothing else is accepted, and no field is ever missing or surplus.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import msgpack
+
+from agex_protocol.errors import ProtocolError
+from agex_protocol.framing import MAX_FRAME_BYTES
+
+T = TypeVar("T")
+Reader = Callable[[object], Any]
+
+
+def pack(record: object) -> bytes:
+    """The fields of a frozen dataclass as bytes."""
+    return cast(bytes, msgpack.packb(_fields(record), use_bin_type=True))
+
+
+def unpack(kind: type[T], data: bytes) -> T:
+    """The record again. ProtocolError if the bytes are not exactly one of its kind."""
+    return cast(T, _record_reader(cast(type, kind))(_load(data)))
+
+
+def pack_message(message: object) -> bytes:
+    """A message as the payload of one frame."""
+    return cast(bytes, msgpack.packb([type(message).__name__, *_fields(message)], use_bin_type=True))
+
+
+def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
+    """The message again. ProtocolError if it is none of `kinds`, or any field is not what the kind declares."""
+    parts = _load(data)
+    if type(parts) is not list or not parts or type(parts[0]) is not str:
+        raise ProtocolError("a frame does not hold a message")
+    kind = _by_name(kinds).get(parts[0])
+    if kind is None:
+        raise ProtocolError(f"a message of kind {parts[0][:40]!r} has no place here")
+    return _record_reader(kind)(parts[1:])
+
+
+def _fields(record: Any) -> list[object]:
+    return [_plain(getattr(record, field.name)) for field in dataclasses.fields(record)]
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return _fields(value) if dataclasses.is_dataclass(value) else value
+
+
+def _load(data: bytes) -> Any:
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_buffer_size=MAX_FRAME_BYTES,
+            max_ext_len=0,
+            max_array_len=65_536,
+            max_map_len=4_096,
+        )
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise ProtocolError(f"a frame is not msgpack within the caps: {type(error).__name__}") from error
+
+
+@cache
+def _by_name(kinds: types.UnionType) -> dict[str, type]:
+    return {kind.__name__: kind for kind in get_args(kinds)}
+
+
+@cache
+def _record_reader(kind: type) -> Reader:
+    hints = get_type_hints(kind)
+    readers = [_reader(hints[field.name]) for field in dataclasses.fields(kind)]
+    names = [field.name for field in dataclasses.fields(kind)]
+
+    def read(parts: object) -> Any:
+        if type(parts) is not list or len(cast(list[object], parts)) != len(readers):
+            raise ProtocolError(f"{kind.__name__} does not have its {len(readers)} fields")
+        values: list[Any] = []
+        for reader, name, part in zip(readers, names, cast(list[object], parts), strict=True):
+            try:
+                values.append(reader(part))
+            except ProtocolError as error:
+                raise ProtocolError(f"{kind.__name__}.{name}: {error}") from error
+        return kind(*values)
+
+    return read
+
+
+def _reader(annotation: Any) -> Reader:
+    if dataclasses.is_dataclass(annotation):
+        return _record_reader(cast(type, annotation))
+    if annotation in (bool, int, str, bytes):
+        return _exactly(annotation)
+    if annotation is float:
+        return _number
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return _one_of(arguments)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return _many(_reader(arguments[0]))
+    if origin is tuple:
+        return _row([_reader(argument) for argument in arguments])
+    if origin is dict and arguments == (str, str):
+        return _mapping
+    raise TypeError(f"{annotation!r} has no form on the wire")
+
+
+def _exactly(kind: type) -> Reader:
+    def read(part: object) -> object:
+        if type(part) is not kind:
+            raise ProtocolError(f"expected {kind.__name__}, found {type(part).__name__}")
+        return part
+
+    return read
+
+
+def _number(part: object) -> float:
+    if type(part) is not float and type(part) is not int:
+        raise ProtocolError(f"expected a number, found {type(part).__name__}")
+    return float(part)
+
+
+def _one_of(choices: tuple[Any, ...]) -> Reader:
+    def read(part: object) -> object:
+        if type(part) is not str or part not in choices:
+            raise ProtocolError(f"expected one of {choices!r}")
+        return part
+
+    return read
+
+
+def _many(item: Reader) -> Reader:
+    def read(part: object) -> tuple[Any, ...]:
+        if type(part) is not list:
+            raise ProtocolError(f"expected an array, found {type(part).__name__}")
+        return tuple(item(each) for each in cast(list[object], part))
+
+    return read
+
+
+def _row(items: list[Reader]) -> Reader:
+    def read(part: object) -> tuple[Any, ...]:
+        if type(part) is not list or len(cast(list[object], part)) != len(items):
+            raise ProtocolError(f"expected an array of {len(items)}")
+        return tuple(item(each) for item, each in zip(items, cast(list[object], part), strict=True))
+
+    return read
+
+
+def _mapping(part: object) -> dict[str, str]:
+    if type(part) is not dict:
+        raise ProtocolError(f"expected a map, found {type(part).__name__}")
+    entries = cast(dict[object, object], part)
+    if not all(type(key) is str and type(value) is str for key, value in entries.items()):
+        raise ProtocolError("expected a map of strings")
+    return typing.cast(dict[str, str], entries)

@@ -1,0 +1,106 @@
+"""Shape: what a value that crosses has to look like, as plain data that both sides read.
+
+The supervisor makes it from an annotation, the worker encodes by it and the supervisor decodes by its own copy: a worker
+never says what its bytes are to become, except below "any", whose tags are the closed list `ANY_KINDS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+Scalar = None | bool | int | str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One node. Most kinds use `kind` and `args` only.
+
+    A "scope" holds the whole shape and after it every class that it mentions; a "ref" stands for class `index` of that
+    list, so that a model may contain itself. `cls` ("module:qualname") is compared with names, never imported.
+    """
+
+    kind: str
+    args: tuple[Shape, ...] = ()
+    names: tuple[str, ...] = ()  # record: its fields, one arg each; enum: its members
+    needed: tuple[str, ...] = ()  # record: the fields without a default
+    values: tuple[Scalar, ...] = ()  # literal
+    cls: str = ""  # record, enum, flag
+    flavour: str = ""  # record: "dataclass", "namedtuple", "typeddict" or "model"
+    extra: str = "ignore"  # record, for keys that are no fields: "ignore", "forbid" or "allow"
+    index: int = -1  # ref, record, enum, flag: which class of the scope
+
+    def to_wire(self) -> list[Any]:
+        """The same as lists, texts and numbers, for msgpack."""
+        return [
+            self.kind,
+            [arg.to_wire() for arg in self.args],
+            list(self.names),
+            list(self.needed),
+            list(self.values),
+            self.cls,
+            self.flavour,
+            self.extra,
+            self.index,
+        ]
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Shape:
+        """Back from `to_wire`. Only for what the supervisor wrote: a bad list raises ValueError, nothing more is checked."""
+        kind, args, names, needed, values, reference, flavour, extra, index = cast(list[Any], wire)
+        children = tuple(cls.from_wire(arg) for arg in args)
+        return cls(
+            kind, children, tuple(names), tuple(needed), tuple(values), reference, flavour, extra, index
+        )
+
+    def __str__(self) -> str:
+        """For messages: as near to the annotation as the shape knows it."""
+        match self.kind:
+            case "scope" | "optional":
+                text = str(self.args[0])
+                return f"{text} | None" if self.kind == "optional" else text
+            case "union":
+                return " | ".join(map(str, self.args))
+            case "literal":
+                return f"Literal[{', '.join(map(repr, self.values))}]"
+            case "record" | "enum" | "flag" | "ref":
+                return self.cls.rpartition(":")[2]
+            case "tuple_of":
+                return f"tuple[{self.args[0]}, ...]"
+            case _:
+                name = _SPOKEN.get(self.kind, self.kind)
+                return f"{name}[{', '.join(map(str, self.args))}]" if self.args else name
+
+
+ANY = Shape("any")
+NONE = Shape("none")
+NOTHING = Shape("nothing")  # no value is wanted: whatever there is does not cross
+
+# What a value may be where nothing is declared, and how its insides are read then.
+ANY_KINDS: dict[str, Shape] = {
+    **{
+        kind: Shape(kind)
+        for kind in (
+            *("int", "complex", "str", "bytes", "range", "datetime", "date", "time", "timedelta", "decimal", "fraction"),
+            *("uuid", "path", "pattern", "ipv4address", "ipv6address", "ipv4network", "ipv6network", "ipv4interface"),
+            *("ipv6interface", "ndarray", "npscalar", "frame", "series", "index", "timestamp", "duration", "missing"),
+        )
+    },
+    **{kind: Shape(kind, (ANY,)) for kind in ("list", "tuple_of", "set", "frozenset", "deque")},
+    "dict": Shape("dict", (ANY, ANY)),
+    "slice": Shape("slice", (ANY, ANY, ANY)),
+}
+
+_SPOKEN = {
+    "any": "Any",
+    "none": "None",
+    "frame": "DataFrame",
+    "series": "Series",
+    "index": "Index",
+    "npscalar": "numpy scalar",
+    "decimal": "Decimal",
+    "fraction": "Fraction",
+    "uuid": "UUID",
+    "path": "Path",
+    "pattern": "re.Pattern",
+}

@@ -1,0 +1,77 @@
+"""Which message may come when, as tables; and the two conversations that hold a peer to them.
+
+One request in, any number of buffers and calls out, exactly one ending. No multiplexing.
+"""
+
+from __future__ import annotations
+
+from agex_protocol import messages as m
+from agex_protocol.errors import ProtocolError
+
+ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
+
+# What the supervisor may hear from a worker, by state.
+FROM_WORKER: dict[str, frozenset[type]] = {
+    "starting": frozenset({m.Ready, m.Refused}),
+    "idle": frozenset(),
+    "beginning": frozenset({m.Begun}),
+    "running": frozenset({m.Buffer, m.Call}) | ENDINGS,
+    "answering": frozenset(),
+    "over": frozenset(),
+}
+
+# What the supervisor may hear from a zygote, by state.
+FROM_ZYGOTE: dict[str, frozenset[type]] = {
+    "booting": frozenset({m.FindModule, m.Booted, m.BootFailed}),
+    "ready": frozenset(),
+    "serving": frozenset({m.Forked, m.Reaped}),
+}
+
+
+class Conversation:
+    """The supervisor's view of one worker: a state, and the id of the action under way.
+
+    Every method raises ProtocolError for what does not belong; the caller then kills the worker.
+    """
+
+    def __init__(self) -> None:
+        self.state = "starting"
+        self.action = b""
+        self._calls = 0
+
+    def begin(self) -> None:
+        self._move("idle", "beginning")
+
+    def run(self, action: bytes) -> None:
+        self._move("idle", "running")
+        self.action = action
+        self._calls = 0
+
+    def answered(self) -> None:
+        self._move("answering", "running")
+
+    def heard(self, message: m.ToSupervisor) -> None:
+        """Admit what the worker said, and move on."""
+        kind = type(message)
+        if kind not in FROM_WORKER[self.state]:
+            raise ProtocolError(f"{kind.__name__} while {self.state}")
+        if self.state == "running":
+            self._heard_of_action(message)
+        else:
+            self.state = "over" if kind is m.Refused else "idle"
+
+    def _heard_of_action(self, message: object) -> None:
+        if getattr(message, "action", None) != self.action:
+            raise ProtocolError(f"{type(message).__name__} for an action that is not under way")
+        if isinstance(message, m.Call):
+            self._calls += 1
+            if message.call != self._calls:
+                raise ProtocolError(f"call {message.call} where {self._calls} was due")
+            self.state = "answering"
+        elif type(message) in ENDINGS:
+            self.state = "idle"
+
+    def _move(self, before: str, after: str) -> None:
+        if self.state != before:
+            raise ProtocolError(f"the worker is {self.state}, not {before}")
+        self.state = after

@@ -1,0 +1,280 @@
+"""The pool: one zygote for each kit, workers forked from it, spares forked and locked in advance. Workers are used once.
+
+A worker belongs to one session until that lets go of it, and is then killed: there is nothing to reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from agex_protocol.errors import AgexError
+from agex_protocol.plan import LockdownPlan
+from agex_supervisor.errors import PoolExhausted
+from agex_supervisor.own_code import own_extensions
+from agex_supervisor.scratch import Scratch, remove_tree
+from agex_supervisor.worker import Worker
+from agex_supervisor.zygote import Zygote
+
+MAX_ZYGOTES = 16
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What makes two sessions' workers alike, so that they can come from one zygote.
+
+    workspace: a directory of the caller's own that the workers write in; "" where the pool makes the workspaces.
+    """
+
+    plan: LockdownPlan
+    preload: tuple[str, ...] = ()
+    workspace: str = ""
+
+    def key(self) -> tuple[object, ...]:
+        return (repr(self.plan), self.preload, self.workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Counts at one moment."""
+
+    busy: int
+    spares: int
+    zygotes: int
+    max_workers: int
+
+
+@dataclass
+class Place:
+    """A worker that a session holds, and where its workspace is at home."""
+
+    worker: Worker
+    home: Path
+    lent: bool  # the home was moved into the slot, and goes back
+
+
+@dataclass
+class _Stock:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    zygote: Zygote | None = None
+    spares: list[Worker] = field(default_factory=list[Worker])
+    refilling: bool = False
+
+
+class Pool:
+    """Hands out locked workers; safe to use from many threads.
+
+    max_workers: how many sessions may hold a worker at once (default: four a processor). spares: how many workers are
+    kept ready for each kit. wait_s: how long a session waits for a worker before PoolExhausted.
+    """
+
+    def __init__(self, max_workers: int | None = None, spares: int = 1, wait_s: float = 30.0) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+        if spares < 0 or wait_s < 0:
+            raise ValueError("spares and wait_s must not be negative")
+        self.max_workers = max_workers or 4 * (os.cpu_count() or 1)
+        self.wait_s = wait_s
+        self._spares = spares
+        self._free = threading.BoundedSemaphore(self.max_workers)
+        self._lock = threading.Lock()
+        self._stocks: OrderedDict[tuple[object, ...], _Stock] = OrderedDict()
+        self._scratch: Scratch | None = None
+        self._serial = 0
+        self._busy = 0
+        self._closed = False
+        self._owner = os.getpid()
+
+    def checkout(self, kit: Kit, home: Path | None) -> Place:
+        """A worker that is locked, verified from outside and has the workspace `home`; None means the kit's own."""
+        if self._owner != os.getpid():
+            raise RuntimeError("this pool was made before a fork; make one in this process")
+        if not self._free.acquire(timeout=self.wait_s):
+            raise PoolExhausted(
+                f"all {self.max_workers} workers are busy and none became free in {self.wait_s:g} s;"
+                " try again later, or make agex.Pool(max_workers=...) larger"
+            )
+        try:
+            worker = self._worker(kit)
+            try:
+                worker.check()
+                if home is not None:
+                    os.rename(home, worker.slot / "work")
+            except BaseException:
+                worker.close()
+                self._drop_slot(worker)
+                raise
+        except BaseException:
+            self._free.release()
+            raise
+        with self._lock:
+            self._busy += 1
+        self._refill_soon(kit)
+        return Place(worker, home or Path(kit.workspace), home is not None)
+
+    def checkin(self, place: Place) -> None:
+        """Kill the worker, take the workspace home, forget the rest of what the worker left."""
+        try:
+            place.worker.close()
+        finally:
+            with self._lock:
+                self._busy -= 1
+            self._free.release()
+        if place.lent:
+            _take_home(place.worker.slot / "work", place.home)
+        self._drop_slot(place.worker)
+
+    def new_workspace(self) -> Path:
+        """An empty directory that sessions of this pool can be given."""
+        return self._scratch_dir().new_workspace()
+
+    def warm(self, kit: Kit) -> None:
+        """Boot the kit's zygote and fork one spare now. Raises what a checkout would raise."""
+        stock = self._stock(kit)
+        worker = self._worker(kit)
+        with stock.lock:
+            stock.spares.append(worker)
+
+    def stats(self) -> PoolStats:
+        with self._lock:
+            stocks = list(self._stocks.values())
+            return PoolStats(
+                self._busy,
+                sum(len(stock.spares) for stock in stocks),
+                sum(stock.zygote is not None for stock in stocks),
+                self.max_workers,
+            )
+
+    def close(self) -> None:
+        """Kill every spare and zygote, and remove the pool's directories. Sessions still open lose their workers."""
+        with self._lock:
+            if self._closed or self._owner != os.getpid():
+                return
+            self._closed = True
+            stocks, self._stocks = list(self._stocks.values()), OrderedDict()
+            scratch, self._scratch = self._scratch, None
+        for stock in stocks:
+            with stock.lock:
+                self._discard(stock)
+        if scratch is not None:
+            scratch.close()
+
+    # --- stocks ---
+
+    def _worker(self, kit: Kit) -> Worker:
+        stock = self._stock(kit)
+        while True:
+            with stock.lock:
+                worker = stock.spares.pop() if stock.spares else None
+                if worker is None:
+                    worker = self._fork(stock, kit)
+            if worker.layers:
+                if worker.alive:
+                    return worker
+                worker.close()  # a spare that the machine killed: forget it
+                self._drop_slot(worker)
+                continue
+            try:
+                worker.await_ready()
+            except BaseException:
+                self._drop_slot(worker)
+                raise
+            return worker
+
+    def _stock(self, kit: Kit) -> _Stock:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is closed")
+            stock = self._stocks.setdefault(kit.key(), _Stock())
+            self._stocks.move_to_end(kit.key())
+            surplus = [self._stocks.popitem(last=False)[1] for _ in range(len(self._stocks) - MAX_ZYGOTES)]
+        for old in surplus:
+            with old.lock:
+                for spare in old.spares:
+                    spare.close()
+                old.spares = []
+                # Its zygote stays with the sessions that still hold workers of it; they reap through it.
+        return stock
+
+    def _fork(self, stock: _Stock, kit: Kit) -> Worker:
+        scratch = self._scratch_dir()
+        if stock.zygote is None or not stock.zygote.alive:
+            own = (kit.workspace,) if kit.workspace else ()
+            read = (*kit.plan.read, *own_extensions(kit.plan.read))
+            plan = replace(kit.plan, read=read, write=(*kit.plan.write, *own))
+            stock.zygote = Zygote(plan, kit.preload, scratch.slots)
+        with self._lock:
+            self._serial += 1
+            serial = self._serial
+        slot = scratch.new_slot(serial)
+        try:
+            born = stock.zygote.fork(serial, slot)
+        except BaseException:
+            remove_tree(slot)
+            raise
+        places = [slot, Path(kit.workspace)] if kit.workspace else [slot]
+        return Worker(stock.zygote, born, slot, kit.plan, places)
+
+    def _refill_soon(self, kit: Kit) -> None:
+        stock = self._stock(kit)
+        with stock.lock:
+            if stock.refilling or len(stock.spares) >= self._spares:
+                return
+            stock.refilling = True
+        threading.Thread(target=self._refill, args=(kit, stock), name="agex-spares", daemon=True).start()
+
+    def _refill(self, kit: Kit, stock: _Stock) -> None:
+        # A failure here is met again, and reported, by the next checkout.
+        with contextlib.suppress(AgexError, OSError, RuntimeError):
+            while True:
+                with stock.lock:
+                    if self._closed or len(stock.spares) >= self._spares:
+                        break
+                    worker = self._fork(stock, kit)
+                worker.await_ready()
+                with stock.lock:
+                    if self._closed:
+                        worker.close()
+                        break
+                    stock.spares.append(worker)
+        with stock.lock:
+            stock.refilling = False
+
+    def _discard(self, stock: _Stock) -> None:
+        for spare in stock.spares:
+            spare.close()
+        stock.spares = []
+        if stock.zygote is not None:
+            stock.zygote.close()
+            stock.zygote = None
+
+    # --- directories ---
+
+    def _scratch_dir(self) -> Scratch:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is closed")
+            if self._scratch is None:
+                self._scratch = Scratch()
+            return self._scratch
+
+    def _drop_slot(self, worker: Worker) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(worker.slot)
+
+
+def _take_home(lent: Path, home: Path) -> None:
+    # The worker owned the slot: what stands there now may be a link, or gone. Only a directory is taken.
+    try:
+        is_directory = stat.S_ISDIR(lent.lstat().st_mode)
+    except OSError:
+        is_directory = False
+    if is_directory:
+        os.rename(lent, home)
+    elif not home.exists():
+        home.mkdir(mode=0o700)

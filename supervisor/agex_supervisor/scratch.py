@@ -1,0 +1,98 @@
+"""The supervisor's directory for slots and workspaces, and the sweeping of those that a killed supervisor left behind.
+
+Its name carries the process id; a lock on a file in it says that its owner lives, whoever has that id by now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+import uuid
+from pathlib import Path
+
+PREFIX = "agex-"
+LOCK = "owner.lock"
+
+
+class Scratch:
+    """A private directory tree, removed by `close()` or, failing that, by the next supervisor's `sweep()`."""
+
+    def __init__(self) -> None:
+        sweep()
+        self.root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
+        self._lock = os.open(self.root / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.slots = self.root / "slots"
+        self._workspaces = self.root / "workspaces"
+        self.slots.mkdir()
+        self._workspaces.mkdir()
+
+    def new_slot(self, serial: int) -> Path:
+        slot = self.slots / str(serial)
+        slot.mkdir(mode=0o700)
+        return slot
+
+    def new_workspace(self) -> Path:
+        workspace = self._workspaces / uuid.uuid4().hex
+        workspace.mkdir(mode=0o700)
+        return workspace
+
+    def close(self) -> None:
+        remove_tree(self.root)
+        os.close(self._lock)
+
+
+def sweep() -> None:
+    """Remove the directories of supervisors that no longer live. Others' and odd ones are left alone."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                continue
+            lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(path)
+            finally:
+                os.close(lock)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory whose content is hostile: links are not followed and no depth of nesting is too deep.
+
+    Every directory found is first moved up to the top, so that nothing is ever reached through a long path.
+    """
+    try:
+        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        queue = _empty(top, top)
+        while queue:
+            name = queue.pop()
+            os.chmod(name, 0o700, dir_fd=top)  # mkdir(mode=0) would keep an unprivileged owner out
+            each = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            try:
+                queue += _empty(each, top)
+            finally:
+                os.close(each)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+def _empty(directory: int, top: int) -> list[str]:
+    moved: list[str] = []
+    with os.scandir(directory) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                name = uuid.uuid4().hex
+                os.rename(entry.name, name, src_dir_fd=directory, dst_dir_fd=top)
+                moved.append(name)
+            else:
+                os.unlink(entry.name, dir_fd=directory)
+    return moved

@@ -1,0 +1,124 @@
+"""One tenant's run of actions: names bound once, a workspace that lasts, and a worker that is replaced when it dies."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agex_protocol import messages as m
+from agex_protocol.buffers import enclose
+from agex_protocol.plan import SandboxPlan
+from agex_supervisor.errors import PreloadFailed
+from agex_supervisor.outbound import dump
+from agex_supervisor.pool import Kit, Place, Pool
+from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
+from agex_supervisor.worker import OnCall, Turn
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a session's code finds: the inner sandbox's plan, bound classes and functions (pickled), host functions."""
+
+    sandbox: SandboxPlan = field(default_factory=SandboxPlan)
+    bindings: bytes = b""
+    functions: tuple[m.HostFunction, ...] = ()
+
+
+class Session:
+    """Runs actions one after the other; `cancel()` may come from another thread.
+
+    workspace: a directory made by the pool, or None where the kit names one of the caller's own.
+    """
+
+    def __init__(self, pool: Pool, kit: Kit, equipment: Equipment, workspace: Path | None) -> None:
+        self._pool = pool
+        self._kit = kit
+        self._equipment = equipment
+        self._workspace = workspace
+        self._place: Place | None = None
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self.report = LockdownReport(kit.plan.isolation)
+
+    def start(self) -> None:
+        """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, PoolExhausted."""
+        if self._place is not None and self._place.worker.alive:
+            return
+        self._let_go()
+        place = self._pool.checkout(self._kit, self._workspace)
+        self._place = place
+        self.report = self._reported(place)
+        work = place.worker.slot / "work" if place.lent else place.home
+        begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, str(work))
+        complaint = place.worker.begin(begin)
+        if complaint:
+            self._let_go()
+            raise PreloadFailed("", f"the names registered for this session cannot be made in a worker: {complaint}")
+
+    def run(
+        self,
+        code: str,
+        inputs: Mapping[str, object],
+        returns: bytes,
+        *,
+        task: bool,
+        timeout_s: float,
+        on_call: OnCall,
+    ) -> Turn:
+        """One action. How it ended is in the Turn; raises only what `start()` raises, and NotSendable for the inputs."""
+        action = secrets.token_bytes(16)
+        head, buffers = dump(dict(inputs))
+        self._cancelled = False
+        self.start()
+        assert self._place is not None
+        first, encoded = enclose(action, head, buffers)
+        worker = self._place.worker
+        if self._cancelled:
+            worker.cancel()
+        turn = worker.run(m.Run(action, code, encoded, returns, task), first, timeout_s=timeout_s, on_call=on_call)
+        if turn.death is not None:
+            self._let_go()
+        return turn
+
+    def cancel(self) -> None:
+        """End the action under way, from any thread."""
+        self._cancelled = True
+        place = self._place
+        if place is not None:
+            place.worker.cancel()
+
+    def close(self) -> None:
+        """Kill the worker. The workspace stays where it was made."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        with self._lock:
+            place, self._place = self._place, None
+        if place is not None:
+            self._pool.checkin(place)
+
+    def _reported(self, place: Place) -> LockdownReport:
+        layers = {**place.worker.layers, **BY_SUPERVISOR}
+        verified = sorted(place.worker.verified)
+        if self._kit.plan.isolation == "kernel":
+            try:
+                promises = hold(layers)
+            except BaseException:
+                self._let_go()
+                raise
+            return LockdownReport("kernel", promises, layers, [], verified)
+        promises = {promise: list(PROCESS_HOLDS.get(promise, ())) for promise in CELLS}
+        unenforced = [promise for promise, holders in promises.items() if not holders]
+        return LockdownReport("process", promises, layers, unenforced, verified)
+
+
+def answer(
+    action: bytes, call: int, value: object = None, *, error_type: str = "", error: str = ""
+) -> Iterable[object]:
+    """The messages that answer a Call: the value, or the error's type and text."""
+    head, buffers = dump(value)
+    first, encoded = enclose(action, head, buffers)
+    return [*first, m.Answer(action, call, encoded, error_type, error)]

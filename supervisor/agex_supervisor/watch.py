@@ -1,0 +1,84 @@
+"""What rlimits cannot count: the threads of a worker, and all the bytes and files of its workspace together.
+
+The workspace is hostile ground: it is measured through descriptors, without following links, and never beyond the caps.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agex_protocol.plan import Limits
+
+MAX_DEPTH = 64
+
+
+class Watch:
+    """Looks at one worker from outside. `breach()` names the limit that is passed, or is None."""
+
+    def __init__(self, pid: int, limits: Limits, places: list[Path]) -> None:
+        self._stat = f"/proc/{pid}/stat"
+        self._limits = limits
+        self._places = places
+
+    def breach(self) -> str | None:
+        threads = self._threads()
+        if threads > self._limits.threads:
+            return f"limits.threads: {threads} threads, {self._limits.threads} allowed"
+        return self._disk()
+
+    def _threads(self) -> int:
+        try:
+            with open(self._stat, "rb") as stat:
+                return int(stat.read().rsplit(b")", 1)[1].split()[17])
+        except (OSError, IndexError):
+            return 0  # dead: its pidfd will say so
+
+    def _disk(self) -> str | None:
+        count = _Count(self._limits)
+        for place in self._places:
+            try:
+                top = os.open(place, DIRECTORY)
+            except OSError:
+                continue
+            count.add(top, 0)
+        if count.size > self._limits.workspace_size_bytes:
+            return f"limits.workspace_size: {count.size} bytes or more, {self._limits.workspace_size_bytes} allowed"
+        if count.files > self._limits.workspace_files:
+            return f"limits.workspace_files: {count.files} or more, {self._limits.workspace_files} allowed"
+        return f"a workspace of more than {MAX_DEPTH} levels" if count.depth > MAX_DEPTH else None
+
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Count:
+    """Bytes on disk, files and depth, summed up to the first cap passed. Holds one descriptor a level, no more."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.size = 0
+        self.files = 0
+        self.depth = 0
+
+    def add(self, directory: int, depth: int) -> None:
+        """Count what is below an open directory, and close it."""
+        self.depth = max(self.depth, depth)
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    self.size += status.st_blocks * 512
+                    self.files += 1
+                    if self._over():
+                        return
+                    if entry.is_dir(follow_symlinks=False):
+                        self.add(os.open(entry.name, DIRECTORY, dir_fd=directory), depth + 1)
+        except OSError:
+            return  # it went away under us, or cannot be read: the next look counts it
+        finally:
+            os.close(directory)
+
+    def _over(self) -> bool:
+        limits = self._limits
+        return self.size > limits.workspace_size_bytes or self.files > limits.workspace_files or self.depth > MAX_DEPTH

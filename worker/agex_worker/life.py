@@ -1,0 +1,62 @@
+"""A worker's life, top to bottom: take its place, lock down, prove it, say READY, serve one session, be killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from typing import Any, NoReturn, cast
+
+from agex_protocol import messages as m
+from agex_protocol.plan import LockdownPlan
+from agex_worker.channel import Channel
+from agex_worker.lockdown.apply import LayerFailed, lock_down
+from agex_worker.lockdown.probes import probe
+from agex_worker.session import Session
+
+
+def live(plan: LockdownPlan, slot: str, descriptors: list[int], zygote: int) -> NoReturn:
+    """Never returns: the forked child's whole existence. `descriptors`: channel, stdout, stderr."""
+    status = 1
+    try:
+        channel_fd, stdout, stderr = descriptors
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.chdir(slot)
+        _point_home(slot)
+        channel = Channel(channel_fd)
+        try:
+            layers = lock_down(plan, slot=slot, zygote_pid=zygote, keep={0, 1, 2, channel_fd})
+            probes = probe(plan)
+        except LayerFailed as error:
+            channel.send(m.Refused(error.layer, str(error)))
+            os._exit(status)
+        _reseed()
+        _wire_stdio()
+        channel.send(m.Ready(m.PROTOCOL_VERSION, layers, probes))
+        Session(plan, channel).serve()
+        status = 0
+    except EOFError:
+        status = 0  # the supervisor let go of the channel: it will kill us, and we do not mind
+    finally:
+        os._exit(status)
+
+
+def _point_home(slot: str) -> None:
+    # Libraries that keep a cache or a configuration look here; nowhere else can be written.
+    for name in ("HOME", "TMPDIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
+        os.environ[name] = slot
+
+
+def _reseed() -> None:
+    # Every worker is forked from one image: without this all would draw the same numbers.
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        cast(Any, numpy).random.seed()
+
+
+def _wire_stdio() -> None:
+    # Line by line, so that what was printed before a kill is in the pipe; no text is unprintable.
+    for stream in (sys.stdout, sys.stderr):
+        cast(Any, stream).reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")

@@ -1,0 +1,139 @@
+"""One task session in a worker: bind its names once, then run actions one after the other, each as a fresh script."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from agex_protocol import messages as m
+from agex_protocol.buffers import Inbox, enclose
+from agex_protocol.encode import encode
+from agex_protocol.errors import NotPortable
+from agex_protocol.plan import LockdownPlan, SandboxPlan
+from agex_protocol.shapes import Shape, shape_from_bytes
+from agex_worker import host_function, turn
+from agex_worker.channel import Channel
+from agex_worker.sandbox.files import WorkspaceFiles
+from agex_worker.tracebacks import error_text
+
+# What comes in was made by the supervisor, which knows its own limits; this only bounds a mistake of ours.
+MAX_INPUT_BYTES = 16 << 30
+
+
+class Session:
+    """Serves the supervisor until it closes the channel or kills this process."""
+
+    def __init__(self, plan: LockdownPlan, channel: Channel) -> None:
+        self._plan = plan
+        self._channel = channel
+        self._inbox = Inbox(MAX_INPUT_BYTES)
+        self._talk = threading.Lock()
+        self._calls = 0
+        self._action = b""
+        self._sandbox = SandboxPlan()
+        self._names: dict[str, object] = {}
+        self._actions = 0
+
+    def serve(self) -> None:
+        while True:
+            message = self._channel.receive(m.ToWorker)
+            match message:
+                case m.Begin():
+                    self._channel.send(m.Begun(self._begin(message)))
+                case m.Buffer():
+                    self._inbox.take(message)
+                case m.Run():
+                    self._run(message)
+                case _:
+                    raise RuntimeError(f"{type(message).__name__} came out of turn")
+
+    def _begin(self, begin: m.Begin) -> str:
+        os.chdir(begin.workspace)
+        self._sandbox = begin.sandbox
+        try:
+            self._names = dict(pickle.loads(begin.bindings))
+        except Exception as error:
+            return error_text(error).message
+        for function in begin.functions:
+            self._names[function.name] = host_function.proxy(function, self._call)
+        return ""
+
+    def _run(self, run: m.Run) -> None:
+        self._action, self._calls = run.action, 0
+        self._actions += 1
+        ended = self._execute(run)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._send_ending(run, ended)
+
+    def _execute(self, run: m.Run) -> turn.Ended:
+        shape = shape_from_bytes(run.returns)
+        try:
+            head, buffers = self._inbox.open(run.inputs)
+            inputs: dict[str, object] = pickle.loads(head, buffers=buffers)
+        except Exception as error:
+            return turn.raised(error)
+        return turn.execute(
+            run.code,
+            self._sandbox,
+            self._names,
+            inputs,
+            task=run.task,
+            filename=f"<action {self._actions}>",
+            files=WorkspaceFiles(Path.cwd()),
+            accept=lambda value: self._encoded(value, shape),
+        )
+
+    def _encoded(self, value: object, shape: Shape) -> object:
+        try:
+            return encode(value, shape, max_bytes=self._plan.limits.result_bytes)
+        except NotPortable as error:
+            raise turn.ContractError(str(error)) from None
+
+    def _send_ending(self, run: m.Run, ended: turn.Ended) -> None:
+        if ended.kind in ("finished", "succeeded") and ended.value is not None:
+            head, buffers = ended.value
+            first, value = enclose(run.action, head, buffers)
+            for buffer in first:
+                self._channel.send(buffer)
+        else:
+            value = m.Encoded(b"")
+        self._channel.send(_ending(run.action, ended, value))
+
+    def _call(self, name: str, arguments: dict[str, Any], shapes: dict[str, Shape]) -> object:
+        """Ask the supervisor to run a host function; called from agent code, on any of its threads."""
+        encoded = host_function.encode_arguments(arguments, shapes, max_bytes=self._plan.limits.result_bytes)
+        with self._talk:
+            self._calls += 1
+            sys.stdout.flush()
+            first, value = enclose(self._action, *encoded)
+            for buffer in first:
+                self._channel.send(buffer)
+            self._channel.send(m.Call(self._action, self._calls, name, value))
+            while not isinstance(answer := self._channel.receive(m.ToWorker), m.Answer):
+                self._inbox.take(answer)
+            head, buffers = self._inbox.open(answer.result)
+        if answer.error_type:
+            raise host_function.error(answer.error_type, answer.error)
+        return pickle.loads(head, buffers=buffers)
+
+
+def _ending(action: bytes, ended: turn.Ended, value: m.Encoded) -> m.Ending:
+    error = ended.error
+    match ended.kind:
+        case "finished":
+            return m.Finished(action, value)
+        case "succeeded":
+            return m.Succeeded(action, value)
+        case "gave_up":
+            return m.GaveUp(action, ended.text)
+        case "asked":
+            return m.Asked(action, ended.text)
+        case "kept":
+            return m.Kept(action, error.type, ended.text, error.message)
+        case _:
+            return m.Raised(action, error.type, error.message, error.traceback)

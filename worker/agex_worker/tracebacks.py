@@ -1,0 +1,61 @@
+"""Errors of agent code as bounded text, with the lines of the agent's own code and without our own frames."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import traceback
+from dataclasses import dataclass
+
+MAX_MESSAGE_CHARS = 4_000
+MAX_TRACEBACK_CHARS = 12_000
+OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    """An exception as strings: never the object."""
+
+    type: str = ""
+    message: str = ""
+    traceback: str = ""
+
+
+def remember_source(filename: str, source: str) -> None:
+    """Let tracebacks and inspect show these lines under this file name."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+
+
+def error_text(error: BaseException) -> ErrorText:
+    """Type, message and traceback of an exception, whatever its own methods do."""
+    kind = type(error).__name__
+    try:
+        message = str(error)
+    except Exception as second:
+        message = f"<its text cannot be made: {type(second).__name__}>"
+    try:
+        told = traceback.TracebackException.from_exception(error, limit=-40, compact=True)
+        _drop_ours(told)
+        text = "".join(told.format())
+    except Exception as second:
+        text = f"{kind}: {message}\n<its traceback cannot be made: {type(second).__name__}>\n"
+    return ErrorText(kind, bounded(message, MAX_MESSAGE_CHARS), bounded(text, MAX_TRACEBACK_CHARS))
+
+
+def bounded(text: str, limit: int) -> str:
+    """The head and the tail of a text, with what was left out counted between them."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+
+
+def _drop_ours(told: traceback.TracebackException) -> None:
+    seen: list[traceback.TracebackException | None] = [told]
+    while seen:
+        each = seen.pop()
+        if each is None:
+            continue
+        kept = [frame for frame in each.stack if not frame.filename.startswith(OURS)]
+        each.stack = traceback.StackSummary.from_list(kept)
+        seen += [each.__cause__, each.__context__, *(each.exceptions or [])]

@@ -1,0 +1,122 @@
+"""One action: compile, run, and say in one of a few ways how it ended. Knows no transport, so `none` uses it as it is."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from agex_protocol.plan import SandboxPlan
+from agex_worker.sandbox.compiler import VALUE_NAME, compile
+from agex_worker.sandbox.files import WorkspaceFiles
+from agex_worker.sandbox.namespace import namespace
+from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_source
+
+MAX_TEXT_CHARS = 32_000
+MAX_REPR_CHARS = 2_000
+
+
+class ContractError(TypeError):
+    """The value is not what the task declares; the message says where it differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """kind: "finished", "succeeded", "gave_up", "asked", "raised" or "kept" (a value that cannot be handed over)."""
+
+    kind: str
+    value: Any = None
+    text: str = ""
+    error: ErrorText = field(default_factory=ErrorText)
+
+
+class Terminated(BaseException):
+    """Ends the action from within task_success and its kin; not an Exception, so that agent code does not catch it."""
+
+
+def execute(
+    source: str,
+    sandbox: SandboxPlan,
+    names: Mapping[str, object],
+    inputs: Mapping[str, object],
+    *,
+    task: bool,
+    filename: str,
+    files: WorkspaceFiles | None,
+    accept: Callable[[object], object],
+) -> Ended:
+    """Run one script in a fresh namespace.
+
+    In a task the inputs are attributes of `inputs` and the value comes by task_success; else they are plain names and
+    the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError.
+    """
+    terminators = Terminators(accept)
+    given: dict[str, object] = dict(names)
+    given |= (terminators.names() | {"inputs": types.SimpleNamespace(**inputs)}) if task else inputs
+    remember_source(filename, source)
+    try:
+        code = compile(source, sandbox, filename)
+        scope = namespace(sandbox, given, files=files)
+        exec(code, scope)
+    except Terminated:
+        pass
+    except SystemExit as error:
+        if terminators.ended is None and error.code not in (None, 0):
+            return raised(error)
+    except BaseException as error:
+        if terminators.ended is None:
+            return raised(error)
+        # A bare except of ordinary Python may have swallowed the end and gone on; the first ending counts.
+    if terminators.ended is not None:
+        return terminators.ended
+    if task:
+        return Ended("finished")
+    return _last_value(scope.get(VALUE_NAME), accept)
+
+
+def raised(error: BaseException) -> Ended:
+    """The ending for an exception."""
+    return Ended("raised", error=error_text(error))
+
+
+class Terminators:
+    """task_success, task_fail and task_clarify, and which of them was called first."""
+
+    def __init__(self, accept: Callable[[object], object]) -> None:
+        self._accept = accept
+        self.ended: Ended | None = None
+
+    def names(self) -> dict[str, object]:
+        def task_success(value: object = None) -> NoReturn:
+            """Finish the task with this value."""
+            self._end(Ended("succeeded", self._accept(value)))
+
+        def task_fail(message: str = "") -> NoReturn:
+            """Give up, saying why."""
+            self._end(Ended("gave_up", text=bounded(str(message), MAX_TEXT_CHARS)))
+
+        def task_clarify(question: str = "") -> NoReturn:
+            """Ask the caller a question."""
+            self._end(Ended("asked", text=bounded(str(question), MAX_TEXT_CHARS)))
+
+        return {"task_success": task_success, "task_fail": task_fail, "task_clarify": task_clarify}
+
+    def _end(self, ended: Ended) -> NoReturn:
+        if self.ended is None:
+            self.ended = ended
+        raise Terminated
+
+
+def _last_value(value: object, accept: Callable[[object], object]) -> Ended:
+    try:
+        return Ended("finished", accept(value))
+    except ContractError as error:
+        return Ended("kept", text=_shown(value), error=ErrorText(type(value).__name__, str(error)))
+
+
+def _shown(value: object) -> str:
+    try:
+        return bounded(repr(value), MAX_REPR_CHARS)
+    except Exception as error:
+        return f"<its repr cannot be made: {type(error).__name__}>"
