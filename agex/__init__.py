@@ -1,1 +1,98 @@
-"""agex: typed Python functions whose bodies a language model writes."""
+"""agex: typed Python functions whose bodies a language model writes, run in kernel-locked workers.
+
+Agent and its tasks: agent.py, task.py, call.py. Code without a model: sandbox.py. What may be reached: registry.py.
+What can go wrong: errors.py. Models: the subpackage llm. `isolation="none"` is wired in local.py; workers are
+agex_supervisor's.
+"""
+
+from agex import llm
+from agex.agent import Agent
+from agex.entries import MemberSpec, Module
+from agex.errors import (
+    AgexError,
+    BudgetExceeded,
+    CodeError,
+    ConfigurationError,
+    ContractError,
+    HandleClosed,
+    IsolationUnavailable,
+    LLMError,
+    PolicyError,
+    PoolExhausted,
+    ProtocolViolation,
+    SessionBusy,
+    StateError,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    TaskNeedsInput,
+    TaskTimeout,
+    WorkerDied,
+)
+from agex.outcome import TaskOutcome
+from agex.sandbox import Denial, Sandbox, SandboxOutcome
+from agex.task import Task
+from agex_policies.schema import Policy
+from agex_supervisor.events import (
+    ActionEvent,
+    CancelledEvent,
+    ClarifyEvent,
+    ErrorEvent,
+    Event,
+    FailEvent,
+    NoteEvent,
+    OutputEvent,
+    SuccessEvent,
+    TaskStartEvent,
+)
+from agex_supervisor.execution import ErrorInfo, RunUsage, Unsent
+from agex_supervisor.pool import Pool, PoolStats
+from agex_supervisor.promises import LockdownReport
+
+__all__ = [
+    "ActionEvent",
+    "Agent",
+    "AgexError",
+    "BudgetExceeded",
+    "CancelledEvent",
+    "ClarifyEvent",
+    "CodeError",
+    "ConfigurationError",
+    "ContractError",
+    "Denial",
+    "ErrorEvent",
+    "ErrorInfo",
+    "Event",
+    "FailEvent",
+    "HandleClosed",
+    "IsolationUnavailable",
+    "LLMError",
+    "LockdownReport",
+    "MemberSpec",
+    "Module",
+    "NoteEvent",
+    "OutputEvent",
+    "Policy",
+    "PolicyError",
+    "Pool",
+    "PoolExhausted",
+    "PoolStats",
+    "ProtocolViolation",
+    "RunUsage",
+    "Sandbox",
+    "SandboxOutcome",
+    "SessionBusy",
+    "StateError",
+    "SuccessEvent",
+    "Task",
+    "TaskCancelled",
+    "TaskError",
+    "TaskFailed",
+    "TaskNeedsInput",
+    "TaskOutcome",
+    "TaskStartEvent",
+    "TaskTimeout",
+    "Unsent",
+    "WorkerDied",
+    "llm",
+]

@@ -18,6 +18,11 @@ from agex.errors import ConfigurationError
 
 def refuse_captured_data(obj: object, name: str) -> None:
     """ConfigurationError when sending `obj` by value would carry data of this process into the worker."""
+    if not isinstance(obj, type | types.FunctionType):
+        raise ConfigurationError(
+            f"{name} would carry the object behind it (a {type(obj).__name__}) into the worker. "
+            "Write a def that takes what it needs as parameters, or register it with runs='host'."
+        )
     for where, value in _captured(obj, seen=set()):
         if not _travels_in_silence(value):
             raise ConfigurationError(
@@ -37,8 +42,12 @@ def is_importable(obj: Any) -> bool:
 
 
 def _travels_in_silence(value: object) -> bool:
-    code = (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType)
-    return value is None or isinstance(value, code) or type(value) in (bool, int, float, complex)
+    if isinstance(value, types.ModuleType):
+        return sys.modules.get(value.__name__) is value  # any other is sent with all that is in it
+    if isinstance(value, types.BuiltinFunctionType):
+        return value.__self__ is None or isinstance(value.__self__, types.ModuleType | type)
+    code = isinstance(value, type | types.FunctionType)
+    return code or value is None or type(value) in (bool, int, float, complex)
 
 
 def _captured(obj: object, seen: set[int]) -> Iterator[tuple[str, object]]:
@@ -78,6 +87,9 @@ def _referenced(function: types.FunctionType) -> Iterator[tuple[str, object]]:
             yield f"the variable `{name}` of an outer function", cell.cell_contents
         except ValueError:
             continue  # not assigned yet: there is nothing to carry
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        if type(value).__module__ != "builtins":
+            yield "the default of a parameter", value
 
 
 def _global_names(code: types.CodeType) -> set[str]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from textwrap import indent
 from types import ModuleType
+from typing import Any
 
 from agex.entries import ClassEntry, FunctionEntry, MemberSpec, ModuleEntry, Visibility
 from agex.listing import listing, names_line
@@ -120,20 +123,38 @@ def _module_section(entry: ModuleEntry, budget: int) -> str:
 
 
 def _module_items(entry: ModuleEntry, module: ModuleType) -> list[_Item]:
-    """Configured members first, then what has the longest documentation: a library explains most what is used most."""
+    """Configured members, then the module's own functions and classes, then whatever else it offers by name alone."""
     chosen = dict(entry.configure)
     items = [_member_item(name, find(module, name), spec, entry.visibility) for name, spec in chosen.items()]
     if entry.visibility == "low":
         return items
-    given = {name: value for name, value in public_members(module).items() if allows(entry.grant, name)}
-    described = {name: value for name, value in given.items() if callable(value) and name not in chosen}
-    for name in sorted(described, key=lambda name: (-len(str(described[name].__doc__)), name)):
-        items.append(_member_item(name, described[name], MemberSpec(), entry.visibility))
-    for name, value in given.items():
-        reachable = not inspect.ismodule(value) or (entry.grant.recursive and _is_part(value, entry.name))
-        if name not in chosen and name not in described and reachable:
-            items.append(_member_item(name, value, MemberSpec(), "low"))
+    offered = {name: value for name, value in _offered(entry, module).items() if name not in chosen}
+    own = [name for name, value in offered.items() if callable(value) and _is_own(value, module)]
+    items += [_member_item(name, offered[name], MemberSpec(), entry.visibility) for name in _most_used(own, offered)]
+    items += [_member_item(name, offered[name], MemberSpec(), "low") for name in offered if name not in own]
     return items
+
+
+def _offered(entry: ModuleEntry, module: ModuleType) -> dict[str, Any]:
+    """Granted members that the module means to offer: where it has an `__all__`, no more than that."""
+    members = {name: value for name, value in public_members(module).items() if allows(entry.grant, name)}
+    modules = {name: value for name, value in members.items() if inspect.ismodule(value)}
+    parts = {name: value for name, value in modules.items() if entry.grant.recursive and _is_own(value, module)}
+    listed = set(getattr(module, "__all__", members))
+    return {name: value for name, value in members.items() if name in listed and name not in modules} | parts
+
+
+def _is_own(value: object, module: ModuleType) -> bool:
+    home = getattr(value, "__name__" if inspect.ismodule(value) else "__module__", None)
+    return not isinstance(home, str) or home.partition(".")[0] == module.__name__.partition(".")[0]
+
+
+def _most_used(names: list[str], members: dict[str, Any]) -> list[str]:
+    """Most mentioned as a call ("pd.concat(") in the documentation of all of them first; then the best documented."""
+    mentions: Counter[str] = Counter()
+    for name in names:
+        mentions.update(re.findall(r"\b\w+\.(\w+)\(", str(members[name].__doc__)))
+    return sorted(names, key=lambda name: (-mentions[name], -len(str(members[name].__doc__)), name))
 
 
 def _member_item(name: str, value: object, spec: MemberSpec, otherwise: Visibility) -> _Item:
@@ -143,10 +164,6 @@ def _member_item(name: str, value: object, spec: MemberSpec, otherwise: Visibili
         return _call_text(name, value, (spec.docstring or value.__doc__) if visibility == "high" else None)
 
     return _Item(name, visibility, text)
-
-
-def _is_part(module: ModuleType, of: str) -> bool:
-    return module.__name__.startswith(of + ".")
 
 
 def _class_text(name: str, cls: type) -> str:

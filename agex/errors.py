@@ -25,11 +25,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from agex_policies.errors import IsolationUnavailable as IsolationUnavailable
-from agex_policies.errors import PolicyError as PolicyError
-from agex_protocol.errors import AgexError as AgexError
-from agex_supervisor.errors import PoolExhausted as PoolExhausted
+from agex_policies.errors import IsolationUnavailable
+from agex_policies.errors import PolicyError
+from agex_protocol.errors import AgexError
+from agex_supervisor.errors import PoolExhausted
 from agex_supervisor.model import ModelError
+
+
+__all__ = [
+    "AgexError",
+    "BudgetExceeded",
+    "CodeError",
+    "ConfigurationError",
+    "ContractError",
+    "HandleClosed",
+    "IsolationUnavailable",
+    "LLMError",
+    "PolicyError",
+    "PoolExhausted",
+    "ProtocolViolation",
+    "SessionBusy",
+    "StateError",
+    "TaskCancelled",
+    "TaskError",
+    "TaskFailed",
+    "TaskNeedsInput",
+    "TaskTimeout",
+    "WorkerDied",
+]
 
 
 class ConfigurationError(AgexError):

@@ -25,6 +25,7 @@ _CELL_CHARS = 40
 _ITEMS = 40  # of a container, at most, whatever the budget
 _COLUMNS = 200  # names of a frame, at most
 _DEPTH = 4
+_SCALARS = (bool, int, float, complex, str, bytes)
 _PLAIN_BITS = 512  # larger integers are described: writing them out is slow, and refused beyond some thousand digits
 
 
@@ -32,7 +33,7 @@ def render_value(value: object, budget_chars: int = 1000) -> str:
     """A bounded picture of a value. Never raises: where a repr fails it says so."""
     try:
         text = _rendered(value, budget_chars, 0)
-    except Exception as error:  # noqa: BLE001 - a __repr__, __len__ or property of the caller's class may raise anything
+    except Exception as error:  # a __repr__, __len__ or property of the caller's class may raise anything
         text = f"<{type(value).__name__}: cannot be shown: {type(error).__name__}>"
     return clipped(text, budget_chars)
 
@@ -132,11 +133,11 @@ def _joined(opening: str, closing: str, texts: Iterable[Callable[[int], str]], l
 
 
 def _item(value: object, room: int, depth: int) -> str:
-    if depth >= _DEPTH:
+    if depth >= _DEPTH and not (value is None or isinstance(value, _SCALARS)):
         return f"<{type(value).__name__}>"
     try:
         return clipped(_rendered(value, max(room, 16), depth + 1), max(room, 16))
-    except Exception as error:  # noqa: BLE001 - one bad item must not hide the others
+    except Exception as error:  # one bad item must not hide the others
         return f"<{type(value).__name__}: {type(error).__name__}>"
 
 

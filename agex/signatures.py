@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 import textwrap
 import types
 import typing
@@ -73,18 +72,8 @@ def render_signature(
 
 
 def annotation_text(annotation: object, max_chars: int = 60) -> str:
-    """An annotation without module prefixes: `dict[str, DataFrame]`."""
-    if isinstance(annotation, str):
-        text = annotation
-    elif annotation is None or annotation is types.NoneType:
-        text = "None"
-    elif annotation is ...:
-        text = "..."
-    elif isinstance(annotation, type) and not typing.get_args(annotation):
-        text = annotation.__name__
-    else:
-        text = _generic_text(annotation)
-    return clipped(text, max_chars)
+    """An annotation without module prefixes: `dict[str, DataFrame] | None`."""
+    return clipped(_type_text(annotation), max_chars)
 
 
 def first_line(docstring: object, max_chars: int = SIGNATURE_CHARS) -> str:
@@ -159,11 +148,32 @@ def _cut(name: str, parameters: list[str], max_chars: int) -> str:
     kept = list(parameters)
     while kept and len(name) + len(", ".join(kept)) + len("(, ...)") > max_chars:
         kept.pop()
+    if kept and kept[-1] == "*":
+        kept.pop()
     return clipped(f"{name}({', '.join([*kept, '...'])})", max_chars)
 
 
-def _generic_text(annotation: object) -> str:
-    if typing.get_origin(annotation) is typing.Annotated:
-        return annotation_text(typing.get_args(annotation)[0])
-    text = re.sub(r"<class '([^']*)'>", r"\1", repr(annotation))
-    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?:<locals>\.)?(?=[A-Za-z_])", "", text).replace("NoneType", "None")
+def _type_text(annotation: object) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(annotation, str):
+        return annotation
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return f"[{', '.join(map(_type_text, annotation))}]"
+    if annotation is None or annotation is types.NoneType:
+        return "None"
+    if annotation is ...:
+        return "..."
+    if origin is typing.Annotated:
+        return _type_text(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_type_text, arguments))
+    if origin is typing.Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]"
+    if origin is not None and arguments:
+        return f"{_name_of(origin)}[{', '.join(map(_type_text, arguments))}]"
+    return _name_of(annotation)
+
+
+def _name_of(annotation: object) -> str:
+    name = getattr(annotation, "__name__", None)
+    return name if isinstance(name, str) else repr(annotation).rpartition(".")[2]

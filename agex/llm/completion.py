@@ -81,7 +81,9 @@ class StreamedCompletion:
             raise too_large(MAX_REPLY_BYTES)
 
 
-def _reply(text: str, calls: list[ToolCall], finish_reason: str | None, usage: _Usage | None, request: Request) -> Reply:
+def _reply(
+    text: str, calls: list[ToolCall], finish_reason: str | None, usage: _Usage | None, request: Request
+) -> Reply:
     offered = {tool.name for tool in request.tools}
     actions: list[Action] = []
     problems: list[str] = []

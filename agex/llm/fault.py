@@ -12,7 +12,8 @@ FaultKind = Literal["status", "disconnect", "slow", "garbage"]
 class Fault:
     """What a scripted server does in place of a reply.
 
-    `Fault(status=429, retry_after=0.1)` answers with that status, asking for a wait of so many seconds.
+    `Fault(status=429, retry_after=0.1)` answers with that status, asking for a wait of so many seconds; `message` is what
+    the answer says.
     `Fault("disconnect", after_chunks=2)` breaks off: a stream after so many chunks, any other answer in its middle.
     `Fault("slow", seconds=5)` begins an answer, is silent for so long, and breaks off.
     `Fault("garbage")` answers 200 with what is no completion.
@@ -24,6 +25,7 @@ class Fault:
     retry_after: float | None = None
     after_chunks: int = 0
     seconds: float = 0.0
+    message: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in ("status", "disconnect", "slow", "garbage"):
@@ -38,7 +40,7 @@ class Fault:
     def __str__(self) -> str:
         match self.kind:
             case "status":
-                return f"status {self.status}"
+                return f"status {self.status}{f', {self.message}' if self.message else ''}"
             case "disconnect":
                 return "a connection that breaks off"
             case "slow":

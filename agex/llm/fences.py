@@ -17,6 +17,10 @@ from agex_supervisor.model import Action, PythonAction, TerminalAction, Tool
 _LABELS = {"python": "python_action", "py": "python_action", "terminal": "terminal_action"}
 _OPENING = re.compile(r" {0,3}(`{3,})[ \t]*([\w-]*)[^`\n]*")
 _BACKTICKS = re.compile(r"`+")
+_INTRODUCTION = (
+    "You act by writing fenced blocks. They are run in the order in which you write them, up to the first that fails; "
+    "the next message tells you what each gave. Close every block by a line of its own. The kinds of blocks:"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +77,19 @@ def fenced(action: Action) -> str:
 
 def instructions(tools: Sequence[Tool]) -> str:
     """How to act by fenced blocks, for the end of a system message."""
-    parts = [
-        "You act by writing fenced blocks. They are run in the order in which you write them, up to the first that "
-        "fails; the next message tells you what each gave. Close every block by a line of its own. The kinds of blocks:"
-    ]
+    parts = [_INTRODUCTION]
     for tool in tools:
         match ACTION_OF_TOOL.get(tool.name):
             case action if action is PythonAction:
-                parts.append(f"{_block('python', '(Python code)')}\n{tool.description}")
+                parts.append(f"{_block('python', '(Python code)')}\n{tool.name}: {tool.description}")
             case action if action is TerminalAction:
-                parts.append(f"{_block('terminal', '(shell commands)')}\n{tool.description}")
+                parts.append(f"{_block('terminal', '(shell commands)')}\n{tool.name}: {tool.description}")
             case _:
                 arguments = "\n".join(
                     f"- {each.name} ({each.type}{'' if each.required else ', optional'}): {each.description}"
                     for each in tool.parameters
                 )
-                parts.append(f"{_block(tool.name, '(one JSON object)')}\n{tool.description}\n{arguments}")
+                parts.append(f"{_block(tool.name, '(one JSON object)')}\n{tool.name}: {tool.description}\n{arguments}")
     return "\n\n".join(parts)
 
 

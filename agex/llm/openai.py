@@ -11,7 +11,7 @@ import inspect
 import os
 import random
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from agex.llm.wire import Wire
 
 MAX_RETRY_WAIT_S = 8.0
+
+# Servers that need no key still get the header.
+_NO_KEY = "none"
 
 
 class OpenAI:
@@ -79,7 +82,9 @@ class OpenAI:
         """Raise ConfigurationError where a call could only fail for want of a key or a proper URL. Asks no server."""
         self._access()
 
-    def complete(self, request: Request, *, on_token: TokenHandler | None = None, timeout_s: float | None = None) -> Reply:
+    def complete(
+        self, request: Request, *, on_token: TokenHandler | None = None, timeout_s: float | None = None
+    ) -> Reply:
         """The model's reply, or LLMError. `timeout_s` can only shorten the client's own.
 
         `on_token` gets the text as it arrives; when a broken stream is asked for again, from its start again.
@@ -93,53 +98,57 @@ class OpenAI:
         access = self._access()
         limit_s = self._timeout_s if timeout_s is None else min(self._timeout_s, timeout_s)
         call = _Call(request, on_token, asyncio.get_running_loop().time() + limit_s)
-        from agex.llm import wire
+        # Here, for it imports the official client.
+        from agex.llm.wire import connected
 
+        deadline = asyncio.timeout_at(call.deadline)
         try:
-            async with asyncio.timeout_at(call.deadline) as scope, wire.connected(*access, limit_s) as connection:
-                return await self._ask(connection, call)
+            async with deadline, connected(access.base_url, access.api_key or _NO_KEY, limit_s) as wire:
+                return await self._ask(wire, call)
         except TimeoutError as error:
-            if not scope.expired():
+            if not deadline.expired():
                 raise
-            last = f"; before that, {call.last}" if call.last else ""
-            late = WireError(f"no complete reply within {limit_s:g} s{last}")
-            late.__cause__ = error
-            self._give_up(late, call, access.api_key)
+            last = f"; before that: {call.last_error}" if call.last_error else ""
+            raise self._error(f"no complete reply within {limit_s:g} s{last}", call, access) from access.harmless(
+                call.last_error or error
+            )
         except WireError as error:
-            self._give_up(error, call, access.api_key)
+            raise self._error(str(error), call, access) from access.harmless(error.__cause__ or error)
 
-    async def _ask(self, connection: Wire, call: _Call) -> Reply:
+    async def _ask(self, wire: Wire, call: _Call) -> Reply:
         while True:
             try:
-                return await self._attempt(connection, call)
+                return await self._attempt(wire, call)
             except WireError as error:
-                if error.refused is not None and self._can_do_without(error.refused):
+                if error.refused is not None and self._can_do_without(error.refused, call):
+                    call.left_out.add(error.refused)
                     self._refused.add(error.refused)
                     continue
                 if not error.retryable or call.retries == self._max_retries:
                     raise
-                call.last = error
+                call.last_error = error
                 await self._wait(error, call)
                 call.retries += 1
 
-    async def _attempt(self, connection: Wire, call: _Call) -> Reply:
+    async def _attempt(self, wire: Wire, call: _Call) -> Reply:
         body = body_with_fences(call.request) if "tools" in self._refused else body_with_tools(call.request)
         body |= {"model": self._model} | self._extra_body
         if not (call.on_token is not None if self._stream is None else self._stream):
-            reply = read_completion(await connection.ask(body), call.request)
+            reply = read_completion(await wire.ask(body), call.request)
             await call.hear(reply.text)
             return reply
         body["stream"] = True
         if "stream_options" not in self._refused:
             body.setdefault("stream_options", {"include_usage": True})
         completion = StreamedCompletion(call.request)
-        async with aclosing(connection.stream(body)) as chunks:
+        async with aclosing(wire.stream(body)) as chunks:
             async for chunk in chunks:
                 await call.hear(completion.add(chunk))
         return completion.reply()
 
-    def _can_do_without(self, part: str) -> bool:
-        return part not in self._refused and not (part == "tools" and self._tools == "on")
+    def _can_do_without(self, part: str, call: _Call) -> bool:
+        # By call: another thread may have had the same refusal. And once only: extra_body may insist on the part.
+        return part not in call.left_out and not (part == "tools" and self._tools == "on")
 
     async def _wait(self, error: WireError, call: _Call) -> None:
         wait_s = error.wait_s
@@ -154,7 +163,9 @@ class OpenAI:
         base_url = self._base_url or os.environ.get("OPENAI_BASE_URL") or None
         api_key = (self._api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
         if base_url is not None and not base_url.startswith(("https://", "http://")):
-            raise ConfigurationError(f"base_url {_without_password(base_url)!r} does not begin with https:// or http://")
+            raise ConfigurationError(
+                f"base_url {_without_password(base_url)!r} does not begin with https:// or http://"
+            )
         if not api_key and base_url is None:
             raise ConfigurationError(
                 f"no API key for {self._model!r}: set OPENAI_API_KEY or pass api_key=, "
@@ -162,16 +173,13 @@ class OpenAI:
             )
         if not api_key.isascii() or not api_key.isprintable():
             raise ConfigurationError("the API key has characters that no HTTP header can carry: copy it anew")
-        return _Access(base_url, api_key or "none")
+        return _Access(base_url, api_key)
 
-    def _give_up(self, error: WireError, call: _Call, api_key: str) -> NoReturn:
-        """What the server said is shown in the error: bounded, harmless to a terminal, and without the key."""
-        cause = error.__cause__ or error
-        retries = f" (after {call.retries} {'retry' if call.retries == 1 else 'retries'})" if call.retries else ""
-        message = display(_without(api_key, str(error)), limit=600, one_line=True)
-        raise LLMError(f"{self._model}: {message}{retries}", model=self._model, retries=call.retries) from (
-            None if api_key in str(cause) else cause
-        )
+    def _error(self, message: str, call: _Call, access: _Access) -> LLMError:
+        """What a server said is shown bounded, harmless to a terminal, and without the key."""
+        retried = f" (retries: {call.retries})" if call.retries else ""
+        shown = display(access.without_key(message), limit=600, one_line=True)
+        return LLMError(f"{self._model}: {shown}{retried}", model=self._model, retries=call.retries)
 
     def __repr__(self) -> str:
         base_url = f", base_url={_without_password(self._base_url)!r}" if self._base_url else ""
@@ -179,3 +187,41 @@ class OpenAI:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an OpenAI client holds an API key, so it is not pickled: make one where it is needed")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call of `complete`, over all its attempts. `deadline` is on the clock of the running loop."""
+
+    request: Request
+    on_token: TokenHandler | None
+    deadline: float
+    retries: int = 0
+    last_error: WireError | None = None
+    left_out: set[str] = field(default_factory=set[str])
+
+    async def hear(self, text: str) -> None:
+        if self.on_token is not None and text:
+            heard = self.on_token(text)
+            if inspect.isawaitable(heard):
+                await heard
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """Where the server is, and the key to it, or an empty one."""
+
+    base_url: str | None
+    api_key: str = field(repr=False)
+
+    def without_key(self, text: str) -> str:
+        return text.replace(self.api_key, "[key]") if self.api_key else text
+
+    def harmless(self, cause: BaseException) -> BaseException | None:
+        """The cause, unless its text gives the key away: servers echo what they were sent."""
+        return cause if self.without_key(str(cause)) == str(cause) else None
+
+
+def _without_password(url: str) -> str:
+    user_and_host = urlsplit(url).netloc
+    return url.replace(user_and_host, user_and_host.rpartition("@")[2]) if "@" in user_and_host else url

@@ -36,7 +36,8 @@ class Wire:
 
     def __init__(self, client: openai.AsyncOpenAI, timeout_s: float) -> None:
         self._client = client
-        self._options = {"timeout": openai.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))}
+        timeout = openai.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        self._options: openai.RequestOptions = {"timeout": timeout}
 
     async def ask(self, body: dict[str, Any]) -> object:
         """The parsed answer."""
@@ -71,7 +72,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def connected(base_url: str | None, api_key: str, timeout_s: float) -> AsyncIterator[Wire]:
+async def connected(base_url: str | None, api_key: str, timeout_s: float) -> AsyncGenerator[Wire]:
     """A Wire for one call. Connections belong to the event loop they were opened in, so none outlives its call."""
     client = openai.AsyncOpenAI(
         api_key=api_key,
@@ -91,17 +92,13 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-class _Refusal(Exception):
-    """An answer that is not read. The client lets it pass through: it is none of its own errors."""
-
-
 async def _cap(response: httpx2.Response) -> None:
     encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        raise _Refusal(f"the server compressed its answer ({encoding}), although asked not to")
+        raise WireError(f"the server compressed its answer ({encoding}), although asked not to")
     streamed = response.headers.get("content-type", "").startswith("text/event-stream")
     if not isinstance(response.stream, httpx2.AsyncByteStream):
-        raise _Refusal("the answer cannot be read piece by piece")
+        raise WireError("the answer cannot be read piece by piece")
     response.stream = _Capped(response.stream, MAX_STREAM_BYTES if streamed else MAX_REPLY_BYTES)
 
 
@@ -124,14 +121,12 @@ class _Capped(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-# What is not JSON, or JSON too deep, passes through the client as it is; so do the refusals of the cap.
-_FAILURES = (openai.OpenAIError, ValueError, RecursionError, _Refusal, WireError)
+# What is not JSON, or JSON too deep, passes through the client as it is; so do the WireErrors of the cap.
+_FAILURES = (openai.OpenAIError, ValueError, RecursionError)
 
 
 def _translated(error: Exception, body: dict[str, Any]) -> WireError:
     match error:
-        case WireError():
-            return error
         case openai.APIStatusError():
             return _refusal_by_status(error, body)
         case openai.APITimeoutError():
@@ -148,11 +143,11 @@ def _translated(error: Exception, body: dict[str, Any]) -> WireError:
 
 def _refusal_by_status(error: openai.APIStatusError, body: dict[str, Any]) -> WireError:
     status = error.status_code
-    said = f"the server answered {status}: {error.message}"
+    said = f"the server answered {status}: {error.message.removeprefix(f'Error code: {status} - ')}"
     if status in (401, 403):
-        return WireError(f"{said}. Check api_key= or OPENAI_API_KEY, and that the key may use this model")
+        return WireError(f"{said} (check api_key= or OPENAI_API_KEY, and that the key may use this model)")
     if error.code == "insufficient_quota":
-        return WireError(f"{said}. The account has no credit left: waiting does not help")
+        return WireError(f"{said} (the account has no credit left: waiting does not help)")
     return WireError(
         said,
         retryable=status in _WORTH_RETRYING or status >= 500,

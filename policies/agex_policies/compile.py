@@ -63,7 +63,12 @@ def compile_plan(
     unenforced(policy, isolation)
     if isolation == "process":
         return LockdownPlan(
-            policy=policy.name, isolation="process", limits=limits_of(policy), environment=_environment(policy)
+            policy=policy.name,
+            isolation="process",
+            limits=limits_of(policy),
+            # Not a wall here: it tells installed modules from the application's own, as it does in `kernel`.
+            read=collapsed(interpreter_paths()),
+            environment=_environment(policy),
         )
     machine = machine or Machine.detect()
     _require_layers(machine)

@@ -87,7 +87,7 @@ MEMORY = Group(
         # NORMAL RANDOM SEQUENTIAL WILLNEED DONTNEED FREE DONTFORK DOFORK HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP COLD
         # PAGEOUT POPULATE_READ POPULATE_WRITE, and GUARD_INSTALL GUARD_REMOVE (stacks, glibc 2.42). Not REMOVE (9), which
         # punches holes into files shared with a reader, nor MERGEABLE (12), which tells who else has the same page.
-        *_allow_values("madvise", 1, (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 20, 21, 22, 23, 102, 103)),
+        *_allow_values("madvise", 2, (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 20, 21, 22, 23, 102, 103)),
     ),
 )
 

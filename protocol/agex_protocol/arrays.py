@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -90,7 +90,9 @@ def unpack_scalar(wire: object) -> np.generic:
 
 def _check_dtype(dtype: np.dtype[Any]) -> None:
     if dtype.kind not in _KINDS or dtype.hasobject or dtype.names is not None or not dtype.itemsize:
-        raise ValueError(f"dtype {dtype} cannot cross: only numbers, bools, dates and fixed-size text do; {_remedy(dtype)}")
+        raise ValueError(
+            f"dtype {dtype} cannot cross: only numbers, bools, dates and fixed-size text do; {_remedy(dtype)}"
+        )
 
 
 def _remedy(dtype: np.dtype[Any]) -> str:
@@ -111,7 +113,7 @@ def _checked_dtype(code: str) -> np.dtype[Any]:
 def _checked_shape(lengths: Sequence[object]) -> tuple[int, ...]:
     if len(lengths) > 32 or not set(map(type, lengths)) <= {int}:
         raise ValueError("not the shape of an array")
-    shape = tuple(int(str(length)) for length in lengths)
+    shape = cast(tuple[int, ...], tuple(lengths))
     if any(length < 0 for length in shape) or math.prod(length or 1 for length in shape) >= 1 << 62:
         raise ValueError("not the shape of an array")
     return shape

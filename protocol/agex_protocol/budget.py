@@ -25,7 +25,7 @@ _CONTAINER_MEMORY = 72
 _BYTE_MEMORY = 24
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caps:
     """What a decoder accepts. Sizes in bytes; `memory_bytes` bounds what a head could unfold to, before it does."""
 
@@ -33,7 +33,12 @@ class Caps:
     memory_bytes: int = 2 << 30
     buffer_bytes: int = 1 << 30
     buffers: int = 20_000
-    depth: int = 100
+    depth: int = 64
+
+    @classmethod
+    def within(cls, max_bytes: int) -> Caps:
+        """The usual caps for a value of at most this many bytes altogether."""
+        return cls(head_bytes=min(max_bytes, cls.head_bytes), buffer_bytes=max_bytes)
 
     def check_sizes(self, head: bytes | bytearray | memoryview, sizes: Collection[int]) -> None:
         """Raise ValueError for a head or buffers that are too large to be looked at."""

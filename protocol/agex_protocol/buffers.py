@@ -50,11 +50,17 @@ class Inbox:
             if len(self._whole) > self.MAX_BUFFERS:
                 raise ProtocolError(f"a value has more than {self.MAX_BUFFERS} buffers")
 
-    def open(self, encoded: Encoded) -> tuple[bytes, list[memoryview]]:
-        """Head and buffers of a value; the inbox is empty afterwards. ProtocolError if the count is not what came."""
-        if self._open is not None or len(self._whole) != encoded.buffers:
-            raise ProtocolError(f"{encoded.buffers} buffers were announced, {len(self._whole)} came")
+    def open(self, *values: Encoded) -> list[tuple[bytes, list[memoryview]]]:
+        """Head and buffers of each value; the inbox is empty afterwards. ProtocolError if the counts are not what came."""
+        announced = [value.buffers for value in values]
+        if self._open is not None or min(announced, default=0) < 0 or sum(announced) != len(self._whole):
+            raise ProtocolError(f"{sum(announced)} buffers were announced, {len(self._whole)} came")
         whole, self._whole, self._size = self._whole, [], 0
-        if not encoded.head and whole:
-            return bytes(whole[0]), [memoryview(buffer) for buffer in whole[1:]]
-        return encoded.head, [memoryview(buffer) for buffer in whole]
+        opened: list[tuple[bytes, list[memoryview]]] = []
+        for value in values:
+            own, whole = whole[: value.buffers], whole[value.buffers :]
+            head = value.head
+            if not head and own:
+                head = bytes(own.pop(0))
+            opened.append((head, [memoryview(buffer) for buffer in own]))
+        return opened

@@ -141,7 +141,9 @@ def _unpack_decimal(wire: object) -> Decimal:
 
 
 def _check_decimal(number: Decimal) -> None:
-    if number.is_finite() and (abs(number.adjusted()) > MAX_DECIMAL_EXPONENT or len(number.as_tuple().digits) > _MAX_DIGITS):
+    if number.is_finite() and (
+        abs(number.adjusted()) > MAX_DECIMAL_EXPONENT or len(number.as_tuple().digits) > _MAX_DIGITS
+    ):
         raise ValueError(f"a Decimal beyond {_MAX_DIGITS} digits or an exponent of {MAX_DECIMAL_EXPONENT}")
     if not number.is_finite() and number.as_tuple().digits not in ((), (0,)):
         raise ValueError("a Decimal NaN with a payload")
@@ -248,7 +250,9 @@ LEAVES: dict[str, Leaf] = {
         lambda wire: timedelta(*_numbers(wire, 3)),
     ),
     "decimal": Leaf(Decimal, _pack_decimal, _unpack_decimal, 5),
-    "fraction": Leaf(Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 8),
+    "fraction": Leaf(
+        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 8
+    ),
     "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 6),
     "path": Leaf(PurePath, _pack_path, _unpack_path, 8),
     "pattern": Leaf(re.Pattern, _pack_pattern, _unpack_pattern, 25_000),

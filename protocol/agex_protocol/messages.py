@@ -211,13 +211,21 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a Call, encoded for its parameter."""
+
+    name: str
+    value: Encoded
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """Please call a registered host function: args encoded for its declared parameters."""
+    """Please call a registered host function with these arguments; the others keep their defaults."""
 
     action: bytes
     call: int
     name: str
-    arguments: Encoded
+    arguments: tuple[Argument, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ never says what its bytes are to become, except below "any", whose tags are the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+
+import msgpack
 
 Scalar = None | bool | int | str | bytes
 
@@ -16,8 +19,8 @@ Scalar = None | bool | int | str | bytes
 class Shape:
     """One node. Most kinds use `kind` and `args` only.
 
-    A "scope" holds the whole shape and after it every class that it mentions; a "ref" stands for class `index` of that
-    list, so that a model may contain itself. `cls` ("module:qualname") is compared with names, never imported.
+    A "scope" holds the whole shape and after it every record that it mentions; a "ref" stands for the record with the
+    same `index`, so that a model may contain itself. `cls` ("module:qualname") is compared with names, never imported.
     """
 
     kind: str
@@ -26,32 +29,25 @@ class Shape:
     needed: tuple[str, ...] = ()  # record: the fields without a default
     values: tuple[Scalar, ...] = ()  # literal
     cls: str = ""  # record, enum, flag
-    flavour: str = ""  # record: "dataclass", "namedtuple", "typeddict" or "model"
+    flavour: str = ""  # record: "dataclass", "namedtuple", "model" or "mapping"
     extra: str = "ignore"  # record, for keys that are no fields: "ignore", "forbid" or "allow"
-    index: int = -1  # ref, record, enum, flag: which class of the scope
+    index: int = -1  # ref, record, enum, flag: the supervisor's number for the class
+
+    def to_bytes(self) -> bytes:
+        """As msgpack, for a message."""
+        return cast(bytes, msgpack.packb(self.to_wire()))
 
     def to_wire(self) -> list[Any]:
-        """The same as lists, texts and numbers, for msgpack."""
-        return [
-            self.kind,
-            [arg.to_wire() for arg in self.args],
-            list(self.names),
-            list(self.needed),
-            list(self.values),
-            self.cls,
-            self.flavour,
-            self.extra,
-            self.index,
-        ]
+        """As lists, texts and numbers."""
+        args = [arg.to_wire() for arg in self.args]
+        texts = (list(self.names), list(self.needed), list(self.values))
+        return [self.kind, args, *texts, self.cls, self.flavour, self.extra, self.index]
 
     @classmethod
     def from_wire(cls, wire: object) -> Shape:
-        """Back from `to_wire`. Only for what the supervisor wrote: a bad list raises ValueError, nothing more is checked."""
-        kind, args, names, needed, values, reference, flavour, extra, index = cast(list[Any], wire)
-        children = tuple(cls.from_wire(arg) for arg in args)
-        return cls(
-            kind, children, tuple(names), tuple(needed), tuple(values), reference, flavour, extra, index
-        )
+        """Back from `to_wire`. Only for what the supervisor wrote: nothing is checked."""
+        kind, args, names, needed, values, *rest = cast(list[Any], wire)
+        return cls(kind, tuple(map(cls.from_wire, args)), tuple(names), tuple(needed), tuple(values), *rest)
 
     def __str__(self) -> str:
         """For messages: as near to the annotation as the shape knows it."""
@@ -72,6 +68,16 @@ class Shape:
                 return f"{name}[{', '.join(map(str, self.args))}]" if self.args else name
 
 
+def shape_from_bytes(data: bytes) -> Shape:
+    """Back from `Shape.to_bytes`; for the worker, which reads what the supervisor wrote."""
+    return Shape.from_wire(msgpack.unpackb(data))
+
+
+def record(fields: Mapping[str, Shape]) -> Shape:
+    """Named values that belong to no class, as the arguments of a call. Any of them may be left out; none may be added."""
+    return Shape("record", tuple(fields.values()), tuple(fields), flavour="mapping", extra="forbid", cls="dict")
+
+
 ANY = Shape("any")
 NONE = Shape("none")
 NOTHING = Shape("nothing")  # no value is wanted: whatever there is does not cross
@@ -81,7 +87,19 @@ ANY_KINDS: dict[str, Shape] = {
     **{
         kind: Shape(kind)
         for kind in (
-            *("int", "complex", "str", "bytes", "range", "datetime", "date", "time", "timedelta", "decimal", "fraction"),
+            *(
+                "int",
+                "complex",
+                "str",
+                "bytes",
+                "range",
+                "datetime",
+                "date",
+                "time",
+                "timedelta",
+                "decimal",
+                "fraction",
+            ),
             *("uuid", "path", "pattern", "ipv4address", "ipv6address", "ipv4network", "ipv6network", "ipv4interface"),
             *("ipv6interface", "ndarray", "npscalar", "frame", "series", "index", "timestamp", "duration", "missing"),
         )

@@ -83,13 +83,18 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class LockdownReport:
-    """What holds for one worker: promise -> mechanisms, layer -> state; verified from outside where `verified` says so."""
+    """What holds for one worker: promise -> mechanisms, layer -> state.
+
+    unenforced: promises and policy keys that nothing holds. verified: layers that were seen from outside. probes:
+    promise -> what came of trying to break it in the locked worker, before its first task.
+    """
 
     isolation: str
     promises: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     layers: dict[str, str] = field(default_factory=dict[str, str])
     unenforced: list[str] = field(default_factory=list[str])
     verified: list[str] = field(default_factory=list[str])
+    probes: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def hold(layers: Mapping[str, str]) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,10 +30,14 @@ class Equipment:
 class Session:
     """Runs actions one after the other; `cancel()` may come from another thread.
 
-    workspace: a directory made by the pool, or None where the kit names one of the caller's own.
+    workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
+    keys that this isolation cannot hold, for the report.
     """
 
-    def __init__(self, pool: Pool, kit: Kit, equipment: Equipment, workspace: Path | None) -> None:
+    def __init__(
+        self, pool: Pool, kit: Kit, equipment: Equipment, workspace: Path | None, unenforced: Sequence[str] = ()
+    ) -> None:
+        self._unenforced = list(unenforced)
         self._pool = pool
         self._kit = kit
         self._equipment = equipment
@@ -109,16 +113,7 @@ class Session:
             except BaseException:
                 self._let_go()
                 raise
-            return LockdownReport("kernel", promises, layers, [], verified)
+            return LockdownReport("kernel", promises, layers, self._unenforced, verified, place.worker.probes)
         promises = {promise: list(PROCESS_HOLDS.get(promise, ())) for promise in CELLS}
         unenforced = [promise for promise, holders in promises.items() if not holders]
-        return LockdownReport("process", promises, layers, unenforced, verified)
-
-
-def answer(
-    action: bytes, call: int, value: object = None, *, error_type: str = "", error: str = ""
-) -> Iterable[object]:
-    """The messages that answer a Call: the value, or the error's type and text."""
-    head, buffers = dump(value)
-    first, encoded = enclose(action, head, buffers)
-    return [*first, m.Answer(action, call, encoded, error_type, error)]
+        return LockdownReport("process", promises, layers, unenforced + self._unenforced, verified, place.worker.probes)

@@ -34,7 +34,8 @@ READY_TIMEOUT_S = 20.0
 DEATH_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.1
 
-OnCall = Callable[[m.Call, bytes, list[memoryview]], Iterable[object]]
+Value = tuple[bytes, list[memoryview]]
+OnCall = Callable[[m.Call, list[Value]], Iterable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Worker:
         self.pid = born.pid
         self.slot = slot
         self.layers: dict[str, str] = {}
+        self.probes: dict[str, str] = {}
         self.verified: list[str] = []
         self._plan = plan
         self._pidfd = born.pidfd
@@ -92,7 +94,8 @@ class Worker:
                 raise unavailable(display(message.layer, limit=100, one_line=True), display(message.message, limit=500))
             if not isinstance(message, m.Ready) or message.version != m.PROTOCOL_VERSION:
                 raise WorkerFailed("start", f"the worker did not become ready: {self._fate()}")
-            self.layers = dict(message.layers)
+            self.layers = {layer: display(state, limit=200, one_line=True) for layer, state in message.layers}
+            self.probes = {name: display(result, limit=200, one_line=True) for name, result in message.probes}
             self.check()
         except BaseException:
             self.close()
@@ -205,15 +208,14 @@ class Worker:
 
     def _end(self, turn: Turn, ending: Any) -> None:
         try:
-            turn.head, turn.buffers = self._inbox.open(getattr(ending, "value", m.Encoded(b"")))
+            ((turn.head, turn.buffers),) = self._inbox.open(getattr(ending, "value", m.Encoded(b"")))
             turn.ending = ending
         except ProtocolError as error:
             self.kill("violation", str(error))
 
     def _answer(self, call: m.Call, on_call: OnCall) -> None:
         try:
-            head, buffers = self._inbox.open(call.arguments)
-            answer = on_call(call, head, buffers)
+            answer = on_call(call, self._inbox.open(*(argument.value for argument in call.arguments)))
         except ProtocolError as error:
             self.kill("violation", display(str(error), limit=500, one_line=True))
             return

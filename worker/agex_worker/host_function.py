@@ -10,7 +10,7 @@ from typing import Any, cast
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
 from agex_protocol.messages import HostFunction
-from agex_protocol.shapes import Shape, record, shape_from_bytes
+from agex_protocol.shapes import Shape, shape_from_bytes
 
 Ask = Callable[[str, dict[str, Any], dict[str, Shape]], object]
 
@@ -47,12 +47,17 @@ def proxy(function: HostFunction, ask: Ask) -> Callable[..., object]:
     return call
 
 
-def encode_arguments(arguments: dict[str, Any], shapes: dict[str, Shape], *, max_bytes: int) -> tuple[bytes, list[Any]]:
+def encode_arguments(
+    arguments: dict[str, Any], shapes: dict[str, Shape], *, max_bytes: int
+) -> dict[str, tuple[bytes, list[Any]]]:
     """The arguments that were given, each by its declared shape. TypeError says which does not fit."""
-    try:
-        return encode(arguments, record({name: shapes[name] for name in arguments}), max_bytes=max_bytes)
-    except NotPortable as error:
-        raise TypeError(str(error)) from None
+    encoded: dict[str, tuple[bytes, list[Any]]] = {}
+    for name, value in arguments.items():
+        try:
+            encoded[name] = encode(value, shapes[name], max_bytes=max_bytes, name=name)
+        except NotPortable as problem:
+            raise TypeError(str(problem)) from None
+    return encoded
 
 
 def error(kind: str, message: str) -> Exception:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import random
 import sys
+import traceback
 from typing import Any, NoReturn, cast
 
 from agex_protocol import messages as m
 from agex_protocol.plan import LockdownPlan
+from agex_worker import stdio
 from agex_worker.channel import Channel
-from agex_worker.lockdown.apply import LayerFailed, lock_down
-from agex_worker.lockdown.probes import probe
+from agex_worker.lockdown import probes
+from agex_worker.lockdown.apply import lock_down
+from agex_worker.lockdown.errors import LayerFailed
 from agex_worker.session import Session
 
 
-def live(plan: LockdownPlan, slot: str, descriptors: list[int], zygote: int) -> NoReturn:
-    """Never returns: the forked child's whole existence. `descriptors`: channel, stdout, stderr."""
+def live(plan: LockdownPlan, slot: str, descriptors: list[int], zygote: int, mapped_bytes: int) -> NoReturn:
+    """Never returns: the forked child's whole existence.
+
+    descriptors: channel, stdout, stderr. mapped_bytes: the zygote's address space, on top of which memory is granted.
+    """
     status = 1
     try:
         channel_fd, stdout, stderr = descriptors
@@ -26,18 +32,20 @@ def live(plan: LockdownPlan, slot: str, descriptors: list[int], zygote: int) -> 
         _point_home(slot)
         channel = Channel(channel_fd)
         try:
-            layers = lock_down(plan, slot=slot, zygote_pid=zygote, keep={0, 1, 2, channel_fd})
-            probes = probe(plan)
+            layers = lock_down(plan, slot=slot, zygote_pid=zygote, keep={channel_fd}, mapped_bytes=mapped_bytes)
+            results = probes.run(plan, slot=slot, zygote_pid=zygote)
         except LayerFailed as error:
             channel.send(m.Refused(error.layer, str(error)))
             os._exit(status)
         _reseed()
-        _wire_stdio()
-        channel.send(m.Ready(m.PROTOCOL_VERSION, layers, probes))
+        stdio.restore()
+        channel.send(m.Ready(m.PROTOCOL_VERSION, layers, results))
         Session(plan, channel).serve()
         status = 0
     except EOFError:
         status = 0  # the supervisor let go of the channel: it will kill us, and we do not mind
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(status)
 
@@ -54,9 +62,3 @@ def _reseed() -> None:
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         cast(Any, numpy).random.seed()
-
-
-def _wire_stdio() -> None:
-    # Line by line, so that what was printed before a kill is in the pipe; no text is unprintable.
-    for stream in (sys.stdout, sys.stderr):
-        cast(Any, stream).reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")

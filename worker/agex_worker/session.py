@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
-from agex_worker import host_function, turn
+from agex_worker import harmless, host_function, stdio, turn
 from agex_worker.channel import Channel
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.tracebacks import error_text
@@ -52,6 +51,7 @@ class Session:
                     raise RuntimeError(f"{type(message).__name__} came out of turn")
 
     def _begin(self, begin: m.Begin) -> str:
+        harmless.soften(os.environ["TMPDIR"], begin.workspace)
         os.chdir(begin.workspace)
         self._sandbox = begin.sandbox
         try:
@@ -65,15 +65,15 @@ class Session:
     def _run(self, run: m.Run) -> None:
         self._action, self._calls = run.action, 0
         self._actions += 1
+        stdio.restore()
         ended = self._execute(run)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        stdio.flush()
         self._send_ending(run, ended)
 
     def _execute(self, run: m.Run) -> turn.Ended:
         shape = shape_from_bytes(run.returns)
         try:
-            head, buffers = self._inbox.open(run.inputs)
+            ((head, buffers),) = self._inbox.open(run.inputs)
             inputs: dict[str, object] = pickle.loads(head, buffers=buffers)
         except Exception as error:
             return turn.raised(error)
@@ -109,14 +109,17 @@ class Session:
         encoded = host_function.encode_arguments(arguments, shapes, max_bytes=self._plan.limits.result_bytes)
         with self._talk:
             self._calls += 1
-            sys.stdout.flush()
-            first, value = enclose(self._action, *encoded)
-            for buffer in first:
-                self._channel.send(buffer)
-            self._channel.send(m.Call(self._action, self._calls, name, value))
+            stdio.flush()
+            sent: list[m.Argument] = []
+            for argument, (head, buffers) in encoded.items():
+                first, value = enclose(self._action, head, buffers)
+                for buffer in first:
+                    self._channel.send(buffer)
+                sent.append(m.Argument(argument, value))
+            self._channel.send(m.Call(self._action, self._calls, name, tuple(sent)))
             while not isinstance(answer := self._channel.receive(m.ToWorker), m.Answer):
                 self._inbox.take(answer)
-            head, buffers = self._inbox.open(answer.result)
+            ((head, buffers),) = self._inbox.open(answer.result)
         if answer.error_type:
             raise host_function.error(answer.error_type, answer.error)
         return pickle.loads(head, buffers=buffers)

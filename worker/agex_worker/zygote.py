@@ -17,7 +17,8 @@ from typing import NoReturn
 from agex_protocol import messages as m
 from agex_worker.channel import Channel
 from agex_worker.life import live
-from agex_worker.lockdown.apply import LayerFailed, confine_zygote
+from agex_worker.lockdown.apply import confine_zygote
+from agex_worker.lockdown.errors import LayerFailed
 from agex_worker.own_modules import OwnModules
 
 EXIT_REFUSED = 70
@@ -29,6 +30,8 @@ def main(control: int, supervisor_pid: int) -> NoReturn:
     if os.getppid() != supervisor_pid:
         os._exit(EXIT_REFUSED)  # the supervisor ended while we started, and the number may be another's by now
     channel = Channel(control)
+    # Opened before Landlock takes /proc away; what it says is made when it is read.
+    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     try:
         boot: m.Boot = channel.receive(m.ToZygote)
         layers = _boot(channel, boot)
@@ -38,7 +41,7 @@ def main(control: int, supervisor_pid: int) -> NoReturn:
     except EOFError:
         os._exit(0)
     channel.send(m.Booted(m.PROTOCOL_VERSION, layers, len(sys.modules)))
-    _serve(channel, supervisor, boot)
+    _serve(channel, supervisor, statm, boot)
 
 
 class Unbootable(Exception):
@@ -53,7 +56,6 @@ class Unbootable(Exception):
 def _boot(channel: Channel, boot: m.Boot) -> tuple[tuple[str, str], ...]:
     if boot.version != m.PROTOCOL_VERSION:
         raise Unbootable("version", str(boot.version), f"this zygote speaks version {m.PROTOCOL_VERSION}")
-    # Opened before Landlock takes /proc away; its content is made when it is read.
     maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
     expected = _descriptors()
     try:
@@ -123,7 +125,7 @@ def _assert_private(maps: int) -> None:
         )
 
 
-def _serve(channel: Channel, supervisor: int, boot: m.Boot) -> NoReturn:
+def _serve(channel: Channel, supervisor: int, statm: int, boot: m.Boot) -> NoReturn:
     children: dict[int, int] = {}
     poll = select.poll()
     poll.register(channel.descriptor, select.POLLIN)
@@ -139,7 +141,7 @@ def _serve(channel: Channel, supervisor: int, boot: m.Boot) -> NoReturn:
             os._exit(0)
         match request:
             case m.Fork():
-                children[request.serial] = _fork(channel, boot, request, descriptors)
+                children[request.serial] = _fork(channel, boot, request, descriptors, _mapped_bytes(statm))
             case m.Reap():
                 _, status, used = os.wait4(children.pop(request.serial), 0)
                 cpu_s = used.ru_utime + used.ru_stime
@@ -148,17 +150,21 @@ def _serve(channel: Channel, supervisor: int, boot: m.Boot) -> NoReturn:
                 os._exit(EXIT_REFUSED)
 
 
-def _fork(channel: Channel, boot: m.Boot, request: m.Fork, descriptors: list[int]) -> int:
+def _fork(channel: Channel, boot: m.Boot, request: m.Fork, descriptors: list[int], mapped_bytes: int) -> int:
     zygote = os.getpid()
     pid = os.fork()
     if pid == 0:
-        live(boot.plan, request.slot, descriptors, zygote)
+        live(boot.plan, request.slot, descriptors, zygote, mapped_bytes)
     for descriptor in descriptors:
         os.close(descriptor)
     pidfd = os.pidfd_open(pid)
     channel.send(m.Forked(request.serial, pid), [pidfd])
     os.close(pidfd)
     return pid
+
+
+def _mapped_bytes(statm: int) -> int:
+    return int(os.pread(statm, 100, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def bootstrap() -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import ctypes
 import os
 import resource
 import sys
@@ -13,8 +12,8 @@ from agex_worker.lockdown import kernel
 from agex_worker.lockdown.errors import LayerFailed
 
 _LAST_DESCRIPTOR = 0xFFFFFFFF
-_POLLNVAL = 0x20
-_CHECKED = 4096  # how far assert_only looks: well beyond what a zygote ever opens
+_NOT_OPEN = 0x20 << 16  # POLLNVAL in revents, the upper half
+_CHECKED = 1024  # how far assert_only looks: well beyond what a zygote ever opens
 
 
 def close_others(keep: AbstractSet[int]) -> None:
@@ -49,18 +48,16 @@ def _close(first: int, last: int) -> None:
 
 
 def _open_descriptors() -> set[int]:
-    """One poll(2) over all numbers: those that are not open answer POLLNVAL."""
+    if sys.platform != "linux":
+        return set(filter(_is_open, map(int, os.listdir("/dev/fd"))))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = _CHECKED if soft == resource.RLIM_INFINITY else min(soft, _CHECKED)
-    # struct pollfd {int fd; short events, revents;} as two ints; only revents can come back set.
-    table = array.array("i", [0, 0]) * count
+    # One call asks for all: struct pollfd {int fd; short events, revents;} as two ints, where POLLNVAL is "not open".
+    table = array.array("i", bytes(8 * count))
     table[::2] = array.array("i", range(count))
-    address, _ = table.buffer_info()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.poll(ctypes.c_void_p(address), ctypes.c_ulong(count), ctypes.c_int(0)) < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{os.strerror(number)}: poll")
-    return {table[2 * i] for i in range(count) if not table[2 * i + 1] & (_POLLNVAL << 16 | _POLLNVAL)}
+    at_once = array.array("q", (0, 0))  # struct timespec
+    kernel.syscall("ppoll", table.buffer_info()[0], count, at_once.buffer_info()[0], 0, 0)
+    return {number for number, answer in enumerate(table[1::2]) if answer != _NOT_OPEN}
 
 
 def _is_open(descriptor: int) -> bool:

@@ -17,6 +17,7 @@ _NUMBERS = {
     "execve": (59, 221),
     "execveat": (322, 281),
     "socket": (41, 198),
+    "ppoll": (271, 73),
     "capget": (125, 90),
     "capset": (126, 91),
     "seccomp": (317, 277),

@@ -1,0 +1,311 @@
+"""Agent: what a model may reach, where its code runs, and the tasks it fills in."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, overload
+
+from agex.catalogue import render_registry
+from agex.entries import MemberSpec, Visibility
+from agex.errors import ConfigurationError, SessionBusy
+from agex.isolation import asked
+from agex.llm.select import from_setting
+from agex.members import Pattern
+from agex.pools import shared_pool
+from agex.prompt import policy_text, system_prompt
+from agex.registry import Registry, Side
+from agex.call import Running
+from agex.options import EventHandler
+from agex.task import Task
+from agex.workbench import Workbench
+from agex_policies.schema import Policy
+from agex_supervisor.events import Event
+from agex_supervisor.loop import Budget
+from agex_supervisor.model import LLM
+from agex_supervisor.pool import Pool
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
+
+logger = logging.getLogger("agex")
+
+
+class Agent:
+    """Opens nothing when made: it needs no key and no kernel feature before `start()` or the first call.
+
+    isolation: "none" (this process, a guard rail only), "process" or "kernel" (a locked worker); AGEX_ISOLATION can
+    raise it. policy: a packaged name, a path to a .toml, or a Policy. What is registered by `module` and `cls` is
+    imported by the worker; what is registered by `fn` runs in YOUR process, with arguments that the agent chose and
+    your annotations validated. action_timeout_s and task_timeout_s are seconds of wall clock; max_tokens counts both
+    ways; max_cost is in the currency of prices=(a million tokens in, a million out).
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        primer: str | None = None,
+        llm: str | LLM | None = None,
+        isolation: str = "none",
+        policy: str | Path | Policy = "default",
+        state: object = None,
+        pool: Pool | None = None,
+        max_actions: int = 10,
+        action_timeout_s: float = 30.0,
+        task_timeout_s: float | None = None,
+        max_tokens: int | None = None,
+        max_cost: float | None = None,
+        prices: tuple[float, float] | None = None,
+    ) -> None:
+        self.isolation = asked(isolation)
+        self.name = name or f"agent-{secrets.token_hex(4)}"
+        self.primer = primer
+        if state not in (None, "memory:"):
+            raise ConfigurationError(f"state={state!r} is not available in this version; leave it out")
+        if max_cost is not None and prices is None:
+            raise ConfigurationError("max_cost needs prices=(for a million tokens in, for a million tokens out)")
+        for label, value in (("max_actions", max_actions), ("action_timeout_s", action_timeout_s)):
+            if not value > 0:
+                raise ValueError(f"{label} must be above 0, not {value!r}")
+        self._policy = policy
+        self._given_pool = pool
+        self._given_llm = llm
+        self._llm: LLM | None = None
+        self._registry = Registry()
+        self._benches: dict[tuple[Any, ...], Workbench] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self.action_timeout_s = action_timeout_s
+        self.task_timeout_s = task_timeout_s
+        self.priced = prices is not None
+        price_in, price_out = prices or (0.0, 0.0)
+        self.budget = Budget(max_actions, max_tokens, max_cost, price_in, price_out)
+        self.running = Running()
+        self.sessions = Sessions(self)
+
+    # --- what the agent may reach ---
+
+    def module(
+        self,
+        obj: ModuleType | str,
+        *,
+        name: str | None = None,
+        visibility: Visibility = "medium",
+        include: Pattern = None,
+        exclude: Pattern = None,
+        configure: Mapping[str, MemberSpec] | None = None,
+        recursive: bool = False,
+        runs: Side | None = None,
+    ) -> None:
+        """Let agent code import this module. Imported by the worker; see `Registry.module` for the choices."""
+        self._registry.module(
+            obj,
+            name=name,
+            visibility=visibility,
+            include=include,
+            exclude=exclude,
+            configure=configure,
+            recursive=recursive,
+            runs=runs,
+        )
+        self._changed()
+
+    @overload
+    def cls(self, obj: C, **choices: Any) -> C: ...
+    @overload
+    def cls(self, **choices: Any) -> Callable[[C], C]: ...
+    def cls(self, obj: Any = None, **choices: Any) -> Any:
+        """Give agent code a class under its bare name; also a decorator. Its instances live in the worker."""
+        if obj is None:
+            return lambda given: self.cls(given, **choices)
+        self._registry.cls(obj, **choices)
+        self._changed()
+        return obj
+
+    @overload
+    def fn(self, obj: F, **choices: Any) -> F: ...
+    @overload
+    def fn(self, **choices: Any) -> Callable[[F], F]: ...
+    def fn(self, obj: Any = None, **choices: Any) -> Any:
+        """Give agent code a function; also a decorator. It runs HERE, in your process, trusted: treat its arguments as
+        chosen by an adversary within their annotations. `runs="worker"` sends it to the worker instead."""
+        if obj is None:
+            return lambda given: self.fn(given, **choices)
+        self._registry.fn(obj, **choices)
+        self._changed()
+        return obj
+
+    @overload
+    def task(self, given: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self, given: str | None = None, /, *, primer: str | None = None
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(self, given: Any = None, /, *, primer: str | None = None) -> Any:
+        """Make a typed function with an empty body a task: `@agent.task`, `@agent.task("primer")`, `@agent.task(primer=)`."""
+        if callable(given):
+            return Task(self, given, primer)
+        text = given if given is not None else primer
+
+        def decorate(function: Callable[P, R]) -> Task[P, R]:
+            return Task(self, function, text)
+
+        return decorate
+
+    # --- its life ---
+
+    def start(self) -> Self:
+        """Raise now what would be missing at the first call, and warm the pool. ConfigurationError, PolicyError,
+        IsolationUnavailable or PreloadFailed say what it is."""
+        _ = self.model
+        self.workbench(()).warm()
+        return self
+
+    def close(self) -> None:
+        """Remove the sessions' workspaces. The shared pool stays for other agents."""
+        self._closed = True
+        self.sessions.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        here = ", ".join(self._registry.host_functions()) or "nothing"
+        there = ", ".join([*(entry.name for entry in self._registry.modules), *self._registry.bindings()]) or "nothing"
+        policy = self._policy.name if isinstance(self._policy, Policy) else str(self._policy)
+        return (
+            f"<Agent {self.name} isolation={self.isolation!r} policy={policy!r};"
+            f" in the worker: {there}; in this process: {here}>"
+        )
+
+    # --- what its tasks need ---
+
+    @property
+    def model(self) -> LLM:
+        """The language model; ConfigurationError says how to name one."""
+        if self._llm is None:
+            self._llm = from_setting(self._given_llm)
+        return self._llm
+
+    @property
+    def pool(self) -> Pool:
+        return self._given_pool or shared_pool()
+
+    def workbench(self, classes: tuple[type, ...]) -> Workbench:
+        """The compiled policy and registrations, with the classes that a task's signature names."""
+        if self._closed:
+            raise ConfigurationError(f"agent {self.name} is closed; make another")
+        with self._lock:
+            bench = self._benches.get(classes)
+            if bench is None:
+                bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes)
+                self._benches[classes] = bench
+            return bench
+
+    def system_prompt(self, classes: tuple[type, ...]) -> str:
+        """What the model is told above every task of this agent."""
+        bench = self.workbench(classes)
+        policy = bench.policy
+        return system_prompt(
+            agent_name=self.name,
+            primer=self.primer,
+            registry_text=render_registry(self._registry),
+            policy_text=policy_text(
+                policy=policy.name,
+                isolation=self.isolation,
+                limits=bench.limits,
+                read=policy.filesystem.read,
+                write=policy.filesystem.write,
+            ),
+            mode=policy.python.mode,
+            max_actions=self.budget.max_actions,
+        )
+
+    def handled(self, handler: EventHandler, event: Event) -> Awaitable[None] | None:
+        """Call a handler; what it raises is logged, and neither lost nor fatal."""
+        try:
+            result = handler(event)
+        except Exception:
+            logger.exception("on_event raised for %s", type(event).__name__)
+            return None
+        return _logged(result, event) if inspect.isawaitable(result) else None
+
+    def _changed(self) -> None:
+        with self._lock:
+            self._benches.clear()
+
+
+SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
+
+
+class Sessions:
+    """The agent's sessions: a name, a workspace that lasts as long as the agent, and one task at a time in it."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._lock = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}
+        self._workspaces: dict[str, Path] = {}
+
+    def acquire(self, name: str) -> Path:
+        """The session's workspace, once no other task uses it. ValueError for a bad name, SessionBusy after `wait_s`."""
+        if not SESSION_NAME.fullmatch(name):
+            raise ValueError(
+                f"session name {name!r} must be 1 to 128 of the characters A-Z a-z 0-9 . _ @ - and begin with a letter or digit"
+            )
+        with self._lock:
+            turn = self._turns.setdefault(name, threading.Lock())
+        wait_s = self._agent.pool.wait_s
+        if not turn.acquire(timeout=wait_s):
+            raise SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {wait_s:g} s")
+        try:
+            if name not in self._workspaces:
+                self._workspaces[name] = self._new()
+            return self._workspaces[name]
+        except BaseException:
+            turn.release()
+            raise
+
+    def release(self, name: str) -> None:
+        self._turns[name].release()
+
+    def close(self) -> None:
+        with self._lock:
+            workspaces, self._workspaces = list(self._workspaces.values()), {}
+        for workspace in workspaces:
+            shutil.rmtree(workspace, ignore_errors=True)
+
+    def _new(self) -> Path:
+        if self._agent.isolation == "none":
+            return Path(tempfile.mkdtemp(prefix="agex-workspace-"))
+        return self._agent.pool.new_workspace()
+
+
+async def _logged(awaitable: Awaitable[Any], event: Event) -> None:
+    try:
+        await awaitable
+    except Exception:
+        logger.exception("on_event raised for %s", type(event).__name__)

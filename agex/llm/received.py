@@ -1,0 +1,111 @@
+"""The body of a Chat Completions call, read back as the Request it was made of: what a scripted server's callables see.
+
+With fenced blocks, observations come back as the user messages they were sent as.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, JsonValue
+
+from agex.llm.fences import read_fences
+from agex.llm.tool_calls import ACTION_OF_TOOL, ToolCall, action_of
+from agex_supervisor.model import AssistantMessage, Message, Observation, Parameter, Request, Tool, UserMessage
+
+
+class ChatCall(BaseModel):
+    """The parts of a call that the scripted server understands. Others are allowed, and ignored."""
+
+    model: str
+    messages: list[_Message]
+    tools: list[_Tool] = []
+    stream: bool = False
+    stream_options: dict[str, JsonValue] | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream has to end by a chunk that counts the tokens."""
+        return bool(self.stream_options and self.stream_options.get("include_usage"))
+
+    def request(self) -> Request:
+        """What the model is shown. Raises Misread for calls of tools that are none of ours."""
+        system = "\n\n".join(message.content or "" for message in self.messages if message.role == "system")
+        messages: list[Message] = []
+        for message in self.messages:
+            text = message.content or ""
+            match message.role:
+                case "user":
+                    messages.append(UserMessage(text))
+                case "assistant":
+                    messages.append(_said(message))
+                case "tool":
+                    _observe(messages, text)
+                case _:
+                    continue
+        return Request(system, tuple(messages), tuple(tool.function.tool() for tool in self.tools))
+
+
+def _observe(messages: list[Message], text: str) -> None:
+    match messages:
+        case [*_, Observation(texts)]:
+            messages[-1] = Observation((*texts, text))
+        case _:
+            messages.append(Observation((text,)))
+
+
+def _said(message: _Message) -> AssistantMessage:
+    text = message.content or ""
+    if message.tool_calls:
+        calls = [ToolCall(call.function.name, call.function.arguments) for call in message.tool_calls]
+        return AssistantMessage(text, tuple(action_of(call, ACTION_OF_TOOL) for call in calls))
+    fenced = read_fences(text, ACTION_OF_TOOL)
+    return AssistantMessage(fenced.text, tuple(fenced.actions))
+
+
+class _CalledFunction(BaseModel):
+    name: str
+    arguments: str
+
+
+class _Call(BaseModel):
+    function: _CalledFunction
+
+
+class _Message(BaseModel):
+    role: str
+    content: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Parameters(BaseModel):
+    properties: dict[str, dict[str, Any]] = {}
+    required: list[str] = []
+
+
+class _Function(BaseModel):
+    name: str
+    description: str = ""
+    parameters: _Parameters = Field(default_factory=_Parameters)
+
+    def tool(self) -> Tool:
+        return Tool(
+            self.name,
+            self.description,
+            tuple(
+                Parameter(
+                    name,
+                    str(schema.get("type", "string")),
+                    str(schema.get("description", "")),
+                    name in self.parameters.required,
+                )
+                for name, schema in self.parameters.properties.items()
+            ),
+        )
+
+
+class _Tool(BaseModel):
+    function: _Function
+
+
+ChatCall.model_rebuild()

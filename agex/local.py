@@ -1,0 +1,155 @@
+"""isolation="none": agent code runs in this process behind the inner sandbox, and objects pass as themselves.
+
+A guard rail, not a wall. A run is ended by an asynchronous exception, so it cannot be ended inside one C call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agex_protocol.plan import Limits, SandboxPlan
+from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.execution import ErrorInfo, Executed, RunUsage, Unsent
+from agex_supervisor.host_calls import Hosted, spread
+from agex_supervisor.output import TextOutput
+from agex_supervisor.promises import CELLS, LockdownReport
+from agex_supervisor.worker import Death
+from agex_worker import turn
+from agex_worker.sandbox.files import WorkspaceFiles
+
+
+class Interrupted(BaseException):
+    """Raised in the thread that runs agent code when its time is over or it was cancelled."""
+
+
+class LocalExecutor:
+    """Runs code on the calling thread. What it prints by `print` is captured; a library's own writes are not."""
+
+    def __init__(
+        self,
+        sandbox: SandboxPlan,
+        bindings: Mapping[str, object],
+        functions: Mapping[str, Hosted],
+        workspace: Path,
+        limits: Limits,
+        unenforced: Sequence[str] = (),
+    ) -> None:
+        self._sandbox = sandbox
+        self._names = {**bindings, **{name: _checked(each) for name, each in functions.items()}}
+        self._workspace = workspace
+        self._limits = limits
+        self._runs = 0
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._cause = ""
+        self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
+
+    def start(self) -> None:
+        """Nothing has to be ready."""
+
+    def execute(
+        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+    ) -> Executed:
+        self._runs += 1
+        output = TextOutput(self._limits.output_bytes)
+        started, cpu = time.monotonic(), time.thread_time()
+        names = {**self._names, "print": _printer(output)}
+        self._cause = ""
+        timer = threading.Timer(timeout_s, self._interrupt, ("timeout",))
+        timer.daemon = True
+        timer.start()
+        try:
+            with self._lock:
+                self._thread = threading.get_ident()
+            ended = turn.execute(
+                code,
+                self._sandbox,
+                names,
+                inputs,
+                task=task,
+                filename=f"<action {self._runs}>",
+                files=WorkspaceFiles(self._workspace),
+                accept=lambda value: _accepted(value, returns),
+            )
+        except Interrupted:
+            ended = turn.Ended("interrupted")
+        finally:
+            with self._lock:
+                self._thread = None
+            timer.cancel()
+        executed = self._told(ended)
+        executed.stdout = output.take()
+        executed.usage = RunUsage(time.monotonic() - started, time.thread_time() - cpu, 0)
+        return executed
+
+    def cancel(self) -> None:
+        self._interrupt("cancelled")
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _interrupt(self, cause: str) -> None:
+        with self._lock:
+            if self._thread is None:
+                return
+            self._cause = self._cause or cause
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted))
+
+    def _told(self, ended: turn.Ended) -> Executed:
+        if self._cause and ended.kind in ("interrupted", "raised"):
+            detail = "the deadline of the action passed" if self._cause == "timeout" else "cancelled by the caller"
+            return Executed("died", death=Death(self._cause, detail))
+        error = ErrorInfo(ended.error.type, ended.error.message, ended.error.traceback)
+        match ended.kind:
+            case "finished" | "succeeded":
+                return Executed(ended.kind, ended.value)
+            case "kept":
+                return Executed("finished", Unsent(error.type, ended.text, error.message))
+            case "gave_up" | "asked":
+                return Executed(ended.kind, text=ended.text)
+            case _:
+                return Executed("raised", error=error)
+
+
+def _accepted(value: object, returns: Contract) -> object:
+    try:
+        return returns.check(value)
+    except ContractMismatch as error:
+        raise turn.ContractError(str(error)) from None
+
+
+def _checked(hosted: Hosted) -> Callable[..., object]:
+    """The host function with its arguments validated by its annotations, as they would be across a process."""
+    name = hosted.declared.name
+    signature = hosted.signature
+
+    def call(*args: object, **kwargs: object) -> object:
+        try:
+            bound = signature.bind(*args, **kwargs)
+            given = {key: hosted.contracts[key].check(value) for key, value in bound.arguments.items()}
+        except (TypeError, ContractMismatch) as error:
+            raise TypeError(f"{name}(): {error}") from None
+        positional, named = spread(hosted, given)
+        return hosted.function(*positional, **named)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = hosted.declared.doc
+    return call
+
+
+def _printer(output: TextOutput) -> Callable[..., None]:
+    def print(
+        *values: object, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False
+    ) -> None:
+        text = (" " if sep is None else sep).join(str(value) for value in values) + ("\n" if end is None else end)
+        if file is None:
+            output.write(text)
+        else:
+            file.write(text)
+
+    return print

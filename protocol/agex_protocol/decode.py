@@ -1,0 +1,306 @@
+"""Bytes of a worker as a value of the declared shape. Every byte is hostile: this module and those it names are the wall.
+
+Sizes and the memory a head could unfold to are checked before msgpack sees it; then the plain data is walked by shape with
+exact type checks under a budget of work. Whatever is not as the encoder writes it ends as ValueRefused, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import msgpack
+
+from agex_protocol.budget import Caps, Work, check_int, check_keys
+from agex_protocol.errors import AgexError, ValueRefused
+from agex_protocol.leaves import LEAVES, unpack_int
+from agex_protocol.shapes import ANY, ANY_KINDS, Shape
+
+_C = TypeVar("_C", set[Any], frozenset[Any], dict[Any, Any])
+Build = Callable[[int, Any], object]
+
+
+def decode(
+    head: bytes, buffers: Sequence[memoryview], shape: Shape, *, caps: Caps | None = None, build: Build | None = None
+) -> Any:
+    """The value; nothing in it shares memory with `buffers`.
+
+    `build(index, parts)` makes the instance of a declared class: of a record from {field: value}, of an enum from a
+    member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value.
+    """
+    caps = caps or Caps()
+    views = [memoryview(buffer).cast("B") for buffer in buffers]
+    try:
+        caps.check_sizes(head, [len(view) for view in views])
+        wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
+        decoder = _Decoder(views, caps, Work(len(head)), build or _parts)
+        value = decoder.unpack(wire, shape)
+        decoder.finish()
+    except AgexError:
+        raise
+    except Exception as error:
+        raise ValueRefused(f"what the worker sent is not {shape}: {_bounded(error)}") from error
+    return value
+
+
+class _Decoder:
+    """The state of one value's decoding. Every method named for a kind reads that kind's part of the head."""
+
+    def __init__(self, buffers: list[memoryview], caps: Caps, work: Work, build: Build) -> None:
+        self._buffers = dict(enumerate(buffers))
+        self._max_depth = caps.depth
+        self._depth = 0
+        self._build = build
+        self._records: dict[int, Shape] = {}
+        self.charge = work.charge
+
+    def finish(self) -> None:
+        """Refuse buffers that no part of the value named."""
+        if self._buffers:
+            raise ValueError(f"{len(self._buffers)} buffers belong to no part of it")
+
+    def get(self, wire: object) -> memoryview:
+        """Bytes that lie in the head, or in a buffer: each is named once."""
+        if type(wire) is bytes:
+            return memoryview(wire)
+        if type(wire) is not int or wire not in self._buffers:
+            raise ValueError("not bytes, and not a buffer that is still unread")
+        return self._buffers.pop(wire)
+
+    def get_any(self, wire: object) -> list[Any]:
+        return self._items(wire, ANY)
+
+    def unpack(self, wire: Any, shape: Shape) -> Any:
+        leaf = LEAVES.get(shape.kind)
+        if leaf is None:
+            return _UNPACKERS[shape.kind](self, wire, shape)
+        self.charge(leaf.work)
+        return leaf.unpack(wire)
+
+    # --- plain values -------------------------------------------------------------------------------------------------
+
+    def unpack_none(self, wire: Any, shape: Shape) -> None:
+        if wire is not None:
+            raise ValueError(f"a {type(wire).__name__} where nothing is expected")
+
+    def unpack_bool(self, wire: Any, shape: Shape) -> bool:
+        return cast(bool, _exactly(wire, bool))
+
+    def unpack_int(self, wire: Any, shape: Shape) -> int:
+        number = unpack_int(wire)
+        check_int(number)
+        return number
+
+    def unpack_float(self, wire: Any, shape: Shape) -> float:
+        return cast(float, _exactly(wire, float))
+
+    def unpack_str(self, wire: Any, shape: Shape) -> str:
+        return wire if type(wire) is str else str(self.get(wire), "utf-8")
+
+    def unpack_bytes(self, wire: Any, shape: Shape) -> bytes:
+        return wire if type(wire) is bytes else bytes(self.get(wire))
+
+    def unpack_literal(self, wire: Any, shape: Shape) -> Any:
+        return shape.values[_place(wire, len(shape.values))]
+
+    def unpack_enum(self, wire: Any, shape: Shape) -> Any:
+        if type(wire) is not str or wire not in shape.names:
+            raise ValueError(f"not the name of a member of {shape}")
+        self.charge(2)
+        return self._build(shape.index, wire)
+
+    def unpack_flag(self, wire: Any, shape: Shape) -> Any:
+        self.charge(2)
+        return self._build(shape.index, _exactly(wire, int))
+
+    # --- containers ---------------------------------------------------------------------------------------------------
+
+    def unpack_list(self, wire: Any, shape: Shape) -> list[Any]:
+        return self._items(wire, shape.args[0])
+
+    def unpack_tuple_of(self, wire: Any, shape: Shape) -> tuple[Any, ...]:
+        return tuple(self._items(wire, shape.args[0]))
+
+    def unpack_set(self, wire: Any, shape: Shape) -> set[Any]:
+        items = self._items(wire, shape.args[0])
+        _check_distinct(items)
+        return _complete(set(items), items)
+
+    def unpack_frozenset(self, wire: Any, shape: Shape) -> frozenset[Any]:
+        items = self._items(wire, shape.args[0])
+        _check_distinct(items)
+        return _complete(frozenset(items), items)
+
+    def unpack_deque(self, wire: Any, shape: Shape) -> deque[Any]:
+        longest, items = _pair(wire)
+        if longest is not None and (type(longest) is not int or not 0 <= longest < 1 << 62):
+            raise ValueError("not the length of a deque")
+        return deque(self._items(items, shape.args[0]), longest)
+
+    def unpack_tuple(self, wire: Any, shape: Shape) -> tuple[Any, ...]:
+        parts = cast("list[Any]", _exactly(wire, list))
+        if len(parts) != len(shape.args):
+            raise ValueError(f"{len(parts)} items for a tuple of {len(shape.args)}")
+        self._enter(len(parts))
+        items = tuple(self.unpack(part, wanted) for part, wanted in zip(parts, shape.args, strict=True))
+        self._depth -= 1
+        return items
+
+    def unpack_dict(self, wire: Any, shape: Shape) -> dict[Any, Any]:
+        heads, parts = _pair(wire)
+        keys = self._items(heads, shape.args[0])
+        _check_distinct(keys)
+        values = self._items(parts, shape.args[1])
+        return _complete(dict(zip(keys, values, strict=True)), keys)
+
+    def unpack_slice(self, wire: Any, shape: Shape) -> slice:
+        start, stop, step = self._items(wire, ANY)
+        return slice(start, stop, step)
+
+    def unpack_record(self, wire: Any, shape: Shape) -> Any:
+        match wire:
+            case [list(names), list(parts)]:
+                beyond: dict[Any, Any] = {}
+            case [list(names), list(parts), extra] if shape.extra == "allow":
+                beyond = self.unpack_dict(extra, ANY_KINDS["dict"])
+            case _:
+                raise ValueError(f"not the fields of {shape}")
+        self._enter(4 + len(parts))
+        shapes = dict(zip(shape.names, shape.args, strict=True))
+        fields = {
+            cast(str, _exactly(name, str)): self.unpack(part, shapes[name])
+            for name, part in zip(names, parts, strict=True)
+        }
+        self._depth -= 1
+        missing = [name for name in shape.needed if name not in fields]
+        if len(fields) != len(names) or missing:
+            raise ValueError(f"fields of {shape} are missing or double")
+        if any(type(name) is not str or name in shapes for name in beyond):
+            raise ValueError(f"not what {shape} may hold beyond its fields")
+        return self._build(shape.index, {**fields, **beyond})
+
+    def unpack_union(self, wire: Any, shape: Shape) -> Any:
+        place, part = _pair(wire)
+        self.charge(1)
+        return self.unpack(part, shape.args[_place(place, len(shape.args))])
+
+    def unpack_optional(self, wire: Any, shape: Shape) -> Any:
+        return None if wire is None else self.unpack(wire, shape.args[0])
+
+    def unpack_scope(self, wire: Any, shape: Shape) -> Any:
+        outside = self._records
+        self._records = {record.index: record for record in shape.args[1:]}
+        value = self.unpack(wire, shape.args[0])
+        self._records = outside
+        return value
+
+    def unpack_ref(self, wire: Any, shape: Shape) -> Any:
+        return self.unpack_record(wire, self._records[shape.index])
+
+    # --- numpy and pandas ---------------------------------------------------------------------------------------------
+
+    def unpack_numpy(self, wire: Any, shape: Shape) -> Any:
+        from agex_protocol import arrays
+
+        self.charge(5)
+        return arrays.unpack_array(wire, self.get) if shape.kind == "ndarray" else arrays.unpack_scalar(wire)
+
+    def unpack_pandas(self, wire: Any, shape: Shape) -> Any:
+        from agex_protocol import frames
+
+        self._enter(50)
+        read: Callable[[Any, _Decoder], Any] = getattr(frames, f"unpack_{shape.kind}")
+        value = read(wire, self)
+        self._depth -= 1
+        return value
+
+    def unpack_any(self, wire: Any, shape: Shape) -> Any:
+        """Plain data as it is; all else says its kind, and the closed list of kinds says how to go on."""
+        if type(wire) in _BARE:
+            return wire
+        kind, part = _pair(wire)
+        if type(kind) is not str or kind not in ANY_KINDS:
+            raise ValueError("not a kind that crosses undeclared")
+        return self.unpack(part, ANY_KINDS[kind])
+
+    # --- what they share ----------------------------------------------------------------------------------------------
+
+    def _items(self, wire: Any, shape: Shape) -> list[Any]:
+        """A list of one shape; what msgpack read as it should be is passed on as it is, all at once."""
+        parts = cast("list[Any]", _exactly(wire, list))
+        types = set(map(type, parts))
+        if types <= (_BARE if shape.kind == "any" else _PLAIN.get(shape.kind, frozenset())):
+            return parts
+        self._enter(len(parts))
+        unpack = self.unpack
+        items = [unpack(part, shape) for part in parts]
+        self._depth -= 1
+        return items
+
+    def _enter(self, units: int) -> None:
+        self.charge(units)
+        self._depth += 1
+        if self._depth > self._max_depth:
+            raise ValueError(f"nested deeper than {self._max_depth}")
+
+
+def _exactly(wire: object, wanted: type[Any]) -> object:
+    if type(wire) is not wanted:
+        raise ValueError(f"a {type(wire).__name__} where a {wanted.__name__} is expected")
+    return wire
+
+
+def _pair(wire: object) -> tuple[Any, Any]:
+    if type(wire) is not list or len(wire) != 2:
+        raise ValueError("not a pair")
+    first, second = cast("list[Any]", wire)
+    return first, second
+
+
+def _place(wire: object, count: int) -> int:
+    if type(wire) is not int or not 0 <= wire < count:
+        raise ValueError(f"not a number below {count}")
+    return wire
+
+
+def _check_distinct(keys: list[Any]) -> None:
+    """Texts and bytes have salted hashes; of all other keys the hashes are looked at before anything is built of them."""
+    if not set(map(type, keys)) <= {str, bytes}:
+        check_keys(keys)
+
+
+def _complete(built: _C, keys: list[Any]) -> _C:
+    if len(built) != len(keys):
+        raise ValueError("the same key twice")
+    return built
+
+
+def _parts(index: int, parts: Any) -> object:
+    return parts
+
+
+def _bounded(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}" if type(error) is not ValueError else str(error)
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+_BARE = frozenset({type(None), bool, int, float, str, bytes})
+_PLAIN: dict[str, frozenset[type[Any]]] = {
+    "none": frozenset({type(None)}),
+    "bool": frozenset({bool}),
+    "int": frozenset({int}),
+    "float": frozenset({float}),
+    "str": frozenset({str}),
+    "bytes": frozenset({bytes}),
+}
+_KINDS = (
+    *("any", "none", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of", "set"),
+    *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "optional", "scope", "ref"),
+)
+_UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
+    **{kind: cast(Any, getattr(_Decoder, f"unpack_{kind}")) for kind in _KINDS},
+    "nothing": _Decoder.unpack_none,
+    **dict.fromkeys(("ndarray", "npscalar"), _Decoder.unpack_numpy),
+    **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Decoder.unpack_pandas),
+}

@@ -1,0 +1,158 @@
+"""What one run of code came to, in terms that the loop and the Sandbox share; and the executor that has a worker do it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agex_protocol import messages as m
+from agex_protocol.budget import Caps
+from agex_protocol.errors import ValueRefused
+from agex_protocol.shapes import shape_to_bytes
+from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.display import display
+from agex_supervisor.host_calls import HostCalls
+from agex_supervisor.promises import LockdownReport
+from agex_supervisor.session import Session
+from agex_supervisor.worker import Death, Turn
+
+MAX_TEXT_CHARS = 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An error of the code as strings; never an exception object."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """What a run took: seconds of wall clock and processor, peak resident bytes of its process."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Stands for a value that stayed behind: what it was, its bounded repr, and why it did not cross."""
+
+    type: str
+    repr: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Executed:
+    """kind: "finished", "succeeded", "gave_up", "asked", "raised", "mismatch" (a value that misses its contract) or "died"."""
+
+    kind: str
+    value: Any = None
+    text: str = ""
+    error: ErrorInfo | None = None
+    death: Death | None = None
+    stdout: str = ""
+    stderr: str = ""
+    usage: RunUsage = field(default_factory=RunUsage)
+
+
+class Executor(Protocol):
+    """Runs code for one session, in whatever isolation."""
+
+    def start(self) -> None:
+        """Make ready, so that what is missing is said before a model is asked."""
+        ...
+
+    def execute(
+        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+    ) -> Executed:
+        """Run one script. `returns` is what task_success (task=True) or the last expression has to give."""
+        ...
+
+    def cancel(self) -> None:
+        """End the run under way, from any thread."""
+        ...
+
+    def close(self) -> None: ...
+
+    @property
+    def report(self) -> LockdownReport: ...
+
+
+class WorkerExecutor:
+    """Executes in a session's worker and decodes what comes back by the declared contract."""
+
+    def __init__(self, session: Session, host_calls: HostCalls, caps: Caps) -> None:
+        self._session = session
+        self._host_calls = host_calls
+        self._caps = caps
+
+    @property
+    def report(self) -> LockdownReport:
+        return self._session.report
+
+    def start(self) -> None:
+        self._session.start()
+
+    def execute(
+        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+    ) -> Executed:
+        started = time.monotonic()
+        shape = shape_to_bytes(returns.shape)
+        turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
+        executed = self._told(turn, returns)
+        executed.stdout, executed.stderr = turn.stdout, turn.stderr
+        executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)
+        return executed
+
+    def cancel(self) -> None:
+        self._session.cancel()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _told(self, turn: Turn, returns: Contract) -> Executed:
+        if turn.death is not None:
+            return Executed("died", death=turn.death)
+        match turn.ending:
+            case m.Finished(_, value):
+                if not value.head and not value.buffers:
+                    return Executed("finished")
+                return self._decoded("finished", turn, returns)
+            case m.Succeeded():
+                return self._decoded("succeeded", turn, returns)
+            case m.GaveUp(_, text):
+                return Executed("gave_up", text=display(text, limit=MAX_TEXT_CHARS))
+            case m.Asked(_, text):
+                return Executed("asked", text=display(text, limit=MAX_TEXT_CHARS))
+            case m.Kept(_, kind, text, reason):
+                unsent = Unsent(
+                    display(kind, limit=200, one_line=True), display(text, limit=4000), display(reason, limit=1000)
+                )
+                return Executed("finished", unsent)
+            case m.Raised(_, kind, message, traceback):
+                return Executed("raised", error=_error(kind, message, traceback))
+            case _:
+                raise AssertionError(f"{type(turn.ending).__name__} is no ending")
+
+    def _decoded(self, kind: str, turn: Turn, returns: Contract) -> Executed:
+        try:
+            return Executed(kind, returns.decode(turn.head, turn.buffers, self._caps))
+        except ContractMismatch as error:
+            return Executed("mismatch", error=ErrorInfo("ContractError", str(error)))
+        except ValueRefused as error:
+            # A worker that encodes by our own codec never writes this: it is not our worker any more.
+            self._session.close()
+            return Executed("died", death=Death("violation", str(error)))
+
+
+def _error(kind: str, message: str, traceback: str) -> ErrorInfo:
+    return ErrorInfo(
+        display(kind, limit=200, one_line=True), display(message, limit=8000), display(traceback, limit=MAX_TEXT_CHARS)
+    )

@@ -1,0 +1,134 @@
+"""Functions of the application that agent code may call: arguments decoded and validated by the host's own annotations.
+
+The worker chooses the arguments; nothing of it chooses the function beyond a name in this table.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agex_protocol import messages as m
+from agex_protocol.buffers import enclose
+from agex_protocol.budget import Caps
+from agex_protocol.errors import ProtocolError
+from agex_protocol.shapes import shape_to_bytes
+from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.outbound import NotSendable, dump
+from agex_supervisor.worker import Value
+
+MAX_ERROR_CHARS = 2_000
+MAX_DOC_CHARS = 2_000
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """One function with what its parameters declare."""
+
+    function: Callable[..., Any]
+    declared: m.HostFunction
+    contracts: Mapping[str, Contract]
+    signature: inspect.Signature
+
+
+def hosted(
+    name: str, function: Callable[..., Any], signature: inspect.Signature, doc: str | None, *, local: bool = False
+) -> Hosted:
+    """A function under the name that code calls it by. `signature` carries annotations as objects.
+
+    Raises Unportable where a parameter's class has no codec, unless `local`: then nothing has to cross.
+    """
+    contracts: dict[str, Contract] = {}
+    parameters: list[m.HostParameter] = []
+    for parameter in signature.parameters.values():
+        annotation: Any = Any if parameter.annotation is parameter.empty else parameter.annotation
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            annotation = tuple[annotation, ...]
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            annotation = dict[str, annotation]
+        contract = Contract.of(annotation, where=f"{name}({parameter.name})", local=local)
+        contracts[parameter.name] = contract
+        optional = parameter.default is not parameter.empty
+        shape = b"" if local else shape_to_bytes(contract.shape)
+        parameters.append(m.HostParameter(parameter.name, parameter.kind.name, optional, shape))
+    declared = m.HostFunction(name, (doc or "")[:MAX_DOC_CHARS], tuple(parameters))
+    return Hosted(function, declared, contracts, signature)
+
+
+class HostCalls:
+    """Answers the Calls of one session."""
+
+    def __init__(self, functions: Iterable[Hosted], caps: Caps) -> None:
+        self._functions = {each.declared.name: each for each in functions}
+        self._caps = caps
+
+    @property
+    def declared(self) -> tuple[m.HostFunction, ...]:
+        return tuple(each.declared for each in self._functions.values())
+
+    def __call__(self, call: m.Call, values: list[Value]) -> Iterable[object]:
+        """Run the function. ProtocolError if the worker named what it was not given."""
+        hosted = self._functions.get(call.name)
+        if hosted is None:
+            raise ProtocolError(f"a call of {call.name[:60]!r}, which is not registered")
+        given: dict[str, Any] = {}
+        for argument, (head, buffers) in zip(call.arguments, values, strict=True):
+            contract = hosted.contracts.get(argument.name)
+            if contract is None or argument.name in given:
+                raise ProtocolError(f"{call.name}() has no such argument left: {argument.name[:60]!r}")
+            try:
+                given[argument.name] = contract.decode(head, buffers, self._caps)
+            except ContractMismatch as error:
+                return answer(call.action, call.call, error_type="TypeError", error=str(error)[:MAX_ERROR_CHARS])
+        return self._run(call, hosted, given)
+
+    def _run(self, call: m.Call, hosted: Hosted, given: dict[str, Any]) -> Iterable[object]:
+        try:
+            args, kwargs = spread(hosted, given)
+            result = hosted.function(*args, **kwargs)
+            return answer(call.action, call.call, result)
+        except NotSendable as error:
+            kind, text = "TypeError", f"the result of {call.name}() cannot cross to here: {error}"
+        except Exception as error:
+            kind, text = type(error).__name__, _text(error)
+        return answer(call.action, call.call, error_type=kind, error=text[:MAX_ERROR_CHARS])
+
+
+def spread(hosted: Hosted, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments by parameter name, as a call takes them. TypeError where one without a default is missing."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    positional = True
+    for parameter in hosted.declared.parameters:
+        name, kind = parameter.name, parameter.kind
+        if name not in given:
+            if not parameter.optional and kind not in ("VAR_POSITIONAL", "VAR_KEYWORD"):
+                raise TypeError(f"{hosted.declared.name}() misses its argument {name!r}")
+            positional = False  # what follows goes by keyword, past the one left at its default
+        elif kind == "VAR_POSITIONAL":
+            args += given[name]
+        elif kind == "VAR_KEYWORD":
+            kwargs |= given[name]
+        elif kind == "POSITIONAL_ONLY" or (kind == "POSITIONAL_OR_KEYWORD" and positional):
+            args.append(given[name])
+        else:
+            kwargs[name] = given[name]
+    return args, kwargs
+
+
+def answer(
+    action: bytes, call: int, value: object = None, *, error_type: str = "", error: str = ""
+) -> Iterable[object]:
+    """The messages that answer a Call: the value, or the error's type and text."""
+    head, buffers = dump(value)
+    first, encoded = enclose(action, head, buffers)
+    return [*first, m.Answer(action, call, encoded, error_type, error)]
+
+
+def _text(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception as second:
+        return f"<its text cannot be made: {type(second).__name__}>"

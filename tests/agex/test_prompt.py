@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy
+import pandas
+import pytest
+
+from agex.catalogue import render_registry
+from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, policy_text, system_prompt, task_message, wrap_up
+from agex.registry import Registry
+from agex.render import render_value
+from agex_protocol.plan import Limits
+from agex_supervisor.model import Request, UserMessage
+
+POLICY = policy_text(policy="default", isolation="kernel", limits=Limits())
+
+
+def _system(registry_text: str = "", primer: str | None = None, mode: str = "restricted") -> str:
+    return system_prompt(
+        agent_name="analyst",
+        primer=primer,
+        registry_text=registry_text,
+        policy_text=POLICY,
+        mode=mode,
+        max_actions=10,
+    )
+
+
+def test_the_system_prompt_without_registrations_is_small_and_always_the_same() -> None:
+    assert len(_system()) < 2000
+    assert _system() == _system()
+
+
+def test_the_system_prompt_says_how_tasks_work_and_end_and_what_the_policy_is() -> None:
+    text = _system(registry_text="import pandas", primer="  Round to cents.\n")
+    for part in ("python_action", "`inputs`", "print()", "task_success(value)", "task_fail(message)", POLICY):
+        assert part in text
+    assert "task_clarify(question)" in text and "At most 10 actions" in text
+    assert text.endswith("# Instructions from the developer\nRound to cents.")
+
+
+def test_full_mode_does_not_claim_that_modules_must_be_registered() -> None:
+    assert "only the modules listed below" in _system(mode="restricted")
+    assert "any installed module can be imported" in _system(mode="full")
+
+
+def test_the_policy_is_told_in_plain_words() -> None:
+    limits = Limits(memory_bytes=512 << 20, wall_time_s=2.5, cpu_time_s=10, threads=4, output_bytes=1000)
+    text = policy_text(
+        policy="strict",
+        isolation="kernel",
+        limits=limits,
+        read=[f"/data/{n}" for n in range(10)],
+        write=["/out"],
+        network=["api.example.com:443"],
+    )
+    assert text.splitlines() == [
+        "- Policy 'strict', isolation 'kernel'. What it forbids raises an error; do not try ways around it.",
+        "- Files: read and write in the working directory: 512 MiB, 10000 files, 256 MiB each, at most.",
+        "- Also readable: /data/0, /data/1, /data/2, /data/3, /data/4, /data/5, /data/6, /data/7, and 2 more.",
+        "- Also writeable: /out.",
+        "- Network: only api.example.com:443. Other programs cannot be started.",
+        "- Limits: 2.5 s for an action, 512 MiB of memory, 10 s of CPU time, 4 threads, 1000 bytes of output.",
+    ]
+    assert "- Network: none. Other programs cannot be started." in POLICY.splitlines()
+
+
+def test_a_task_message_carries_everything_of_the_call() -> None:
+    text = task_message(
+        name="top",
+        docstring="The n best rows.\n",
+        signature_text="top(df: DataFrame, n: int = 5) -> DataFrame",
+        inputs={"df": ("DataFrame", "DataFrame of 2 rows\n  'a'  int64  1, 2"), "n": ("int", "5")},
+        return_type_text="DataFrame",
+        primer="Sort by the last column.",
+    )
+    assert text == (
+        "Task top\n\ndef top(df: DataFrame, n: int = 5) -> DataFrame\n\nSort by the last column.\n\nThe n best rows.\n\n"
+        "Inputs:\n- inputs.df: DataFrame =\nDataFrame of 2 rows\n  'a'  int64  1, 2\n- inputs.n: int = 5\n\n"
+        "Finish with task_success(value), where value is of type: DataFrame"
+    )
+
+
+def test_a_task_that_returns_nothing_is_told_to_end_without_a_value() -> None:
+    text = task_message(name="go", docstring=None, signature_text="go()", inputs={}, return_type_text=None)
+    assert text == "Task go\n\ndef go()\n\nWhen it is done, call task_success() without a value."
+
+
+def test_all_that_a_model_sees_for_pandas_and_a_million_rows_stays_below_eight_kilobytes() -> None:
+    registry = Registry()
+    registry.module(pandas)
+    frame = pandas.DataFrame({f"column_{n}": numpy.arange(1_000_000) for n in range(12)})
+    message = task_message(
+        name="summarize",
+        docstring="Compute summary statistics for the named columns.",
+        signature_text="summarize(df: DataFrame, columns: list[str]) -> dict[str, float]",
+        inputs={"df": ("DataFrame", render_value(frame)), "columns": ("list[str]", render_value(["price"]))},
+        return_type_text="dict[str, float]",
+    )
+    request = Request(_system(render_registry(registry)), (UserMessage(message),), TOOLS)
+    assert len(str(request).encode()) < 8000
+
+
+def test_the_one_tool_of_this_version_runs_python() -> None:
+    assert [(tool.name, [parameter.name for parameter in tool.parameters]) for tool in TOOLS] == [
+        ("python_action", ["code"])
+    ]
+
+
+@pytest.mark.parametrize(("max_actions", "first_told_at"), [(10, 2), (20, 4), (3, 1), (2, 1)])
+def test_the_note_to_wrap_up_comes_in_the_last_fifth(max_actions: int, first_told_at: int) -> None:
+    told = [left for left in range(max_actions, 0, -1) if is_time_to_wrap_up(left, max_actions)]
+    assert told == list(range(first_told_at, 0, -1))
+
+
+def test_with_a_single_action_there_is_no_note_before_it() -> None:
+    assert not is_time_to_wrap_up(1, 1)
+
+
+def test_notes_say_what_to_call() -> None:
+    assert "last action" in wrap_up(1) and "2 actions are left" in wrap_up(2)
+    for note in (SILENT_TURN, wrap_up(1), wrap_up(2)):
+        assert "task_success" in note and "task_fail" in note

@@ -1,0 +1,205 @@
+"""A policy becomes plain data that fits this machine, or an error that names what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agex_policies.bpf import compile_filter
+from agex_policies.compile import FIXED_ENVIRONMENT, compile_plan, compile_sandbox, unenforced
+from agex_policies.errors import IsolationUnavailable, PolicyError
+from agex_policies.machine import Machine
+from agex_policies.schema import Policy
+from agex_protocol.plan import Isolation, Limits, LockdownPlan, ModuleGrant, SandboxPlan
+
+GOOD = Machine(
+    system="Linux",
+    arch="x86_64",
+    kernel="6.12",
+    uid=1000,
+    landlock_abi=6,
+    landlock_package=True,
+    seccomp=True,
+    libseccomp=True,
+    yama=None,
+)
+
+
+def plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(plain(item) for pair in value.items() for item in pair)
+    if isinstance(value, tuple | list):
+        return all(plain(item) for item in value)
+    return value is None or type(value) in (str, bytes, int, float, bool)
+
+
+def test_the_default_policy_compiles_to_plain_data_with_the_default_limits() -> None:
+    plan = compile_plan(Policy.load("default"), "kernel", GOOD)
+    assert plain(dataclasses.asdict(plan))
+    assert plan.limits == Limits()
+    assert (plan.policy, plan.isolation, plan.landlock_abi) == ("default", "kernel", 6)
+    assert plan.seccomp == compile_filter()
+    assert plan.write == ("/dev/null",)
+    assert plan.environment == FIXED_ENVIRONMENT
+
+
+def test_a_plan_for_process_isolation_has_no_kernel_layer() -> None:
+    plan = compile_plan(Policy.load("default"), "process", GOOD)
+    assert plan == LockdownPlan(
+        policy="default", isolation="process", limits=Limits(), environment=dict(FIXED_ENVIRONMENT)
+    )
+
+
+def test_granted_paths_are_real_paths_in_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    policy = Policy.load("default").extend(
+        {"widen": ["filesystem.read"], "filesystem": {"read": [str(tmp_path / "link")]}}
+    )
+    assert str(tmp_path / "real") in compile_plan(policy, "kernel", GOOD).read
+
+
+def test_only_named_variables_pass_and_with_their_value_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGEX_TEST_ONE", "1")
+    monkeypatch.setenv("AGEX_TEST_TWO", "2")
+    policy = Policy.load("default").extend(
+        {"widen": ["env.pass"], "env": {"pass": ["AGEX_TEST_ONE", "AGEX_TEST_NONE"]}}
+    )
+    assert compile_plan(policy, "kernel", GOOD).environment == {**FIXED_ENVIRONMENT, "AGEX_TEST_ONE": "1"}
+
+
+def test_a_variable_that_a_worker_needs_fixed_cannot_be_passed() -> None:
+    policy = Policy.load("default").extend({"widen": ["env.pass"], "env": {"pass": ["OMP_NUM_THREADS"]}})
+    with pytest.raises(PolicyError) as caught:
+        compile_plan(policy, "kernel", GOOD)
+    assert caught.value.message == "OMP_NUM_THREADS has to be '1' in a worker, so it cannot be passed"
+
+
+@pytest.mark.parametrize("key", ["read", "write"])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("/", "/ holds far more than files"), ("/no/such/place", "there is no /no/such/place on this machine")],
+)
+def test_a_grant_of_everything_or_of_nothing_is_refused(key: str, path: str, message: str) -> None:
+    policy = Policy.load("default").extend({"widen": [f"filesystem.{key}"], "filesystem": {key: [path]}})
+    with pytest.raises(PolicyError) as caught:
+        compile_plan(policy, "kernel", GOOD)
+    assert (caught.value.key, caught.value.message) == (f"filesystem.{key}", message)
+
+
+def test_the_python_that_the_supervisor_runs_cannot_be_made_writable() -> None:
+    import agex_protocol
+
+    package = Path(agex_protocol.__file__).parent
+    for path in (package.parent, package):
+        policy = Policy.load("default").extend({"widen": ["filesystem.write"], "filesystem": {"write": [str(path)]}})
+        with pytest.raises(PolicyError) as caught:
+            compile_plan(policy, "kernel", GOOD)
+        assert caught.value.message.startswith(f"{path} cannot be writable: ")
+
+
+LACKING: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
+    ({"system": "Darwin"}, "files.read", ("Landlock on Linux",)),
+    ({"arch": "riscv64"}, "programs", ("seccomp",)),
+    ({"seccomp": False}, "programs", ("seccomp",)),
+    ({"libseccomp": False}, "programs", ("seccomp",)),
+    ({"landlock_abi": 0}, "files.read", ("Landlock",)),
+    ({"landlock_abi": 2}, "files.write", ("Landlock ABI 3",)),
+    ({"landlock_package": False}, "files.read", ("Landlock",)),
+]
+
+
+@pytest.mark.parametrize(("change", "promise", "could_hold"), LACKING)
+def test_a_machine_that_lacks_a_layer_gets_no_plan(
+    change: dict[str, Any], promise: str, could_hold: tuple[str, ...]
+) -> None:
+    with pytest.raises(IsolationUnavailable) as caught:
+        compile_plan(Policy.load("default"), "kernel", dataclasses.replace(GOOD, **change))
+    assert (caught.value.promise, caught.value.could_hold) == (promise, could_hold)
+    assert str(caught.value) == (
+        f"the promise {promise!r} cannot be held here: it takes {could_hold[0]}; {caught.value.remedy}"
+    )
+
+
+def test_landlock_can_be_made_to_look_older_and_never_newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGEX_TEST_LANDLOCK_ABI", raising=False)
+    here = Machine.detect().landlock_abi
+    monkeypatch.setenv("AGEX_TEST_LANDLOCK_ABI", "0")
+    assert Machine.detect().landlock_abi == 0
+    monkeypatch.setenv("AGEX_TEST_LANDLOCK_ABI", "99")
+    assert Machine.detect().landlock_abi == here
+
+
+def test_only_modules_that_the_policy_allows_reach_the_sandbox() -> None:
+    policy = Policy.load("default").extend({"python": {"modules": ["numpy", "pandas.api"]}})
+    granted = (ModuleGrant("numpy"), ModuleGrant("numpy.linalg"), ModuleGrant("pandas.api.types"))
+    assert compile_sandbox(policy, granted) == SandboxPlan(mode="restricted", modules=granted)
+    with pytest.raises(PolicyError) as caught:
+        compile_sandbox(policy, [ModuleGrant("pandas")])
+    assert caught.value.message == "module 'pandas' may not be registered; allowed: numpy, pandas.api"
+
+
+def test_a_packaged_policy_reports_what_a_weaker_isolation_cannot_hold() -> None:
+    policy = Policy.load("default")
+    assert unenforced(policy, "kernel") == ()
+    assert unenforced(policy, "process") == (
+        "filesystem.read",
+        "filesystem.write",
+        "network.allow",
+        "syscalls.allow",
+        "syscalls.deny",
+    )
+    assert {"limits.memory", "env.pass"} <= set(unenforced(policy, "none"))
+
+
+def test_a_file_that_names_what_cannot_be_held_has_to_accept_that(tmp_path: Path) -> None:
+    text = 'widen = ["filesystem.read"]\n[filesystem]\nread = ["."]\n'
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(PolicyError) as caught:
+        unenforced(Policy.load(tmp_path / "a.toml"), "process")
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.toml'}: filesystem.read: isolation='process' cannot hold filesystem.read;"
+        ' use isolation="kernel", or write `accept = ["process"]` under [isolation] to run without'
+    )
+    (tmp_path / "b.toml").write_text(text + '[isolation]\naccept = ["process"]\n')
+    assert "filesystem.read" in unenforced(Policy.load(tmp_path / "b.toml"), "process")
+
+
+def test_a_file_that_names_only_what_can_be_held_needs_no_consent(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[limits]\nmemory = "64MiB"\nwall_time = "1s"\n')
+    policy = Policy.load(tmp_path / "a.toml")
+    assert "filesystem.read" in unenforced(policy, "process")
+    with pytest.raises(PolicyError):
+        unenforced(policy, "none")
+
+
+REFUSED: list[tuple[str, Isolation, str]] = [
+    ("strict", "process", "isolation='process' is weaker than 'kernel'"),
+    ("strict", "none", "isolation='none' is weaker than 'kernel'"),
+    ("full-python", "none", "isolation='none' is weaker than 'process'"),
+]
+
+
+@pytest.mark.parametrize(("name", "isolation", "message"), REFUSED)
+def test_a_policy_can_refuse_a_weaker_isolation(name: str, isolation: Isolation, message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        unenforced(Policy.load(name), isolation)
+    assert caught.value.message == message
+
+
+def test_full_python_is_never_run_without_isolation() -> None:
+    policy = Policy.load("default").extend({"widen": ["python.mode"], "python": {"mode": "full"}})
+    with pytest.raises(PolicyError) as caught:
+        unenforced(policy, "none")
+    assert caught.value.key == "python.mode"
+
+
+def test_a_policy_beyond_the_ceiling_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Policy.load("default")
+    monkeypatch.setenv("AGEX_POLICY_CEILING", "strict")
+    with pytest.raises(PolicyError) as caught:
+        compile_plan(policy, "kernel", GOOD)
+    assert caught.value.key == "limits.memory"

@@ -1,0 +1,47 @@
+"""Sizes and times carry a unit, and what does not is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from agex_policies.quantities import size_bytes, time_s
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1B", 1), ("512MiB", 512 << 20), ("1.5 GiB", 3 << 29), ("2GB", 2 * 10**9), ("1KiB", 1024)],
+)
+def test_a_size_is_its_number_times_its_unit(text: str, expected: int) -> None:
+    assert size_bytes(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("250ms", 0.25), ("3s", 3.0), ("1.5min", 90.0), ("2h", 7200.0)])
+def test_a_time_is_its_number_times_its_unit(text: str, expected: float) -> None:
+    assert time_s(text) == expected
+
+
+@pytest.mark.parametrize("wrong", [512, 1.5, True, None, ["1MiB"], "512", "", "MiB", "-1MiB", "1e9B", "1MiB\n", "١MiB"])
+def test_a_size_that_is_not_a_number_with_a_unit_says_how_to_write_one(wrong: object) -> None:
+    with pytest.raises(ValueError) as caught:
+        size_bytes(wrong)
+    assert str(caught.value) == f"{wrong!r} is not a number with a unit in a string: write it like '512MiB'"
+
+
+def test_a_wrong_unit_is_answered_with_the_right_ones() -> None:
+    with pytest.raises(ValueError) as caught:
+        time_s("3m")
+    assert str(caught.value) == "'3m' has the wrong unit 'm': use one of ms, s, min, h"
+
+
+@pytest.mark.parametrize("text", ["0B", "0.4B", "2000TiB"])
+def test_a_size_of_nothing_or_beyond_all_machines_is_refused(text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        size_bytes(text)
+    assert str(caught.value) == f"{text!r} is out of range: a size is at least 1 byte and at most 1024TiB"
+
+
+@pytest.mark.parametrize("text", ["0s", "9000h"])
+def test_a_time_of_nothing_or_beyond_a_year_is_refused(text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        time_s(text)
+    assert str(caught.value) == f"{text!r} is out of range: a time is above 0 and at most a year"

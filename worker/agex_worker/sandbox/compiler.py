@@ -1,0 +1,36 @@
+"""Agent source to a code object: parsed once, checked and rewritten by name, its last expression kept.
+
+Whatever is not in doubt compiles to what CPython would have made of it, so it runs at CPython's own speed.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import types
+
+from agex_protocol.plan import SandboxPlan
+from agex_worker.sandbox.rewriter import rewrite
+
+# Where the value of the last expression goes. Not an identifier: no code can name it.
+VALUE_NAME = "<value>"
+
+
+def compile(source: str, plan: SandboxPlan, filename: str = "<action>") -> types.CodeType:
+    """Code for exec() in a namespace(). SyntaxError for bad syntax; SandboxViolation, one too, for what is refused."""
+    try:
+        tree = ast.parse(source, filename)
+        if plan.mode == "restricted":
+            rewrite(tree, plan, source, filename)
+        _keep_last_value(tree)
+        return builtins.compile(tree, filename, "exec", dont_inherit=True)
+    except (ValueError, MemoryError, RecursionError, OverflowError) as error:
+        # The parser's own limits: null bytes, lone surrogates, nesting, huge numbers.
+        raise SyntaxError(f"the source cannot be compiled: {error or type(error).__name__}") from None
+
+
+def _keep_last_value(tree: ast.Module) -> None:
+    if tree.body and isinstance(last := tree.body[-1], ast.Expr):
+        target = ast.Name(VALUE_NAME, ast.Store())
+        ast.copy_location(target, last)
+        tree.body[-1] = ast.copy_location(ast.Assign([target], last.value), last)

@@ -1,0 +1,98 @@
+"""The workspace as agent code opens it: every path resolves beneath one directory, and no symlink is followed."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import IO, Any
+
+_ACCESS = {
+    "r": (os.O_RDONLY, os.O_RDWR),
+    "w": (os.O_WRONLY | os.O_CREAT | os.O_TRUNC, os.O_RDWR | os.O_CREAT | os.O_TRUNC),
+    "a": (os.O_WRONLY | os.O_CREAT | os.O_APPEND, os.O_RDWR | os.O_CREAT | os.O_APPEND),
+    "x": (os.O_WRONLY | os.O_CREAT | os.O_EXCL, os.O_RDWR | os.O_CREAT | os.O_EXCL),
+}
+
+
+class WorkspaceFiles:
+    """Opens files beneath `root`. Paths are relative to it; an absolute one counts if it begins with `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.abspath(root))
+
+    def open(
+        self,
+        path: str | os.PathLike[str],
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """As the builtin open(); PermissionError names a path that lies, or leads, outside the workspace."""
+        parts = self._parts(path)
+        flags = _flags(mode)
+
+        def opener(_path: str, _flags: int) -> int:
+            return self._descend(parts, flags)
+
+        return io.open(os.sep.join(parts), mode, buffering, encoding, errors, newline, opener=opener)
+
+    def _parts(self, path: object) -> list[str]:
+        text = os.fspath(path) if isinstance(path, os.PathLike) else path
+        if type(text) is not str:
+            raise TypeError(f"open() takes the path as a str or a pathlib.Path, not {type(path).__name__}")
+        whole = os.path.normpath(os.path.join(self._root, text))
+        parts = os.path.relpath(whole, self._root).split(os.sep)
+        if "\0" in text or parts[0] == os.pardir:
+            raise _outside(text)
+        return parts
+
+    def _descend(self, parts: list[str], flags: int) -> int:
+        """A descriptor of the last part, from the root down one directory at a time, so that nothing can redirect it."""
+        shown = os.sep.join(parts)
+        here = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in parts[:-1]:
+                below = _open_at(here, part, os.O_RDONLY | os.O_DIRECTORY, shown)
+                os.close(here)
+                here = below
+            # O_NONBLOCK: to open a pipe that has no other end must not wait for one.
+            return _open_at(here, parts[-1], flags | os.O_NONBLOCK, shown)
+        finally:
+            os.close(here)
+
+
+def _open_at(directory: int, name: str, flags: int, shown: str) -> int:
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=directory)
+    except OSError as error:
+        if _is_link(directory, name):
+            raise _outside(shown) from None
+        raise type(error)(error.errno, error.strerror, shown) from None
+
+
+def _is_link(directory: int, name: str) -> bool:
+    try:
+        os.readlink(name, dir_fd=directory)
+    except OSError:
+        return False
+    return True
+
+
+def _flags(mode: object) -> int:
+    if type(mode) is not str or len(set(mode)) != len(mode) or not set(mode) <= set("rwaxbt+"):
+        raise ValueError(f"invalid mode: {mode!r}")
+    kinds = [kind for kind in _ACCESS if kind in mode]
+    if len(kinds) != 1:
+        raise ValueError("mode must have exactly one of r, w, a and x")
+    return _ACCESS[kinds[0]]["+" in mode]
+
+
+def _outside(path: str) -> PermissionError:
+    return PermissionError(
+        f"open of {path!r} refused: it is, or leads, outside the workspace, and agent code opens workspace files only;"
+        " give a relative path without symbolic links, or grant the path in the policy under [filesystem] and register"
+        " a function that reads it"
+    )
