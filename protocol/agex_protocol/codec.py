@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 import msgpack
 
 from agex_protocol.errors import ProtocolError
-from agex_protocol.framing import MAX_FRAME_BYTES
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]
@@ -64,7 +63,6 @@ def _load(data: bytes) -> Any:
             data,
             raw=False,
             strict_map_key=True,
-            max_buffer_size=MAX_FRAME_BYTES,
             max_ext_len=0,
             max_array_len=65_536,
             max_map_len=4_096,

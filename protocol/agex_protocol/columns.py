@@ -65,13 +65,20 @@ def pack_values(values: Any, writer: Writer) -> list[Any]:
     if isinstance(dtype, pd.PeriodDtype):
         return ["period", pack_column(np.asarray(values.asi8), writer.put), dtype.name[len("period[") : -1]]
     if isinstance(dtype, pd.IntervalDtype):
-        return ["interval", pack_values(values.left.array, writer), pack_values(values.right.array, writer), values.closed]
+        return [
+            "interval",
+            pack_values(values.left.array, writer),
+            pack_values(values.right.array, writer),
+            values.closed,
+        ]
     if str(dtype) in _MASKED:
         plain = values.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
         mask = np.asarray(values.isna())
         return ["masked", str(dtype), pack_column(plain, writer.put), pack_column(mask, writer.put)]
     if not isinstance(dtype, np.dtype):
-        raise ValueError(f"dtype {dtype} cannot cross; convert it with .astype(...) to a dtype of numpy's or pandas' own")
+        raise ValueError(
+            f"dtype {dtype} cannot cross; convert it with .astype(...) to a dtype of numpy's or pandas' own"
+        )
     plain = np.asarray(values)
     if dtype.kind == "O":
         return ["object", writer.put_any(plain.tolist())]
@@ -195,7 +202,12 @@ def _unpack_categorical(parts: list[Any], reader: Reader) -> Any:
 
 def _unpack_zoned(parts: list[Any], reader: Reader) -> Any:
     instants, zone = parts
-    return cast(Any, pd.DatetimeIndex(unpack_column(instants, reader.get, "M"))).tz_localize("UTC").tz_convert(unpack_zone(zone)).array
+    return (
+        cast(Any, pd.DatetimeIndex(unpack_column(instants, reader.get, "M")))
+        .tz_localize("UTC")
+        .tz_convert(unpack_zone(zone))
+        .array
+    )
 
 
 def _unpack_period(parts: list[Any], reader: Reader) -> Any:

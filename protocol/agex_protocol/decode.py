@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
-from agex_protocol.budget import Caps, Work, check_int, check_keys
+from agex_protocol.budget import RECORD_WORK, Caps, Work, check_int, check_keys
+from agex_protocol.bulk import BARE, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.leaves import LEAVES, unpack_int
 from agex_protocol.shapes import ANY, ANY_KINDS, Shape
@@ -166,24 +167,25 @@ class _Decoder:
                 beyond = self.unpack_dict(extra, ANY_KINDS["dict"])
             case _:
                 raise ValueError(f"not the fields of {shape}")
-        self._enter(4 + len(parts))
-        shapes = dict(zip(shape.names, shape.args, strict=True))
-        fields = {
-            cast(str, _exactly(name, str)): self.unpack(part, shapes[name])
-            for name, part in zip(names, parts, strict=True)
-        }
-        self._depth -= 1
-        missing = [name for name in shape.needed if name not in fields]
-        if len(fields) != len(names) or missing:
-            raise ValueError(f"fields of {shape} are missing or double")
-        if any(type(name) is not str or name in shapes for name in beyond):
+        shapes = _field_shapes(names, shape)
+        if any(type(name) is not str or name in shape.names for name in beyond):
             raise ValueError(f"not what {shape} may hold beyond its fields")
-        return self._build(shape.index, {**fields, **beyond})
+        self._enter(RECORD_WORK)
+        fields = [self.unpack(part, wanted) for part, wanted in zip(parts, shapes, strict=True)]
+        self._depth -= 1
+        return self._build(shape.index, {**dict(zip(names, fields, strict=True)), **beyond})
 
     def unpack_union(self, wire: Any, shape: Shape) -> Any:
         place, part = _pair(wire)
         self.charge(1)
         return self.unpack(part, shape.args[_place(place, len(shape.args))])
+
+    def unpack_scalar(self, wire: Any, shape: Shape) -> Any:
+        if type(wire) is bytes and any(arm.kind == "int" for arm in shape.args):
+            return self.unpack_int(wire, shape)
+        if not all_plain([wire], shape):
+            raise ValueError(f"a {type(wire).__name__} where {shape} is expected")
+        return wire
 
     def unpack_optional(self, wire: Any, shape: Shape) -> Any:
         return None if wire is None else self.unpack(wire, shape.args[0])
@@ -217,7 +219,7 @@ class _Decoder:
 
     def unpack_any(self, wire: Any, shape: Shape) -> Any:
         """Plain data as it is; all else says its kind, and the closed list of kinds says how to go on."""
-        if type(wire) in _BARE:
+        if type(wire) in BARE:
             return wire
         kind, part = _pair(wire)
         if type(kind) is not str or kind not in ANY_KINDS:
@@ -229,14 +231,39 @@ class _Decoder:
     def _items(self, wire: Any, shape: Shape) -> list[Any]:
         """A list of one shape; what msgpack read as it should be is passed on as it is, all at once."""
         parts = cast("list[Any]", _exactly(wire, list))
-        types = set(map(type, parts))
-        if types <= (_BARE if shape.kind == "any" else _PLAIN.get(shape.kind, frozenset())):
+        if all_plain(parts, shape):
             return parts
+        if all_plain_lists(parts, shape):
+            return parts if shape.kind == "list" else list(map(tuple, parts))
         self._enter(len(parts))
-        unpack = self.unpack
-        items = [unpack(part, shape) for part in parts]
+        if shape.kind == "tuple" and len(parts) >= _FEW:
+            items = self._rows(parts, shape.args)
+        elif shape.kind == "record" and len(parts) >= _FEW:
+            items = self._instances(parts, shape)
+        else:
+            unpack = self.unpack
+            items = [unpack(part, shape) for part in parts]
         self._depth -= 1
         return items
+
+    def _rows(self, parts: list[Any], shapes: Sequence[Shape]) -> list[tuple[Any, ...]]:
+        """Rows of the same length, read column by column."""
+        if set(map(type, parts)) != {list} or set(map(len, parts)) != {len(shapes)}:
+            raise ValueError(f"not rows of {len(shapes)}")
+        columns = [
+            self._items(list(column), shape) for column, shape in zip(zip(*parts, strict=True), shapes, strict=True)
+        ]
+        return list(zip(*columns, strict=True)) if columns else [()] * len(parts)
+
+    def _instances(self, parts: list[Any], shape: Shape) -> list[Any]:
+        """Records; where all have the same fields, which is usual, they are read column by column too."""
+        names = cast("list[Any]", parts[0])[0] if type(parts[0]) is list and parts[0] else None
+        if not all(type(part) is list and len(part) == 2 and part[0] == names for part in parts):
+            return [self.unpack_record(part, shape) for part in parts]
+        shapes = _field_shapes(_exactly(names, list), shape)
+        self.charge(RECORD_WORK * len(parts))
+        rows = self._rows([part[1] for part in parts], shapes)
+        return [self._build(shape.index, dict(zip(names, row, strict=True))) for row in rows]
 
     def _enter(self, units: int) -> None:
         self.charge(units)
@@ -249,6 +276,15 @@ def _exactly(wire: object, wanted: type[Any]) -> object:
     if type(wire) is not wanted:
         raise ValueError(f"a {type(wire).__name__} where a {wanted.__name__} is expected")
     return wire
+
+
+def _field_shapes(names: Any, shape: Shape) -> list[Shape]:
+    """The shapes of these fields; ValueError unless each is a field, none is double and none that is needed is missing."""
+    if not all(type(name) is str and name in shape.names for name in names) or len(set(names)) != len(names):
+        raise ValueError(f"not the fields of {shape}")
+    if not set(shape.needed) <= set(names):
+        raise ValueError(f"fields of {shape} are missing")
+    return [shape.args[shape.names.index(name)] for name in names]
 
 
 def _pair(wire: object) -> tuple[Any, Any]:
@@ -285,18 +321,10 @@ def _bounded(error: Exception) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-_BARE = frozenset({type(None), bool, int, float, str, bytes})
-_PLAIN: dict[str, frozenset[type[Any]]] = {
-    "none": frozenset({type(None)}),
-    "bool": frozenset({bool}),
-    "int": frozenset({int}),
-    "float": frozenset({float}),
-    "str": frozenset({str}),
-    "bytes": frozenset({bytes}),
-}
+_FEW = 8
 _KINDS = (
     *("any", "none", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of", "set"),
-    *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "optional", "scope", "ref"),
+    *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref"),
 )
 _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **{kind: cast(Any, getattr(_Decoder, f"unpack_{kind}")) for kind in _KINDS},

@@ -31,7 +31,12 @@ def pack_pandas(value: Any, writer: Writer) -> Any:
         case "frame":
             writer.charge(_COLUMN_WORK * value.shape[1])
             columns = [_pack_column(value.iloc[:, place], writer) for place in range(value.shape[1])]
-            return [_pack_index(value.index, writer), _pack_index(value.columns, writer), columns, _attrs(value, writer)]
+            return [
+                _pack_index(value.index, writer),
+                _pack_index(value.columns, writer),
+                columns,
+                _attrs(value, writer),
+            ]
         case "series":
             name = writer.put_any([value.name])
             return [_pack_index(value.index, writer), _pack_column(value, writer), name, _attrs(value, writer)]

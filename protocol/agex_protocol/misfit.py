@@ -1,6 +1,11 @@
-"""Why a value cannot cross, and where in it: gathered on the way out of the containers it lies in."""
+"""Why a value cannot cross, where in it, and what to do: words that an agent can act upon."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from agex_protocol.bulk import BARE
+from agex_protocol.shapes import Shape
 
 
 class Misfit(ValueError):
@@ -19,3 +24,67 @@ class Misfit(ValueError):
     def below(self, step: str) -> Misfit:
         """The same, seen from the container."""
         return Misfit(self.reason, step + self.path)
+
+
+def unlike(value: Any, shape: Shape, remedy: str = "") -> Misfit:
+    """A value that is not of its shape."""
+    return Misfit(f"{named(value)}, wanted {shape}{remedy or hint(value, shape)}")
+
+
+def named(value: Any) -> str:
+    """What a value is: "a str ('x')"."""
+    if value is None:
+        return "None"
+    kind = type(value).__qualname__
+    shown = f" ({short(value)})" if type(value) in (bool, int, float, str) else ""
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}{shown}"
+
+
+def short(value: object) -> str:
+    """A plain value in a few characters; of anything else only the type, since its repr is its own code."""
+    if type(value) is int and value.bit_length() > 200:
+        return "a long int"
+    text = (
+        repr(value[:60] if isinstance(value, str | bytes) else value)
+        if type(value) in BARE
+        else type(value).__qualname__
+    )
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def hint(value: Any, shape: Shape | None = None) -> str:
+    """What usually turns the one into the other."""
+    remedy = _HINTS.get((type(value).__name__, shape.kind if shape else "any")) or _HINTS.get(
+        (type(value).__name__, "")
+    )
+    return f"; {remedy}" if remedy else ""
+
+
+# By the name of the type that is there and the kind that is wanted; "" stands for any kind.
+_HINTS = {
+    ("Series", "dict"): "use .to_dict()",
+    ("Series", "list"): "use .tolist()",
+    ("DataFrame", "list"): "use .to_dict('records')",
+    ("DataFrame", "dict"): "use .to_dict()",
+    ("ndarray", "list"): "use .tolist()",
+    ("Index", "list"): "use .tolist()",
+    ("tuple", "list"): "use list(...)",
+    ("set", "list"): "use list(...) or sorted(...)",
+    ("list", "tuple"): "use tuple(...)",
+    ("list", "tuple_of"): "use tuple(...)",
+    ("list", "set"): "use set(...)",
+    ("list", "ndarray"): "use np.asarray(...)",
+    ("str", "int"): "use int(...)",
+    ("str", "float"): "use float(...)",
+    ("float", "int"): "use int(...) or round(...)",
+    ("NAType", ""): "use None",
+    ("NaTType", ""): "use None",
+    ("Timestamp", "date"): "use .date()",
+    ("datetime", "date"): "use .date()",
+    ("generator", ""): "use list(...)",
+    ("dict_keys", ""): "use list(...)",
+    ("dict_values", ""): "use list(...)",
+    ("map", ""): "use list(...)",
+    ("bytearray", ""): "use bytes(...)",
+    ("memoryview", ""): "use bytes(...)",
+}

@@ -20,7 +20,7 @@ class Shape:
     """One node. Most kinds use `kind` and `args` only.
 
     A "scope" holds the whole shape and after it every record that it mentions; a "ref" stands for the record with the
-    same `index`, so that a model may contain itself. `cls` ("module:qualname") is compared with names, never imported.
+    same `index`, so that a model may contain itself. A "scalar" is a union of plain types. `cls` ("module:qualname") is compared with names, never imported.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Shape:
             case "scope" | "optional":
                 text = str(self.args[0])
                 return f"{text} | None" if self.kind == "optional" else text
-            case "union":
+            case "union" | "scalar":
                 return " | ".join(map(str, self.args))
             case "literal":
                 return f"Literal[{', '.join(map(repr, self.values))}]"

@@ -132,8 +132,8 @@ class Worker:
             self._stop()
             turn.cpu_s = self._cpu_s() - cpu_before
             turn.peak_rss_bytes = self._peak_rss_bytes()
-        self._stdout.drain()
-        self._stderr.drain()
+            self._stdout.drain()
+            self._stderr.drain()
         turn.stdout, turn.stderr = self._stdout.take(), self._stderr.take()
         turn.wall_s = time.monotonic() - started
         return turn

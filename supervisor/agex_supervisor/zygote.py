@@ -198,7 +198,10 @@ class Zygote:
                     self.close()
                     raise WorkerFailed("zygote", "the zygote did not answer in time; it was killed")
                 continue
-            data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 16, 4)
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 16, 4)
+            except ConnectionError:
+                data, descriptors = b"", []
             self._received += descriptors
             if not data:
                 raise self._gone()
@@ -210,6 +213,8 @@ class Zygote:
         return message, taken
 
     def _gone(self) -> WorkerFailed:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.5)
         self._drain_noise()
         tail = display(self.noise.decode(errors="replace")[-1500:], limit=1500)
         return WorkerFailed("zygote", f"the zygote ended (exit status {self._process.poll()}). {tail}".strip())

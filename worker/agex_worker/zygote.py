@@ -17,6 +17,7 @@ from typing import NoReturn
 from agex_protocol import messages as m
 from agex_worker.channel import Channel
 from agex_worker.life import live
+from agex_worker.lockdown import rlimits
 from agex_worker.lockdown.apply import confine_zygote
 from agex_worker.lockdown.errors import LayerFailed
 from agex_worker.own_modules import OwnModules
@@ -30,8 +31,7 @@ def main(control: int, supervisor_pid: int) -> NoReturn:
     if os.getppid() != supervisor_pid:
         os._exit(EXIT_REFUSED)  # the supervisor ended while we started, and the number may be another's by now
     channel = Channel(control)
-    # Opened before Landlock takes /proc away; what it says is made when it is read.
-    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    statm = rlimits.open_statm()
     try:
         boot: m.Boot = channel.receive(m.ToZygote)
         layers = _boot(channel, boot)
@@ -56,6 +56,7 @@ class Unbootable(Exception):
 def _boot(channel: Channel, boot: m.Boot) -> tuple[tuple[str, str], ...]:
     if boot.version != m.PROTOCOL_VERSION:
         raise Unbootable("version", str(boot.version), f"this zygote speaks version {m.PROTOCOL_VERSION}")
+    # Opened before Landlock takes /proc away; what it says is made when it is read.
     maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
     expected = _descriptors()
     try:
@@ -141,7 +142,7 @@ def _serve(channel: Channel, supervisor: int, statm: int, boot: m.Boot) -> NoRet
             os._exit(0)
         match request:
             case m.Fork():
-                children[request.serial] = _fork(channel, boot, request, descriptors, _mapped_bytes(statm))
+                children[request.serial] = _fork(channel, boot, request, descriptors, rlimits.mapped_bytes(statm))
             case m.Reap():
                 _, status, used = os.wait4(children.pop(request.serial), 0)
                 cpu_s = used.ru_utime + used.ru_stime
@@ -161,10 +162,6 @@ def _fork(channel: Channel, boot: m.Boot, request: m.Fork, descriptors: list[int
     channel.send(m.Forked(request.serial, pid), [pidfd])
     os.close(pidfd)
     return pid
-
-
-def _mapped_bytes(statm: int) -> int:
-    return int(os.pread(statm, 100, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def bootstrap() -> NoReturn:

@@ -25,7 +25,7 @@ def read_state(world: Any) -> object:
 def test_a_worker_asked_for_its_death_signal_and_is_hidden_in_kernel_isolation(
     isolation: Literal["process", "kernel"], dumpable: int, run_locked_down: Any, kernel_plan: LockdownPlan
 ) -> None:
-    # The death signal must stand after the capabilities went, which makes the kernel forget it.
+    # Both must stand after the last change of credentials, some of which undo them.
     plan = replace(kernel_plan, isolation=isolation, landlock_abi=0, seccomp=b"")
 
     assert run_locked_down(read_state, plan).value == [9, dumpable, 0o077]

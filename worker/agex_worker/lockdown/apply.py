@@ -69,7 +69,7 @@ def lock_down(
 
     if plan.drop_capabilities:
         layers.append(_layer("capabilities", capabilities.drop))
-        # The kernel forgets the death signal when capabilities change.
+        # The kernel withdraws the request at some changes of credentials: asked again after the last, whatever it was.
         _layer("parent", lambda: parent.die_with(zygote_pid))
     else:
         layers.append(("capabilities", OFF))

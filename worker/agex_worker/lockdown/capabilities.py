@@ -29,7 +29,7 @@ _VERSION_3 = 0x20080522
 
 
 def drop() -> str:
-    """Empty every set that this process may empty, and verify. Clears the death signal when it changed anything."""
+    """Empty every set that this process may empty, and verify. LayerFailed if one is left that should be empty."""
     privileged = bool(_held()[0] & _CAP_SETPCAP)
     if privileged:
         kernel.prctl(_PR_SET_SECUREBITS, _SECUREBITS)

@@ -17,7 +17,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def die_with(zygote_pid: int) -> str:
-    """Ask for SIGKILL at the zygote's end. A change of user or capabilities clears this: call it again after one."""
+    """Ask for SIGKILL at the zygote's end, and see that it has not come. A change of user withdraws the request."""
     os.umask(0o077)
     if sys.platform == "linux":
         kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
