@@ -14,17 +14,17 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
+from agex.call import Running
 from agex.catalogue import render_registry
-from agex.entries import MemberSpec, Visibility
+from agex.entries import MemberSpec, Side, Visibility
 from agex.errors import ConfigurationError, SessionBusy
 from agex.isolation import asked
 from agex.llm.select import from_setting
 from agex.members import Pattern
+from agex.options import EventHandler
 from agex.pools import shared_pool
 from agex.prompt import policy_text, system_prompt
-from agex.registry import Registry, Side
-from agex.call import Running
-from agex.options import EventHandler
+from agex.registry import Registry
 from agex.task import Task
 from agex.workbench import Workbench
 from agex_policies.schema import Policy

@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from agex_supervisor.outbound import NotSendable
 
 from agex.errors import ContractError
 from agex.options import Options
@@ -27,7 +29,6 @@ from agex_supervisor.events import (
 from agex_supervisor.execution import Executed, Executor
 from agex_supervisor.loop import Brief, Finish
 from agex_supervisor.model import LLM
-from agex_supervisor.outbound import NotSendable
 
 if TYPE_CHECKING:
     from agex.agent import Agent
@@ -56,7 +57,7 @@ class Call:
         self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self.brief = self._brief()
 
-    def __enter__(self) -> Call:
+    def __enter__(self) -> Self:
         session = self._options.session
         workspace = self._agent.sessions.acquire(session)
         try:

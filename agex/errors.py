@@ -25,12 +25,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from agex_policies.errors import IsolationUnavailable
-from agex_policies.errors import PolicyError
+from agex_policies.errors import IsolationUnavailable, PolicyError
 from agex_protocol.errors import AgexError
 from agex_supervisor.errors import PoolExhausted
 from agex_supervisor.model import ModelError
-
 
 __all__ = [
     "AgexError",

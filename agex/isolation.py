@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import cast, get_args
+from typing import get_args
 
 from agex.errors import ConfigurationError
 from agex_protocol.plan import Isolation
@@ -18,4 +18,4 @@ def asked(isolation: str) -> Isolation:
     floor = os.environ.get("AGEX_ISOLATION") or "none"
     if floor not in LEVELS:
         raise ConfigurationError(f"AGEX_ISOLATION={floor!r} must be one of {', '.join(LEVELS)}")
-    return cast(Isolation, max(isolation, floor, key=LEVELS.index))
+    return LEVELS[max(LEVELS.index(isolation), LEVELS.index(floor))]

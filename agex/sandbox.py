@@ -12,6 +12,9 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
+from agex_supervisor.contract import Contract, Unportable
+from agex_supervisor.outbound import NotSendable
+
 from agex.entries import Module
 from agex.errors import CodeError, ConfigurationError, ContractError
 from agex.isolation import asked
@@ -19,9 +22,7 @@ from agex.pools import shared_pool
 from agex.registry import Registry
 from agex.workbench import Workbench
 from agex_policies.schema import Policy
-from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import ErrorInfo, Executed, Executor, RunUsage
-from agex_supervisor.outbound import NotSendable
 from agex_supervisor.pool import Pool
 from agex_supervisor.promises import LockdownReport
 

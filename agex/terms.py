@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import GenericAlias
 from typing import Any, get_args, get_type_hints
+
+from agex_supervisor.contract import Contract, ContractMismatch, Unportable
 
 from agex.errors import ContractError
 from agex.signatures import annotation_text
-from agex_supervisor.contract import Contract, ContractMismatch, Unportable
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Terms:
                 annotation = hints.get(name, Any)
                 texts[name] = annotation_text(annotation)
                 if parameter.kind is parameter.VAR_POSITIONAL:
-                    annotation = tuple[annotation, ...]
+                    annotation = GenericAlias(tuple, (annotation, ...))
                 elif parameter.kind is parameter.VAR_KEYWORD:
-                    annotation = dict[str, annotation]
+                    annotation = GenericAlias(dict, (str, annotation))
                 parameters[name] = Contract.of(annotation, where=f"{function.__name__}({name})", local=True)
             returns = Contract.of(returned, where=f"the result of {function.__name__}", local=local)
         except Unportable as error:

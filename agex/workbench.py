@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from agex_supervisor.contract import Unportable
+from agex_supervisor.outbound import NotSendable, dump_bindings
+
 from agex.errors import ConfigurationError, ContractError
 from agex.local import LocalExecutor
 from agex.registry import Registry
@@ -13,10 +16,8 @@ from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unen
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
 from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
-from agex_supervisor.contract import Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
-from agex_supervisor.outbound import NotSendable, dump_bindings
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
 

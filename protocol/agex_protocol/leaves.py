@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -71,7 +71,7 @@ def unpack_zone(wire: object) -> tzinfo | None:
         return ZoneInfo(wire)
     match cast(object, wire):
         case [int(offset)]:
-            return timezone.utc if offset == 0 else timezone(timedelta(microseconds=offset))
+            return UTC if offset == 0 else timezone(timedelta(microseconds=offset))
         case [int(offset), str(name)] if len(name) <= 64:
             return timezone(timedelta(microseconds=offset), name)
         case _:

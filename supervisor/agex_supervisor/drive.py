@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from agex_supervisor.events import Event
 from agex_supervisor.execution import Executed
 from agex_supervisor.loop import Act, Ask, Cancelled, DeadlinePassed, Effect, Finish, Loop, Tell
-from agex_supervisor.model import LLM, ModelError, Reply, TokenHandler
+from agex_supervisor.model import LLM, ModelError, TokenHandler
 
 
 class Hands(Protocol):
-    """What a driver works with for one task."""
+    """What a driver works with for one task. `deadline` is a time.monotonic(), or None."""
 
     llm: LLM
     on_token: TokenHandler | None
@@ -33,61 +33,74 @@ class Hands(Protocol):
 
 def drive(loop: Loop, hands: Hands) -> Finish:
     """Run a loop to its end, waiting for everything."""
-
-    def perform(effect: Effect) -> Any:
-        match effect:
-            case Ask(request):
-                return hands.llm.complete(request, on_token=hands.on_token, timeout_s=_left(hands))
-            case Act(code):
-                return hands.act(code, _left(hands))
-            case Tell(event):
-                told = hands.tell(event)
-                return asyncio.run(_awaited(told)) if told is not None else None
-
-    step: Callable[[], Effect] = lambda: next(loop)
-    while True:
-        try:
-            effect = step()
-        except StopIteration as stop:
-            return _finish(stop)
-        try:
-            _check(hands)
-            result = perform(effect)
-            _check(hands)
-        except (ModelError, DeadlinePassed, Cancelled) as error:
-            step = _throwing(loop, _late(hands, error))
-        else:
-            step = _sending(loop, result)
+    steps = _Steps(loop, hands)
+    while not isinstance(effect := steps.next(), Finish):
+        with steps:
+            match effect:
+                case Ask(request):
+                    steps.result = hands.llm.complete(request, on_token=hands.on_token, timeout_s=_left(hands))
+                case Act(code):
+                    steps.result = hands.act(code, _left(hands))
+                case Tell(event):
+                    if (told := hands.tell(event)) is not None:
+                        asyncio.run(_awaited(told))
+    return effect
 
 
 async def adrive(loop: Loop, hands: Hands) -> Finish:
     """The same, awaiting: the model by its async client, the worker on a thread."""
+    steps = _Steps(loop, hands)
+    while not isinstance(effect := steps.next(), Finish):
+        with steps:
+            match effect:
+                case Ask(request):
+                    steps.result = await hands.llm.acomplete(request, on_token=hands.on_token, timeout_s=_left(hands))
+                case Act(code):
+                    steps.result = await _on_thread(hands, code)
+                case Tell(event):
+                    if (told := hands.tell(event)) is not None:
+                        await told
+    return effect
 
-    async def perform(effect: Effect) -> Any:
-        match effect:
-            case Ask(request):
-                reply: Reply = await hands.llm.acomplete(request, on_token=hands.on_token, timeout_s=_left(hands))
-                return reply
-            case Act(code):
-                return await _on_thread(hands, code)
-            case Tell(event):
-                told = hands.tell(event)
-                return await told if told is not None else None
 
-    step: Callable[[], Effect] = lambda: next(loop)
-    while True:
+class _Steps:
+    """Moves a loop from effect to effect. As a context it turns what ends a task early into what the loop is told."""
+
+    def __init__(self, loop: Loop, hands: Hands) -> None:
+        self.result: Any = None
+        self._loop = loop
+        self._hands = hands
+        self._error: Exception | None = None
+
+    def next(self) -> Effect | Finish:
+        result, error = self.result, self._error
+        self.result = self._error = None
         try:
-            effect = step()
+            return self._loop.send(result) if error is None else self._loop.throw(error)
         except StopIteration as stop:
-            return _finish(stop)
-        try:
-            _check(hands)
-            result = await perform(effect)
-            _check(hands)
-        except (ModelError, DeadlinePassed, Cancelled) as error:
-            step = _throwing(loop, _late(hands, error))
-        else:
-            step = _sending(loop, result)
+            finish: Finish = stop.value
+            return finish
+
+    def __enter__(self) -> None:
+        """Nothing to open: what matters is how the effect ends."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        # Also after an effect that went well: nothing that comes too late counts.
+        early = self._early_end()
+        if isinstance(error, ModelError):
+            # A model cut off because the task's time is over is a time-out of the task, not a fault of the model.
+            self._error = early or error
+            return True
+        if error is None:
+            self._error = early
+        return False
+
+    def _early_end(self) -> Exception | None:
+        if self._hands.cancelled():
+            return Cancelled()
+        if self._hands.deadline is not None and time.monotonic() >= self._hands.deadline:
+            return DeadlinePassed()
+        return None
 
 
 async def _on_thread(hands: Hands, code: str) -> Executed:
@@ -103,33 +116,6 @@ async def _on_thread(hands: Hands, code: str) -> Executed:
 
 def _left(hands: Hands) -> float | None:
     return None if hands.deadline is None else max(0.001, hands.deadline - time.monotonic())
-
-
-def _check(hands: Hands) -> None:
-    if hands.cancelled():
-        raise Cancelled
-    if hands.deadline is not None and time.monotonic() >= hands.deadline:
-        raise DeadlinePassed
-
-
-def _late(hands: Hands, error: Exception) -> Exception:
-    # A model that was cut off because the task's time is over is a time-out of the task, not a fault of the model.
-    if isinstance(error, ModelError) and hands.deadline is not None and time.monotonic() >= hands.deadline:
-        return DeadlinePassed()
-    return error
-
-
-def _sending(loop: Loop, result: Any) -> Callable[[], Effect]:
-    return lambda: loop.send(result)
-
-
-def _throwing(loop: Loop, error: Exception) -> Callable[[], Effect]:
-    return lambda: loop.throw(error)
-
-
-def _finish(stop: StopIteration) -> Finish:
-    finish: Finish = stop.value
-    return finish
 
 
 async def _awaited(awaitable: Awaitable[None]) -> None:

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from agex_protocol import messages as m
 from agex_protocol.budget import Caps
 from agex_protocol.errors import ValueRefused
-from agex_protocol.shapes import shape_to_bytes
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.display import display
 from agex_supervisor.host_calls import HostCalls
@@ -104,7 +103,7 @@ class WorkerExecutor:
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
     ) -> Executed:
         started = time.monotonic()
-        shape = shape_to_bytes(returns.shape)
+        shape = returns.shape.to_bytes()
         turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
         executed = self._told(turn, returns)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr

@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import GenericAlias
 from typing import Any
 
 from agex_protocol import messages as m
-from agex_protocol.buffers import enclose
 from agex_protocol.budget import Caps
+from agex_protocol.buffers import enclose
 from agex_protocol.errors import ProtocolError
-from agex_protocol.shapes import shape_to_bytes
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.outbound import NotSendable, dump
 from agex_supervisor.worker import Value
@@ -45,13 +45,13 @@ def hosted(
     for parameter in signature.parameters.values():
         annotation: Any = Any if parameter.annotation is parameter.empty else parameter.annotation
         if parameter.kind is parameter.VAR_POSITIONAL:
-            annotation = tuple[annotation, ...]
+            annotation = GenericAlias(tuple, (annotation, ...))
         elif parameter.kind is parameter.VAR_KEYWORD:
-            annotation = dict[str, annotation]
+            annotation = GenericAlias(dict, (str, annotation))
         contract = Contract.of(annotation, where=f"{name}({parameter.name})", local=local)
         contracts[parameter.name] = contract
         optional = parameter.default is not parameter.empty
-        shape = b"" if local else shape_to_bytes(contract.shape)
+        shape = b"" if local else contract.shape.to_bytes()
         parameters.append(m.HostParameter(parameter.name, parameter.kind.name, optional, shape))
     declared = m.HostFunction(name, (doc or "")[:MAX_DOC_CHARS], tuple(parameters))
     return Hosted(function, declared, contracts, signature)

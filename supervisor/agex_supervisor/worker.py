@@ -120,7 +120,8 @@ class Worker:
         """One action under one absolute deadline; time spent in `on_call` is not counted."""
         turn = Turn()
         started, cpu_before = time.monotonic(), self._cpu_s()
-        self._stdout.take(), self._stderr.take()  # late output of an earlier action
+        for output in (self._stdout, self._stderr):
+            output.take()  # late output of an earlier action
         self._conversation.run(run.action)
         self._continue()
         self._wire.queue(itertools.chain(buffers, [run]))

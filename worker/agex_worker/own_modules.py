@@ -36,7 +36,8 @@ class OwnModules(importlib.abc.MetaPathFinder):
         if (parent and parent not in self._packages) or fullname in sys.stdlib_module_names:
             return None
         if self._find is None:
-            return self._late(fullname, parent)
+            _refuse_late(fullname, parent)
+            return None
         found = self._find(fullname)
         match found.kind:
             case "source" | "package":
@@ -55,13 +56,15 @@ class OwnModules(importlib.abc.MetaPathFinder):
             spec.submodule_search_locations[:] = found.locations
         return spec
 
-    def _late(self, fullname: str, parent: str) -> None:
-        if parent:
-            raise ModuleNotFoundError(
-                f"{fullname} was not imported when the workers were prepared, and the application's own files cannot be"
-                f" read from here; register it: agent.module({fullname!r})",
-                name=fullname,
-            )
+
+
+def _refuse_late(fullname: str, parent: str) -> None:
+    if parent:
+        raise ModuleNotFoundError(
+            f"{fullname} was not imported when the workers were prepared, and the application's own files cannot be"
+            f" read from here; register it: agent.module({fullname!r})",
+            name=fullname,
+        )
 
 
 class OwnSource(importlib.abc.SourceLoader):

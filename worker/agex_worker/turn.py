@@ -55,6 +55,7 @@ def execute(
     given: dict[str, object] = dict(names)
     given |= (terminators.names() | {"inputs": types.SimpleNamespace(**inputs)}) if task else inputs
     remember_source(filename, source)
+    scope: dict[str, object] = {}
     try:
         code = compile(source, sandbox, filename)
         scope = namespace(sandbox, given, files=files)

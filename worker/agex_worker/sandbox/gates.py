@@ -1,0 +1,212 @@
+"""What runs where a name alone does not decide: reads of doubtful and private attributes, and every store.
+
+The gates of one namespace. Compiled code calls them by names that are no identifiers.
+"""
+
+from __future__ import annotations
+
+import builtins
+import types
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from agex_protocol.plan import ModuleGrant, SandboxPlan
+from agex_worker.sandbox import annotations, types_shown
+from agex_worker.sandbox.dangerous import MEMBERS
+from agex_worker.sandbox.facade import Facade
+from agex_worker.sandbox.files import WorkspaceFiles
+from agex_worker.sandbox.formatting import format_method
+from agex_worker.sandbox.names import Refused, kind_of, why_refused
+from agex_worker.sandbox.own import MARK, MARK_NAME, class_of, is_own, is_own_class
+from agex_worker.sandbox.pandas_methods import METHODS
+
+_NAMED_TUPLE = frozenset({"_replace", "_asdict", "_fields", "_make", "_field_defaults"})
+# Objects that pass a store on to another object, or whose attributes become source code of a library.
+_FORWARDING = frozenset({"typing", "types", "weakref", "dataclasses", "functools", "abc", "unittest"})
+
+
+class Gates:
+    """Reads and stores for one plan; `files` is what paths given to libraries are opened with."""
+
+    def __init__(self, plan: SandboxPlan, files: WorkspaceFiles | None) -> None:
+        self._files = files
+        self._excluding = tuple(grant for grant in plan.modules if grant.exclude)
+
+    def names(self) -> dict[str, object]:
+        """The gates by the names under which compiled code finds them."""
+        return {
+            "<attr>": self.attribute,
+            "<private>": self.private,
+            "<self>": receiver,
+            "<own>": own,
+            "<store>": storable,
+            "<annotation>": annotations.checked,
+            "<mark>": MARK,
+            "<Exception>": Exception,
+        }
+
+    def get(self, value: Any, name: object) -> Any:
+        """getattr() for a name that was computed."""
+        if type(name) is not str:
+            raise TypeError(f"attribute name must be a plain str, not {type(name).__name__!r}")
+        kind = kind_of(name)
+        if kind == "refused" or name.startswith("<"):
+            raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}")
+        return self.private(value, name) if kind == "private" else self.attribute(value, name)
+
+    def set(self, value: Any, name: object, new: object) -> None:
+        """setattr() for a name that was computed."""
+        builtins.setattr(target(value, name), str(name), new)
+
+    def delete(self, value: Any, name: object) -> None:
+        """delattr() for a name that was computed."""
+        builtins.delattr(target(value, name), str(name))
+
+    def attribute(self, value: Any, name: str) -> Any:
+        """A public attribute that some objects must not give, or not as it is."""
+        kind = type(value)
+        if kind is Facade:
+            return getattr(value, name)
+        if name[0] == "_":
+            return self._dunder(value, name)
+        cls = class_of(value)
+        self._check_member(cls, name)
+        if name == "format" and issubclass(cls, str):
+            return format_method(value, self.get)
+        if name == "obj" and issubclass(cls, BaseException):
+            raise Refused("the attribute obj of an error is not allowed here: it may be a module's own object")
+        if name == "register" and cls is value and not is_own_class(value) and not issubclass(kind, _Registry):
+            raise Refused("register() of a class that is not yours is not allowed here: everybody shares it")
+        if name in METHODS and (method := METHODS[name].applies(cls)):
+            return self._replaced(value, cls, name, method)
+        found = getattr(value, name)
+        if issubclass(type(found), types.ModuleType):
+            raise Refused(f"the attribute {name} is not allowed here: it is a module; import it, if it is registered")
+        return found
+
+    def private(self, value: Any, name: str) -> Any:
+        """An attribute with a leading underscore: of the agent's own objects, and the public ones of named tuples."""
+        if is_own(value) or (name in _NAMED_TUPLE and issubclass(class_of(value), tuple)):
+            return getattr(value, name)
+        if type(value) is super and is_own_class(class_of(value)):
+            return getattr(value, name)
+        raise _not_own(value, name)
+
+    def _dunder(self, value: Any, name: str) -> Any:
+        if name == "__class__" and is_own(value):
+            return types_shown.type_of(value)
+        if name in ("__setattr__", "__delattr__"):
+            if value is object:
+                return _checked_store(getattr(object, name))
+            if type(value) is super and is_own(instance := super.__self__.__get__(value)):  # type: ignore[attr-defined]
+                del instance
+                return _checked_store(getattr(value, name), bound=True)
+        elif name != "__class__":
+            return getattr(value, name)
+        raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}")
+
+    def _check_member(self, cls: type, name: str) -> None:
+        for base in cls.__mro__:
+            module = base.__module__
+            package = module.partition(".")[0] if isinstance(module, str) else ""
+            if reason := MEMBERS.get(package, {}).get(name):
+                raise Refused(f"{base.__name__}.{name} is not allowed here: {reason}")
+            for grant in self._excluding:
+                if grant.name.partition(".")[0] == package and _excluded(grant, base, name):
+                    raise Refused(f"{base.__name__}.{name} is not allowed here: {grant.name} is registered without it")
+
+    def _replaced(self, value: Any, cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        files = self._files
+        if cls is value:
+            return lambda instance, *args, **named: self.attribute(instance, name)(*args, **named)
+        found = getattr(value, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            return method(found, files, *args, **named)
+
+        call.__name__ = call.__qualname__ = name
+        call.__doc__ = getattr(found, "__doc__", None)
+        return call
+
+
+def receiver(value: Any) -> None:
+    """What a method was called on must be an object, or a class, of the agent's own."""
+    if getattr(type(value), MARK_NAME, None) is not MARK and not is_own(value):
+        raise Refused(
+            f"a method that uses private attributes, or assigns attributes, was called on {_article(value)}; it may be"
+            " called only on instances of classes defined in this code"
+        )
+
+
+def own(value: Any, name: str) -> Any:
+    """For a store of a private attribute."""
+    if not is_own(value):
+        raise _not_own(value, name)
+    return value
+
+
+def storable(value: Any, name: str) -> Any:
+    """For a store of a public attribute: not on classes, modules and functions that others use as well."""
+    kind = type(value)
+    if getattr(kind, MARK_NAME, None) is MARK or is_own(value):
+        return value
+    if issubclass(kind, type | types.ModuleType | types.FunctionType | Facade) or _shared(kind):
+        raise Refused(
+            f"assigning to the attribute {name} of {_article(value)} is not allowed here: others use it as well;"
+            " subclass it, or keep the value in a variable"
+        )
+    return value
+
+
+def target(value: Any, name: object) -> Any:
+    """The object whose attribute of that name may be set or deleted."""
+    if type(name) is not str:
+        raise TypeError(f"attribute name must be a plain str, not {type(name).__name__!r}")
+    if name.startswith("<") or kind_of(name) == "refused" or (name.startswith("__") and name.endswith("__")):
+        raise Refused(f"assigning to the attribute {name} is not allowed here: {why_refused(name)}")
+    return own(value, name) if name.startswith("_") else storable(value, name)
+
+
+def _checked_store(store: Callable[..., None], *, bound: bool = False) -> Callable[..., None]:
+    """object.__setattr__ or super().__setattr__, for what setattr() would do as well."""
+    if bound:
+        instance = store.__self__  # type: ignore[attr-defined]
+
+        def on_self(name: str, *value: object) -> None:
+            target(instance, name)
+            store(name, *value)
+
+        return on_self
+
+    def on_any(instance: object, name: str, *value: object) -> None:
+        store(target(instance, name), name, *value)
+
+    return on_any
+
+
+def _excluded(grant: ModuleGrant, base: type, name: str) -> bool:
+    member = f"{base.__qualname__}.{name}"
+    inner = base.__module__.removeprefix(grant.name).lstrip(".")
+    spoken = (member, f"{inner}.{member}") if inner else (member,)
+    return any(fnmatchcase(each, glob) for glob in grant.exclude for each in spoken)
+
+
+def _shared(kind: type) -> bool:
+    return kind.__module__ in _FORWARDING and kind.__name__ not in ("SimpleNamespace", "Namespace", "partial")
+
+
+def _not_own(value: object, name: str) -> Refused:
+    return Refused(
+        f"the attribute {name} of {_article(value)} is not allowed here: a leading underscore marks what belongs to a"
+        " library; it is open on objects of classes defined in this code"
+    )
+
+
+def _article(value: object) -> str:
+    kind = type(value)
+    if kind is Facade:
+        return f"the module {getattr(value, '__name__', '')}"
+    if issubclass(kind, type):
+        return f"the class {getattr(value, '__name__', '')}"
+    return f"a {kind.__name__}"
