@@ -6,7 +6,6 @@ import inspect
 import logging
 import re
 import secrets
-import shutil
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,6 +31,7 @@ from agex_supervisor.events import Event
 from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
 from agex_supervisor.pool import Pool
+from agex_supervisor.scratch import remove_tree
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -289,14 +289,22 @@ class Sessions:
             turn.release()
             raise
 
-    def release(self, name: str) -> None:
-        self._turns[name].release()
+    def release(self, name: str, *, forget: bool = False) -> None:
+        """Let the next task have the session; or forget it, files and all."""
+        turn = self._turns[name]
+        if forget:
+            with self._lock:
+                workspace = self._workspaces.pop(name, None)
+                del self._turns[name]
+            if workspace is not None:
+                remove_tree(workspace)
+        turn.release()
 
     def close(self) -> None:
         with self._lock:
             workspaces, self._workspaces = list(self._workspaces.values()), {}
         for workspace in workspaces:
-            shutil.rmtree(workspace, ignore_errors=True)
+            remove_tree(workspace)
 
     def _new(self) -> Path:
         if self._agent.isolation == "none":

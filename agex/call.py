@@ -166,7 +166,7 @@ class Call:
     def _release(self) -> None:
         if self._executor is not None:
             self._executor.close()
-        self._agent.sessions.release(self._options.session)
+        self._agent.sessions.release(self._options.session, forget=self._options.ephemeral)
 
 
 @dataclass

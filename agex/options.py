@@ -22,9 +22,10 @@ class Options:
     on_token: TokenHandler | None = None
     timeout_s: float | None = None
     max_actions: int | None = None
+    ephemeral: bool = False  # the session and its files end with the call; set by map
 
 
-OPTION_NAMES = tuple(Options.__dataclass_fields__)
+OPTION_NAMES = ("session", "on_event", "on_token", "timeout_s", "max_actions")
 
 
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:

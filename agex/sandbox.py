@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +24,7 @@ from agex_policies.schema import Policy
 from agex_supervisor.execution import ErrorInfo, Executed, Executor, RunUsage
 from agex_supervisor.pool import Pool
 from agex_supervisor.promises import LockdownReport
+from agex_supervisor.scratch import remove_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Sandbox:
             self._executor.close()
             self._executor = None
         if self._made is not None:
-            shutil.rmtree(self._made, ignore_errors=True)
+            remove_tree(self._made)
             self._made = None
 
     def __enter__(self) -> Self:
@@ -179,7 +179,8 @@ class Sandbox:
                 self._made = Path(tempfile.mkdtemp(prefix="agex-workspace-"))
                 self._executor = self._bench.executor(self._made)
             else:
-                self._executor = self._bench.executor(self._pool.new_workspace())
+                self._made = self._pool.new_workspace()
+                self._executor = self._bench.executor(self._made)
         self._executor.start()
         return self._executor
 

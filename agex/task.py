@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import copy
 import inspect
+import secrets
 import textwrap
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from agex.call import Call
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Sessions of `map` begin so: each lasts for one item.
-EPHEMERAL = "map."
-
 
 class Task(Generic[P, R]):
     """Call it like the function it was made from. Made by `@agent.task`.
@@ -36,13 +36,11 @@ class Task(Generic[P, R]):
     gives the same task with other options. An `async def` task is awaited.
     """
 
-    def __init__(
-        self, agent: Agent, function: Callable[P, R], primer: str | None, options: Options | None = None
-    ) -> None:
+    def __init__(self, agent: Agent, function: Callable[P, R], primer: str | None) -> None:
         self._agent = agent
         self._function = function
         self._primer = primer
-        self._options = options or Options()
+        self._options = Options()
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
         self.__module__ = function.__module__
@@ -77,7 +75,7 @@ class Task(Generic[P, R]):
 
     def with_options(self, **options: Any) -> Task[P, R]:
         """The same task with these options: session, on_event, on_token, timeout_s, max_actions."""
-        return Task(self._agent, self._function, self._primer, changed(self._options, options))
+        return self._with(changed(self._options, options))
 
     def map(self, items: Iterable[Any], concurrency: int = 4, outcomes: bool = False, **common: Any) -> list[Any]:
         """Call it with each item as first argument, each in a session of its own.
@@ -88,16 +86,17 @@ class Task(Generic[P, R]):
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
         stop = threading.Event()
 
-        def one(at: int, item: Any) -> TaskOutcome | None:
+        def one(item: Any) -> TaskOutcome | None:
             if stop.is_set():
                 return None
-            outcome = self.with_options(session=f"{EPHEMERAL}{id(stop)}-{at}").run(item, **common)
+            own = replace(self._options, session=f"map-{secrets.token_hex(8)}", ephemeral=True)
+            outcome = self._with(own).run(item, **common)
             if outcome.error is not None and not outcomes:
                 stop.set()
             return outcome
 
         with ThreadPoolExecutor(concurrency, thread_name_prefix="agex-map") as threads:
-            done = list(threads.map(one, *zip(*enumerate(items), strict=True))) if (items := list(items)) else []
+            done = list(threads.map(one, list(items)))
         if outcomes:
             return done
         for outcome in done:
@@ -149,6 +148,11 @@ class Task(Generic[P, R]):
         inline = {name: kwargs.pop(name) for name in OPTION_NAMES if name in kwargs and name not in own}
         options = changed(self._options, inline)
         return Call(self._agent, self, options, self.terms.checked(self.__signature__, self.__name__, args, kwargs))
+
+    def _with(self, options: Options) -> Task[P, R]:
+        other = copy.copy(self)
+        other._options = options
+        return other
 
     async def _awaited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return (await self.arun(*args, **kwargs)).unwrap()

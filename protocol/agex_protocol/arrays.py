@@ -25,7 +25,7 @@ def pack_array(array: Array, put: PutBlob) -> list[Any]:
     _check_dtype(array.dtype)
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     rows = array.T if order == "F" else np.ascontiguousarray(array)
-    return [array.dtype.str, list(array.shape), order, put(memoryview(rows.reshape(-1).view(np.uint8)))]
+    return [array.dtype.str, list(array.shape), order, put(rows.reshape(-1).view(np.uint8).data)]
 
 
 def unpack_array(wire: object, get: GetBlob) -> Array:
@@ -79,7 +79,7 @@ def unpack_scalar(wire: object) -> np.generic:
     """Back from `pack_scalar`."""
     match wire:
         case [str(code), bytes(data)] if 0 < len(data) <= _MAX_SCALAR:
-            array = unpack_column([code, data], memoryview, _KINDS)
+            array = unpack_column([code, data], lambda wire: memoryview(data), _KINDS)
             if len(array) != 1:
                 raise ValueError("not one scalar")
             scalar = array[0]

@@ -119,7 +119,7 @@ def _pack_text(values: Any, dtype: pd.StringDtype, writer: Writer) -> list[Any]:
         data = memoryview(b"".join(encoded))
     masked = pack_column(mask, writer.put) if mask.any() else None
     missing = "nan" if dtype.na_value is not pd.NA else "NA"
-    return ["text", dtype.storage, missing, writer.put(memoryview(starts.view(np.uint8))), writer.put(data), masked]
+    return ["text", dtype.storage, missing, writer.put(starts.view(np.uint8).data), writer.put(data), masked]
 
 
 def _arrow_text(values: Any) -> tuple[Array, memoryview]:
@@ -220,10 +220,9 @@ def _unpack_period(parts: list[Any], reader: Reader) -> Any:
 
 def _unpack_interval(parts: list[Any], reader: Reader) -> Any:
     left, right, closed = parts
-    ends = (unpack_values(left, reader), unpack_values(right, reader))
     if closed not in ("left", "right", "both", "neither"):
         raise ValueError("not a column of intervals")
-    return pd.arrays.IntervalArray.from_arrays(*cast(Any, ends), closed=closed)
+    return pd.arrays.IntervalArray.from_arrays(unpack_values(left, reader), unpack_values(right, reader), closed=closed)
 
 
 def _unpack_masked(parts: list[Any], reader: Reader) -> Any:

@@ -53,7 +53,7 @@ class _Decoder:
         self._max_depth = caps.depth
         self._depth = 0
         self._build = build
-        self._records: dict[int, Shape] = {}
+        self._named: dict[int, Shape] = {}
         self.charge = work.charge
 
     def finish(self) -> None:
@@ -191,14 +191,20 @@ class _Decoder:
         return None if wire is None else self.unpack(wire, shape.args[0])
 
     def unpack_scope(self, wire: Any, shape: Shape) -> Any:
-        outside = self._records
-        self._records = {record.index: record for record in shape.args[1:]}
+        outside = self._named
+        self._named = {named.index: named for named in shape.args[1:]}
         value = self.unpack(wire, shape.args[0])
-        self._records = outside
+        self._named = outside
         return value
 
     def unpack_ref(self, wire: Any, shape: Shape) -> Any:
-        return self.unpack_record(wire, self._records[shape.index])
+        self._enter(0)
+        value = self.unpack(wire, self._named[shape.index])
+        self._depth -= 1
+        return value
+
+    def unpack_alias(self, wire: Any, shape: Shape) -> Any:
+        return self.unpack(wire, shape.args[0])
 
     # --- numpy and pandas ---------------------------------------------------------------------------------------------
 
@@ -236,6 +242,8 @@ class _Decoder:
         if all_plain_lists(parts, shape):
             return parts if shape.kind == "list" else list(map(tuple, parts))
         self._enter(len(parts))
+        if shape.kind == "ref":
+            shape = self._named[shape.index]
         if shape.kind == "tuple" and len(parts) >= _FEW:
             items = self._rows(parts, shape.args)
         elif shape.kind == "record" and len(parts) >= _FEW:
@@ -257,10 +265,10 @@ class _Decoder:
 
     def _instances(self, parts: list[Any], shape: Shape) -> list[Any]:
         """Records; where all have the same fields, which is usual, they are read column by column too."""
-        names = cast("list[Any]", parts[0])[0] if type(parts[0]) is list and parts[0] else None
+        names = parts[0][0] if type(parts[0]) is list and parts[0] else None
         if not all(type(part) is list and len(part) == 2 and part[0] == names for part in parts):
             return [self.unpack_record(part, shape) for part in parts]
-        shapes = _field_shapes(_exactly(names, list), shape)
+        shapes = _field_shapes(names, shape)
         self.charge(RECORD_WORK * len(parts))
         rows = self._rows([part[1] for part in parts], shapes)
         return [self._build(shape.index, dict(zip(names, row, strict=True))) for row in rows]
@@ -280,7 +288,11 @@ def _exactly(wire: object, wanted: type[Any]) -> object:
 
 def _field_shapes(names: Any, shape: Shape) -> list[Shape]:
     """The shapes of these fields; ValueError unless each is a field, none is double and none that is needed is missing."""
-    if not all(type(name) is str and name in shape.names for name in names) or len(set(names)) != len(names):
+    if (
+        type(names) is not list
+        or not all(type(name) is str and name in shape.names for name in names)
+        or len(set(names)) != len(names)
+    ):
         raise ValueError(f"not the fields of {shape}")
     if not set(shape.needed) <= set(names):
         raise ValueError(f"fields of {shape} are missing")
@@ -290,7 +302,7 @@ def _field_shapes(names: Any, shape: Shape) -> list[Shape]:
 def _pair(wire: object) -> tuple[Any, Any]:
     if type(wire) is not list or len(wire) != 2:
         raise ValueError("not a pair")
-    first, second = cast("list[Any]", wire)
+    first, second = wire
     return first, second
 
 
@@ -324,7 +336,7 @@ def _bounded(error: Exception) -> str:
 _FEW = 8
 _KINDS = (
     *("any", "none", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of", "set"),
-    *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref"),
+    *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref", "alias"),
 )
 _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **{kind: cast(Any, getattr(_Decoder, f"unpack_{kind}")) for kind in _KINDS},

@@ -58,7 +58,7 @@ class _Encoder:
         self._work = 0
         self._depth = 0
         self._attempts = 0
-        self._records: dict[int, Shape] = {}
+        self._named: dict[int, Shape] = {}
 
     def settle(self, head: bytes) -> None:
         """Hold the whole against what a decoder accepts."""
@@ -165,12 +165,12 @@ class _Encoder:
     def pack_deque(self, value: Any, shape: Shape) -> list[Any]:
         if not isinstance(value, deque):
             raise unlike(value, shape)
-        return [value.maxlen, self._items(list(cast("deque[Any]", value)), shape.args[0])]
+        return [value.maxlen, self._items(list(value), shape.args[0])]
 
     def pack_tuple(self, value: Any, shape: Shape) -> list[Any]:
         if not isinstance(value, tuple):
             raise unlike(value, shape)
-        items = cast("tuple[Any, ...]", value)
+        items: tuple[Any, ...] = value
         if len(items) != len(shape.args):
             raise Misfit(f"a tuple of {len(items)}, wanted {shape} with exactly {len(shape.args)}")
         return self._each(zip(items, shape.args, strict=True), lambda place: f"[{place}]")
@@ -178,7 +178,7 @@ class _Encoder:
     def pack_dict(self, value: Any, shape: Shape) -> list[Any]:
         if not isinstance(value, dict):
             raise unlike(value, shape)
-        entries = cast("dict[Any, Any]", value)
+        entries: dict[Any, Any] = value
         keys, wanted = list(entries), shape.args[0]
         check_keys(keys)
         heads = self._items(keys, wanted, lambda place: f" key {short(keys[place])}")
@@ -187,7 +187,7 @@ class _Encoder:
     def pack_slice(self, value: Any, shape: Shape) -> list[Any]:
         if not isinstance(value, slice):
             raise unlike(value, shape)
-        ends = cast("slice[Any, Any, Any]", value)
+        ends: Any = value
         return self._items([ends.start, ends.stop, ends.step], ANY)
 
     def pack_record(self, value: Any, shape: Shape) -> list[Any]:
@@ -199,7 +199,7 @@ class _Encoder:
         self._work += RECORD_WORK
         shapes = dict(zip(shape.names, shape.args, strict=True))
         names = list(found)
-        step = "[{!r}]" if shape.flavour == "mapping" else ".{}"
+        step = "[{!r}]" if shape.flavour == "typeddict" else ".{}"
         parts = [(found[name], shapes[name]) for name in names]
         values = self._each(parts, lambda place: step.format(names[place]))
         return [names, values, *([self.pack_dict(beyond, ANY_KINDS["dict"])] if beyond else [])]
@@ -239,15 +239,23 @@ class _Encoder:
         return None if value is None else self.pack(value, shape.args[0])
 
     def pack_scope(self, value: Any, shape: Shape) -> Any:
-        outside = self._records
-        self._records = {record.index: record for record in shape.args[1:]}
+        outside = self._named
+        self._named = {named.index: named for named in shape.args[1:]}
         try:
             return self.pack(value, shape.args[0])
         finally:
-            self._records = outside
+            self._named = outside
 
     def pack_ref(self, value: Any, shape: Shape) -> Any:
-        return self.pack_record(value, self._records[shape.index])
+        if self._depth >= self._caps.depth:
+            raise Misfit(f"nested deeper than {self._caps.depth}, or it contains itself")
+        self._depth += 1
+        packed = self.pack(value, self._named[shape.index])
+        self._depth -= 1
+        return packed
+
+    def pack_alias(self, value: Any, shape: Shape) -> Any:
+        return self.pack(value, shape.args[0])
 
     # --- numpy and pandas ---------------------------------------------------------------------------------------------
 
@@ -326,13 +334,13 @@ class _Encoder:
 
     def _fields(self, value: Any, shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields of an instance or a mapping, and what it holds beyond them."""
-        if shape.flavour != "mapping" and reference(type(value)) == shape.cls:
+        if shape.flavour != "typeddict" and reference(type(value)) == shape.cls:
             found = {name: getattr(value, name) for name in shape.names if hasattr(value, name)}
             return found, dict(getattr(value, "__pydantic_extra__", None) or {})
         if not isinstance(value, Mapping) or shape.flavour == "namedtuple":
             bases = map(reference, type(value).__mro__)
             raise unlike(value, shape, "; a subclass would lose its own fields" if shape.cls in bases else "")
-        entries = cast(Mapping[Any, Any], value)
+        entries: Mapping[Any, Any] = value
         beyond = {name: entries[name] for name in entries if name not in shape.names}
         if beyond and shape.extra == "forbid":
             raise Misfit(f"{named(value)} with unknown {', '.join(map(short, beyond))}, wanted {shape}")

@@ -17,8 +17,6 @@ def as_plain(value: Any, wanted: type[Any]) -> Any:
     if library_of(value) == "numpy" and isinstance(value, numpy_here().generic):
         plain = value.item() if value.dtype.kind in _NUMPY_KINDS.get(wanted, ()) else value
         return plain if wanted is float or isinstance(plain, wanted) else value
-    if wanted is complex and type(value) in (int, float):
-        return complex(value)
     nanoseconds = getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0)
     if pandas_kind(value) == _PANDAS_KINDS.get(wanted, "") and nanoseconds:
         raise Misfit(f"{named(value)} with nanoseconds, which a {wanted.__name__} has not; use .floor('us')")
@@ -66,7 +64,7 @@ def reference(cls: type[Any]) -> str:
 
 
 # By the type that is wanted: the kinds of numpy's dtypes that may stand for it, and the pandas scalar that extends it.
-_NUMPY_KINDS = {bool: "b", int: "iu", float: "iuf", complex: "iufc", datetime: "M", date: "M", timedelta: "m"}
+_NUMPY_KINDS = {bool: "b", int: "iu", float: "iuf", complex: "c", datetime: "M", date: "M", timedelta: "m"}
 _PANDAS_KINDS = {datetime: "timestamp", timedelta: "duration"}
 
 _ANY_TYPES: dict[type[Any], str] = {

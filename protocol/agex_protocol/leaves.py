@@ -69,7 +69,7 @@ def unpack_zone(wire: object) -> tzinfo | None:
         if not _ZONE_KEY.fullmatch(wire):
             raise ValueError("not the key of a time zone")
         return ZoneInfo(wire)
-    match cast(object, wire):
+    match wire:
         case [int(offset)]:
             return UTC if offset == 0 else timezone(timedelta(microseconds=offset))
         case [int(offset), str(name)] if len(name) <= 64:

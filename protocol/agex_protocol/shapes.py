@@ -6,7 +6,6 @@ never says what its bytes are to become, except below "any", whose tags are the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,8 +18,8 @@ Scalar = None | bool | int | str | bytes
 class Shape:
     """One node. Most kinds use `kind` and `args` only.
 
-    A "scope" holds the whole shape and after it every record that it mentions; a "ref" stands for the record with the
-    same `index`, so that a model may contain itself. A "scalar" is a union of plain types. `cls` ("module:qualname") is compared with names, never imported.
+    A "scope" holds the whole shape and after it every record and alias that it mentions; a "ref" stands for the one with
+    the same `index`, so that a model may contain itself. A "scalar" is a union of plain types. `cls` ("module:qualname") is compared with names, never imported.
     """
 
     kind: str
@@ -28,10 +27,10 @@ class Shape:
     names: tuple[str, ...] = ()  # record: its fields, one arg each; enum: its members
     needed: tuple[str, ...] = ()  # record: the fields without a default
     values: tuple[Scalar, ...] = ()  # literal
-    cls: str = ""  # record, enum, flag
-    flavour: str = ""  # record: "dataclass", "namedtuple", "model" or "mapping"
+    cls: str = ""  # record, enum, flag; of an alias and a ref the name
+    flavour: str = ""  # record: "dataclass", "namedtuple", "model" or "typeddict"
     extra: str = "ignore"  # record, for keys that are no fields: "ignore", "forbid" or "allow"
-    index: int = -1  # ref, record, enum, flag: the supervisor's number for the class
+    index: int = -1  # ref, record, alias, enum, flag: the supervisor's number for the class
 
     def to_bytes(self) -> bytes:
         """As msgpack, for a message."""
@@ -59,7 +58,7 @@ class Shape:
                 return " | ".join(map(str, self.args))
             case "literal":
                 return f"Literal[{', '.join(map(repr, self.values))}]"
-            case "record" | "enum" | "flag" | "ref":
+            case "record" | "alias" | "enum" | "flag" | "ref":
                 return self.cls.rpartition(":")[2]
             case "tuple_of":
                 return f"tuple[{self.args[0]}, ...]"
@@ -71,11 +70,6 @@ class Shape:
 def shape_from_bytes(data: bytes) -> Shape:
     """Back from `Shape.to_bytes`; for the worker, which reads what the supervisor wrote."""
     return Shape.from_wire(msgpack.unpackb(data))
-
-
-def record(fields: Mapping[str, Shape]) -> Shape:
-    """Named values that belong to no class, as the arguments of a call. Any of them may be left out; none may be added."""
-    return Shape("record", tuple(fields.values()), tuple(fields), flavour="mapping", extra="forbid", cls="dict")
 
 
 ANY = Shape("any")

@@ -1,11 +1,34 @@
-"""First form."""
+"""The globals in which compiled agent code runs."""
+
 from __future__ import annotations
+
 import builtins
+import types
 from collections.abc import Mapping
+from typing import Any
+
 from agex_protocol.plan import SandboxPlan
+from agex_worker.sandbox.builtin_table import builtin_table
 from agex_worker.sandbox.files import WorkspaceFiles
-def namespace(plan: SandboxPlan, names: Mapping[str, object], *, files: WorkspaceFiles | None) -> dict[str, object]:
-    """The globals."""
-    if plan.mode != "full":
-        raise NotImplementedError("the restricted namespace is being written")
-    return {"__builtins__": builtins, "__name__": "__main__", **names}
+from agex_worker.sandbox.gates import Gates
+from agex_worker.sandbox.modules import Modules
+from agex_worker.sandbox.replacements import Namespace, Replacements
+
+
+def namespace(plan: SandboxPlan, names: Mapping[str, object], *, files: WorkspaceFiles | None) -> dict[str, Any]:
+    """Globals for exec(): the plan's builtins and imports, and the given names. `files` is what open() opens from."""
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    if plan.mode == "full":
+        return scope | {"__builtins__": builtins} | dict(names)
+    gates = Gates(plan, files)
+    modules = Modules(plan.modules, Replacements(gates.get, files))
+    scope["__builtins__"] = builtin_table(plan, gates, modules, files)
+    return scope | {name: _presented(value, modules) for name, value in names.items()} | gates.names()
+
+
+def _presented(value: object, modules: Modules) -> object:
+    if isinstance(value, types.ModuleType):
+        return modules.wrap(value)
+    if type(value) is types.SimpleNamespace:
+        return Namespace(**vars(value))
+    return value

@@ -16,13 +16,8 @@ MARK_NAME = "_abc_<own>"
 GATE_NAME = "<attr>"
 
 
-class Mark:
-    """The only instance is MARK. A descriptor, because enum makes a member of any other value in a class body."""
-
-    __slots__ = ()
-
-    def __get__(self, instance: object, owner: type | None = None) -> Mark:
-        return self
+class Mark(property):
+    """The only instance is MARK. A property, because enum, pydantic and their like leave those alone in a class body."""
 
     def __reduce__(self) -> str:
         return "MARK"

@@ -1,0 +1,320 @@
+"""What an annotation means: the shape that crosses, and the form of it that pydantic checks.
+
+Both come from one walk. The form differs from the annotation where pydantic alone would be too lax or too strict: classes
+with fields (records.py), literals, and the many classes of which only an instance will do.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as abc
+import enum
+import inspect
+import itertools
+import sys
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+
+import typing_extensions
+from pydantic import InstanceOf, PlainValidator, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from agex_protocol.bulk import PLAIN
+from agex_protocol.errors import AgexError
+from agex_protocol.kinds import reference
+from agex_protocol.leaves import LEAVES
+from agex_protocol.shapes import ANY, NONE, Shape
+from agex_supervisor.records import STRICT, Record, extra_of, faults, fields_of, flavour_of
+
+
+class Unportable(AgexError):
+    """An annotation that no value can be brought across under. The message names the class and the choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One annotation, read: its shape and what pydantic is given in its place."""
+
+    shape: Shape
+    strict: Any
+
+
+@dataclass
+class Reading:
+    """One walk. `local` accepts any class, by isinstance: where the value does not have to cross."""
+
+    where: str
+    local: bool
+    records: dict[int, Record] = field(default_factory=dict[int, Record])
+    enums: dict[int, type[enum.Enum]] = field(default_factory=dict[int, type[enum.Enum]])
+    _named: dict[Any, Form] = field(default_factory=dict[Any, Form])
+    _definitions: list[Shape] = field(default_factory=list[Shape])
+
+    def whole(self, annotation: Any) -> Form:
+        """The form of the outermost annotation; its shape brings along what it names. Raises Unportable."""
+        form = self.read(annotation)
+        shape = Shape("scope", (form.shape, *self._definitions)) if self._definitions else form.shape
+        return Form(shape, form.strict)
+
+    def read(self, annotation: Any) -> Form:
+        """The form of one annotation within the walk."""
+        if annotation in (Any, object, inspect.Parameter.empty):
+            return Form(ANY, Any)
+        if annotation is None or annotation is type(None):
+            return Form(NONE, None)
+        if isinstance(annotation, str | typing.ForwardRef):
+            raise self._unportable(annotation, "its name cannot be resolved; define the class at the top of its module")
+        if isinstance(annotation, typing.TypeVar):
+            return self.read(annotation.__bound__ or Any)
+        if hasattr(annotation, "__supertype__"):
+            return self.read(annotation.__supertype__)
+        if isinstance(annotation, _ALIASES):
+            return self._alias(annotation)
+        origin = get_origin(annotation)
+        if origin in (Annotated, typing.Required, typing.NotRequired, typing.Final, typing.ClassVar):
+            return self._annotated(annotation)
+        if origin in (Union, types.UnionType):
+            return self._union(get_args(annotation))
+        if origin is Literal:
+            return self._literal(annotation)
+        if flavour_of(origin or annotation):
+            return self._record(annotation)
+        return self._class(origin or annotation, get_args(annotation), annotation)
+
+    def _class(self, cls: Any, args: tuple[Any, ...], annotation: Any) -> Form:
+        if cls in _CONTAINERS:
+            return self._container(cls, args)
+        if cls in _NATIVE:
+            return Form(Shape(_NATIVE[cls]), cls)
+        if cls is slice:
+            return Form(Shape("slice", (ANY, ANY, ANY)), _instance(cls))
+        if not isinstance(cls, type):
+            return self._other(annotation)
+        if issubclass(cls, enum.Enum):
+            return self._enum(cls)
+        leaf = next((kind for kind, leaf in LEAVES.items() if leaf.type is cls), None)
+        if leaf is not None or cls.__module__.startswith("pathlib"):
+            return Form(Shape(leaf or "path"), _instance(cls))
+        library = cls.__module__.partition(".")[0]
+        if library == "pandas" and cls.__name__ in _PANDAS:
+            return Form(Shape(_PANDAS[cls.__name__]), _instance(cls))
+        if library == "numpy":
+            return self._numpy(cls, args)
+        return self._other(annotation)
+
+    def _container(self, cls: Any, args: tuple[Any, ...]) -> Form:
+        kinds = _CONTAINERS[cls]
+        if kinds == ("tuple_of",):
+            return self._tuple(args)
+        if kinds == ("dict",):
+            key, value = (self.read(arg) for arg in args or (Any, Any))
+            return Form(Shape("dict", (key.shape, value.shape)), _generic(dict, key.strict, value.strict))
+        item = self.read(args[0] if args else Any)
+        shapes = tuple(Shape(kind, (item.shape,)) for kind in kinds)
+        forms = [
+            _generic(tuple, item.strict, ...) if kind == "tuple_of" else _generic(_BUILT[kind], item.strict)
+            for kind in kinds
+        ]
+        return Form(shapes[0] if len(shapes) == 1 else Shape("union", shapes), Union[tuple(forms)])  # noqa: UP007
+
+    def _tuple(self, args: tuple[Any, ...]) -> Form:
+        if not args or (len(args) == 2 and args[1] is ...):
+            item = self.read(args[0] if args else Any)
+            return Form(Shape("tuple_of", (item.shape,)), _generic(tuple, item.strict, ...))
+        items = [self.read(arg) for arg in args]
+        return Form(
+            Shape("tuple", tuple(item.shape for item in items)), _generic(tuple, *(item.strict for item in items))
+        )
+
+    def _union(self, args: tuple[Any, ...]) -> Form:
+        forms = [self.read(arg) for arg in args]
+        strict: Any = Union[tuple(form.strict for form in forms)]  # noqa: UP007
+        shapes = tuple(dict.fromkeys(form.shape for form in forms))
+        if ANY in shapes:
+            return Form(ANY, strict)
+        if all(shape.kind in PLAIN for shape in shapes):
+            return Form(Shape("scalar", shapes), strict)
+        others = tuple(shape for shape in shapes if shape != NONE)
+        inner = others[0] if len(others) == 1 else Shape("union", others)
+        # Only what can never be None on the wire by itself leaves None to say that there is nothing.
+        if NONE not in shapes:
+            return Form(inner, strict)
+        if inner.kind in ("optional", "scalar", "ref"):
+            return Form(Shape("union", shapes), strict)
+        return Form(Shape("optional", (inner,)), strict)
+
+    def _literal(self, annotation: Any) -> Form:
+        wanted: tuple[Any, ...] = get_args(annotation)
+        plain = tuple(value for value in wanted if not isinstance(value, enum.Enum))
+        kinds = dict.fromkeys(type(value) for value in wanted if isinstance(value, enum.Enum))
+        shapes = [Shape("literal", values=plain)] if plain else []
+        shapes += [self._enum(kind).shape for kind in kinds]
+
+        def check(value: Any) -> Any:
+            if any(type(value) is type(one) and value == one for one in wanted):
+                return value
+            raise PydanticCustomError(
+                "agex_literal", "Input should be one of {wanted}", {"wanted": ", ".join(map(repr, wanted))}
+            )
+
+        return Form(
+            shapes[0] if len(shapes) == 1 else Shape("union", tuple(shapes)), Annotated[Any, PlainValidator(check)]
+        )
+
+    def _annotated(self, annotation: Any) -> Form:
+        inner, *metadata = get_args(annotation)
+        form = self.read(inner)
+        # A discriminator chooses among models by their schemas, which are not what pydantic gets here.
+        kept = [each for each in metadata if not (isinstance(each, FieldInfo) and each.discriminator)]
+        kept = kept if get_origin(annotation) is Annotated else []
+        return Form(form.shape, Annotated[(form.strict, *kept)] if kept else form.strict)
+
+    def _enum(self, cls: type[enum.Enum]) -> Form:
+        number = next((number for number, known in self.enums.items() if known is cls), None) or next(_NUMBERS)
+        self.enums[number] = cls
+        if issubclass(cls, enum.Flag):
+            return Form(Shape("flag", cls=reference(cls), index=number), _instance(cls))
+        return Form(Shape("enum", names=tuple(cls.__members__), cls=reference(cls), index=number), _instance(cls))
+
+    def _record(self, annotation: Any) -> Form:
+        if annotation in self._named:
+            return self._named[annotation]
+        cls: Any = get_origin(annotation) or annotation
+        if type(cls).__module__ == "typing" and flavour_of(cls) == "typeddict" and sys.version_info < (3, 12):
+            raise self._unportable(
+                cls, "before Python 3.12 its keys are not known: take TypedDict from typing_extensions"
+            )
+        try:
+            fields = fields_of(annotation)
+        except NameError as error:
+            raise self._unportable(
+                cls, f"a hint cannot be resolved ({error}); define it at the top of its module"
+            ) from error
+        number = next(_NUMBERS)
+        record = Record(annotation, fields, lambda hint: self.read(hint).strict)
+        self.records[number] = record
+        self._named[annotation] = form = Form(
+            Shape("ref", cls=reference(cls), index=number), Annotated[Any, PlainValidator(record.check)]
+        )
+        needed = tuple(name for name, one in fields.items() if one.needed)
+        self._definitions.append(
+            Shape(
+                "record",
+                tuple(self.read(one.annotation).shape for one in fields.values()),
+                names=tuple(fields),
+                needed=needed,
+                cls=reference(cls),
+                flavour=record.flavour,
+                extra=extra_of(cls),
+                index=number,
+            )
+        )
+        return form
+
+    def _alias(self, annotation: Any) -> Form:
+        """A `type` statement, which may name itself."""
+        if annotation not in self._named:
+            number, name = next(_NUMBERS), str(annotation.__name__)
+            lazy = _Lazy(lambda: self.read(annotation.__value__).strict)
+            form = Form(Shape("ref", cls=name, index=number), Annotated[Any, PlainValidator(lazy.check)])
+            self._named[annotation] = form
+            inner = self.read(annotation.__value__)
+            self._definitions.append(Shape("alias", (inner.shape,), cls=name, index=number))
+        return self._named[annotation]
+
+    def _numpy(self, cls: type[Any], args: tuple[Any, ...]) -> Form:
+        if cls.__name__ != "ndarray":
+            scalar = any(base.__name__ == "generic" for base in cls.__mro__)
+            return Form(Shape("npscalar"), _instance(cls)) if scalar else self._other(cls)
+        wanted = next(iter(get_args(args[1])), None) if len(args) == 2 else None
+        if not isinstance(wanted, type):
+            return Form(Shape("ndarray"), _instance(cls))
+
+        def check(value: Any) -> Any:
+            if isinstance(value, cls) and issubclass(cast(Any, value).dtype.type, wanted):
+                return value
+            raise PydanticCustomError("agex_array", "Input should be an array of {wanted}", {"wanted": wanted.__name__})
+
+        return Form(Shape("ndarray"), Annotated[Any, PlainValidator(check)])
+
+    def _other(self, annotation: Any) -> Form:
+        if not self.local:
+            raise self._unportable(annotation, "no value of it can leave a worker")
+        cls = get_origin(annotation) or annotation
+        if cls is abc.Callable:
+            return Form(ANY, Callable)
+        return Form(ANY, _instance(cls) if isinstance(cls, type) else annotation)
+
+    def _unportable(self, annotation: Any, reason: str) -> Unportable:
+        name = getattr(annotation, "__qualname__", None) or str(annotation)
+        if reason != "no value of it can leave a worker":
+            return Unportable(f"{self.where}: {name} cannot be declared: {reason}")
+        return Unportable(
+            f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
+            f"Declare agex.Handle[{name}] (the object stays in its worker and you call it there), "
+            f"agex.Opaque[{name}] (bytes that only workers open), or a type of plain data; "
+            'or choose trust="unpickle" (runs code of the worker in your process) or isolation="none".'
+        )
+
+
+class _Lazy:
+    """A form that is built when it is first used, since it may contain itself."""
+
+    def __init__(self, strict: Callable[[], Any]) -> None:
+        self._strict = strict
+
+    def check(self, value: Any) -> Any:
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            raise PydanticCustomError("agex_fields", "it does not fit", {"faults": list(faults(error))}) from None
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._strict(), config=STRICT)
+
+
+def _instance(cls: Any) -> Any:
+    return Annotated[cls, InstanceOf()]
+
+
+def _generic(cls: Any, *args: Any) -> Any:
+    return types.GenericAlias(cls, args)
+
+
+_NUMBERS = itertools.count(1)
+_ALIASES: tuple[Any, ...] = (
+    typing_extensions.TypeAliasType,
+    getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType),
+)
+
+# The classes that pydantic checks strictly by itself; constraints such as Gt apply to them.
+_NATIVE: dict[Any, str] = {
+    **{bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes", complex: "complex"},
+    **{LEAVES[kind].type: kind for kind in ("datetime", "date", "time", "timedelta", "decimal", "uuid")},
+}
+_CONTAINERS: dict[Any, tuple[str, ...]] = {
+    list: ("list",),
+    tuple: ("tuple_of",),
+    set: ("set",),
+    frozenset: ("frozenset",),
+    collections.deque: ("deque",),
+    dict: ("dict",),
+    abc.Mapping: ("dict",),
+    abc.MutableMapping: ("dict",),
+    abc.MutableSequence: ("list",),
+    abc.MutableSet: ("set",),
+    abc.Set: ("set", "frozenset"),
+    **dict.fromkeys((abc.Sequence, abc.Collection, abc.Iterable), ("list", "tuple_of")),
+}
+_BUILT: dict[str, Any] = {"list": list, "set": set, "frozenset": frozenset, "deque": collections.deque}
+_PANDAS = {
+    **{"DataFrame": "frame", "Series": "series", "Timestamp": "timestamp", "Timedelta": "duration"},
+    **dict.fromkeys(("Index", "RangeIndex", "MultiIndex", "DatetimeIndex", "TimedeltaIndex", "PeriodIndex"), "index"),
+    **dict.fromkeys(("CategoricalIndex", "IntervalIndex"), "index"),
+}

@@ -1,0 +1,141 @@
+"""Contract: what a parameter or a result was declared to be, and whether a value is that.
+
+Strict as pydantic's strict mode, with two kindnesses: an int is a float, and a mapping is a model. Every element is checked.
+The value that comes back is the validated one: containers are new, instances of declared classes are themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticCustomError
+
+from agex_protocol.budget import Caps
+from agex_protocol.decode import decode
+from agex_protocol.errors import AgexError
+from agex_protocol.misfit import short
+from agex_protocol.shapes import Shape
+from agex_supervisor.annotations import Reading
+from agex_supervisor.annotations import Unportable as Unportable
+from agex_supervisor.records import STRICT, Record, faults
+
+
+class ContractMismatch(AgexError):
+    """A value is not what was declared. The message has a line for each place where it differs."""
+
+
+class Contract:
+    """One annotation, compiled; make it with `Contract.of`."""
+
+    def __init__(self, shape: Shape, adapter: TypeAdapter[Any], reading: Reading) -> None:
+        self.shape = shape
+        self._adapter = adapter
+        self._reading = reading
+
+    @classmethod
+    def of(cls, annotation: Any, *, where: str, local: bool = False) -> Contract:
+        """The contract of an annotation with its forward references resolved; `where` is what messages call its place.
+
+        Unportable for a class whose values cannot cross; with `local` they do not have to, and any class is checked by
+        isinstance.
+        """
+        reading = Reading(where, local)
+        form = reading.whole(annotation)
+        try:
+            for record in list(reading.records.values()):
+                record.prepare()
+            adapter: TypeAdapter[Any] = TypeAdapter(form.strict, config=STRICT)
+        except PydanticUserError as error:
+            raise Unportable(f"{where}: the annotation cannot be checked: {error.message}") from error
+        return cls(form.shape, adapter, reading)
+
+    def describe(self) -> str:
+        """The type as a model is shown it, and below it the fields of each class that it names."""
+        lines = [str(self.shape), *map(_fields_shown, self._reading.records.values())]
+        lines += [f"{cls.__name__}: one of {', '.join(cls.__members__)}" for cls in self._reading.enums.values()]
+        return "\n".join(lines)
+
+    def decode(self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None) -> Any:
+        """What a worker sent, decoded by this contract's own shape and validated.
+
+        ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
+        when they are but the value is not what was declared.
+        """
+        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build))
+
+    def check(self, value: object) -> Any:
+        """A live object, validated. Raises ContractMismatch."""
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            plain = _without_numpy(value) if "numpy" in sys.modules else value
+            if plain is not value:
+                try:
+                    return self._adapter.validate_python(plain)
+                except ValidationError:
+                    pass  # the first error says it better
+            raise ContractMismatch(_told(error)) from None
+
+    def _build(self, index: int, parts: Any) -> object:
+        cls = self._reading.enums.get(index)
+        try:
+            if cls is not None:
+                return cls[parts] if isinstance(parts, str) else cls(parts)
+            return self._reading.records[index].build(parts)
+        except PydanticCustomError as error:
+            inner = cast(Any, error.context or {}).get("faults")
+            raise ContractMismatch("\n".join(map(_line, inner)) if inner else error.message()) from None
+        except ValueError as error:
+            raise ContractMismatch(str(error)) from None
+
+
+def _without_numpy(value: Any) -> Any:
+    """Numpy scalars as Python's own, in plain containers: code that computes gives them where it means int or float."""
+    numpy: Any = sys.modules["numpy"]
+    if isinstance(value, numpy.generic):
+        return cast(Any, value).item()
+    if type(value) is dict:
+        return {_without_numpy(key): _without_numpy(item) for key, item in value.items()}
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(_without_numpy, value))
+    return value
+
+
+def _told(error: ValidationError) -> str:
+    found = list(faults(error))
+    lines = [_line(fault) for fault in found[:_MAX_LINES]]
+    more = len(found) - len(lines)
+    return "\n".join([*lines, f"... and {more} more"] if more else lines)
+
+
+def _line(fault: tuple[tuple[Any, ...], str, Any]) -> str:
+    where, text, value = fault
+    steps = [step for step in where if not _is_tag(step)]
+    path = "".join(f"[{step}]" if isinstance(step, int) else f"[{step[:60]!r}]" for step in steps)
+    kind = type(value).__name__
+    shown = short(value)
+    got = kind if shown == type(value).__qualname__ else f"{kind} {shown}"
+    return f"{'value' + path if path else 'the value'}: {text[:_MAX_TEXT]} (got {got})"
+
+
+def _is_tag(step: object) -> bool:
+    """Whether pydantic put the name of a union's arm into the path."""
+    return isinstance(step, str) and step.startswith(
+        ("function-", "list[", "dict[", "tuple[", "set[", "frozenset[", "is-")
+    )
+
+
+def _fields_shown(record: Record) -> str:
+    fields = [
+        f"{name}: {Reading('', True).read(field.annotation).shape}{'' if field.needed else ' = ...'}"
+        for name, field in record.fields.items()
+    ]
+    return f"{record.cls.__name__}: {record.flavour} with {', '.join(fields) or 'no fields'}"
+
+
+_MAX_LINES = 20
+_MAX_TEXT = 500

@@ -1,0 +1,74 @@
+"""Values and classes on their way to a worker, as pickles. The only file of the trusted side that pickles, and it never loads.
+
+Trusted to untrusted: what a worker unpickles can only harm the worker. What is sent is what the caller passed, no more:
+importable classes and functions go by name, only those of `__main__` by value.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from typing import Any, cast
+
+import cloudpickle
+
+from agex_protocol.errors import AgexError
+
+
+class NotSendable(AgexError):
+    """A value cannot be sent to a worker: an open file, a generator, a lock. The message names it and the remedy."""
+
+
+def dump(value: object) -> tuple[bytes, list[memoryview]]:
+    """The pickle (protocol 5) and its out-of-band buffers, each as flat bytes. The entries of a dict are named in errors."""
+    buffers: list[memoryview] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            buffers.append(buffer.raw())
+        except BufferError:
+            return True  # not contiguous: it goes into the pickle itself
+        return False
+
+    try:
+        return _dumps(value, keep), buffers
+    except Exception as error:
+        raise _not_sendable(value, error) from error
+
+
+def dump_bindings(bindings: Mapping[str, object]) -> bytes:
+    """Classes and functions under the names that agent code knows them by."""
+    whole = dict(bindings)
+    try:
+        return _dumps(whole, None)
+    except Exception as error:
+        raise _not_sendable(whole, error) from error
+
+
+def _dumps(value: object, keep: Any) -> bytes:
+    return cast(bytes, cloudpickle.dumps(value, protocol=5, buffer_callback=keep))
+
+
+def _not_sendable(value: object, error: Exception) -> NotSendable:
+    name, culprit = _culprit(value)
+    what = f"{name} ({type(culprit).__qualname__})" if name else f"a value of type {type(culprit).__qualname__}"
+    return NotSendable(f"{what} cannot be sent to a worker: {error}. {_remedy(culprit)}")
+
+
+def _culprit(value: object) -> tuple[str, object]:
+    """The first entry of a dict that fails by itself, else the value."""
+    if type(value) is dict:
+        for name, item in value.items():
+            try:
+                _dumps(item, None)
+            except Exception:
+                return repr(name), item
+    return "", value
+
+
+def _remedy(culprit: object) -> str:
+    if hasattr(culprit, "read") and hasattr(culprit, "close"):
+        return "Read the file and pass its content, or write it into the workspace."
+    if hasattr(culprit, "__next__"):
+        return "Pass list(...) of it."
+    return "Pass plain data instead, or register the object (agent.fn, agent.module), so that it stays in your process."

@@ -1,0 +1,158 @@
+"""Declared classes with fields: dataclasses, NamedTuples, TypedDicts, pydantic models.
+
+An instance passes as itself; a mapping is made an instance after its fields were checked strictly, one by one. The same
+way makes the instances of what a worker sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, NotRequired, Required, cast, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict, is_typeddict
+
+STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    """One field that a caller may give."""
+
+    annotation: Any
+    needed: bool
+
+
+def flavour_of(cls: Any) -> str:
+    """ "dataclass", "namedtuple", "typeddict", "model", or "" for a class without declared fields."""
+    if not isinstance(cls, type):
+        return ""
+    if is_typeddict(cls):
+        return "typeddict"
+    if issubclass(cls, BaseModel):
+        return "model"
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return "namedtuple"
+    return "dataclass" if dataclasses.is_dataclass(cls) else ""
+
+
+def fields_of(annotation: Any) -> dict[str, Field]:
+    """The fields of a class, or of a generic one with its parameters filled in. NameError for a hint beyond resolving."""
+    cls = get_origin(annotation) or annotation
+    flavour = flavour_of(cls)
+    if flavour == "model":
+        return {name: Field(field.annotation, field.is_required()) for name, field in cls.model_fields.items()}
+    hints = get_type_hints(cls, include_extras=True)
+    given = dict(zip(getattr(cls, "__parameters__", ()), get_args(annotation), strict=False))
+    hints = {name: _filled(hint, given) for name, hint in hints.items()}
+    if flavour == "dataclass":
+        return {
+            field.name: Field(
+                hints[field.name],
+                field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+            )
+            for field in dataclasses.fields(cls)
+            if field.init
+        }
+    if flavour == "namedtuple":
+        return {name: Field(hints.get(name, Any), name not in cls._field_defaults) for name in cls._fields}
+    return {name: Field(_bare(hint), name in cls.__required_keys__) for name, hint in hints.items()}
+
+
+def extra_of(cls: Any) -> str:
+    """What becomes of keys that are no fields: "ignore", "forbid" or "allow", as pydantic's configuration says."""
+    config = getattr(cls, "model_config", None) or getattr(cls, "__pydantic_config__", None) or {}
+    return str(config.get("extra") or "ignore")
+
+
+class Record:
+    """One declared class. `strict` gives the form of a field's annotation that pydantic is to check."""
+
+    def __init__(self, annotation: Any, fields: Mapping[str, Field], strict: Callable[[Any], Any]) -> None:
+        self.annotation = annotation
+        self.cls: Any = get_origin(annotation) or annotation
+        self.flavour = flavour_of(self.cls)
+        self.fields = fields
+        self._strict = strict
+
+    def check(self, value: Any) -> Any:
+        """The instance itself, or one made from a mapping. PydanticCustomError says what does not fit."""
+        if self.flavour != "typeddict" and isinstance(value, self.cls):
+            return value
+        if not isinstance(value, Mapping) or self.flavour == "namedtuple":
+            raise PydanticCustomError("agex_record", "Input should be {name}", {"name": self._wanted})
+        return self.build(cast(Mapping[str, Any], value))
+
+    def build(self, parts: Mapping[str, Any]) -> Any:
+        """An instance of fields that are checked here; its own validators and `__post_init__` run after that."""
+        try:
+            fields: dict[str, Any] = self._adapter.validate_python(dict(parts))
+            return self._made(fields)
+        except ValidationError as error:
+            raise PydanticCustomError("agex_fields", "its fields do not fit", {"faults": list(faults(error))}) from None
+        except PydanticCustomError:
+            raise
+        except Exception as error:  # the class's own code refused
+            text = f"{type(error).__name__}: {error}"
+            raise PydanticCustomError(
+                "agex_record", "{name} refused it: {text}", {"name": self._wanted, "text": text}
+            ) from error
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[dict[str, Any]]:
+        # Built when first used: the class may contain itself.
+        hints = {
+            name: Required[self._strict(field.annotation)]
+            if field.needed
+            else NotRequired[self._strict(field.annotation)]
+            for name, field in self.fields.items()
+        }
+        mapping: Any = cast(Any, TypedDict)(self.cls.__name__, hints)
+        mapping.__pydantic_config__ = ConfigDict(**STRICT, extra=cast(Any, extra_of(self.cls)))
+        return TypeAdapter(mapping)
+
+    def prepare(self) -> None:
+        """Build now what would fail later. Raises what pydantic raises for an annotation that it cannot check."""
+        _ = self._adapter
+
+    def _made(self, fields: dict[str, Any]) -> Any:
+        if self.flavour == "typeddict":
+            return fields
+        if issubclass(self.cls, RootModel):
+            return cast(Any, self.cls).model_validate(fields["root"])
+        if self.flavour == "model":
+            return self.cls.model_validate(fields, by_name=True, by_alias=False)
+        return self.cls(**fields)
+
+    @property
+    def _wanted(self) -> str:
+        kinds = {"namedtuple": f"a {self.cls.__name__}", "typeddict": f"a mapping with the keys of {self.cls.__name__}"}
+        return kinds.get(self.flavour, f"a {self.cls.__name__} or a mapping of its fields")
+
+
+def faults(error: ValidationError) -> Iterator[tuple[tuple[Any, ...], str, Any]]:
+    """(where, what, the value there) of every fault, those inside declared classes too."""
+    for fault in error.errors(include_url=False):
+        inner = fault.get("ctx", {}).get("faults")
+        if fault["type"] == "agex_fields" and inner is not None:
+            for where, text, value in inner:
+                yield (*fault["loc"], *where), text, value
+        else:
+            yield fault["loc"], fault["msg"], fault["input"]
+
+
+def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, typing.TypeVar):
+        return given.get(hint, hint.__bound__ or Any)
+    inner = getattr(hint, "__parameters__", ())
+    return hint[tuple(_filled(parameter, given) for parameter in inner)] if inner and get_origin(hint) else hint
+
+
+def _bare(hint: Any) -> Any:
+    while get_origin(hint) in (Required, NotRequired):
+        (hint,) = get_args(hint)
+    return hint

@@ -1,0 +1,42 @@
+"""Paths that agent code hands to a library: the library gets an open workspace file in their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from agex_worker.sandbox.files import WorkspaceFiles
+from agex_worker.sandbox.names import Refused
+
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip", ".tar": "tar"}
+
+
+def with_opened(
+    call: Callable[..., Any],
+    files: WorkspaceFiles | None,
+    mode: str,
+    keywords: tuple[str, ...],
+    args: tuple[Any, ...],
+    named: dict[str, Any],
+    *,
+    infers_compression: bool = False,
+) -> Any:
+    """Call with the path, the first argument or one of these keywords, replaced by a file that is closed afterwards.
+
+    What is no path passes as it is: None, an open file, an array.
+    """
+    keyword = next((each for each in keywords if each in named), None)
+    path = named[keyword] if keyword else args[0] if args else None
+    if isinstance(path, str | bytes | os.PathLike):
+        if files is None:
+            raise Refused(f"{path!r} cannot be opened: there is no workspace here")
+        with files.open(path, mode) as file:  # type: ignore[arg-type]
+            if keyword:
+                named = {**named, keyword: file}
+            else:
+                args = (file, *args[1:])
+            if infers_compression and named.get("compression", "infer") == "infer":
+                named["compression"] = _COMPRESSIONS.get(os.path.splitext(file.name)[1])
+            return call(*args, **named)
+    return call(*args, **named)
