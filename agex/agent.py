@@ -154,11 +154,11 @@ class Agent:
     def task(self, given: Any = None, /, *, primer: str | None = None) -> Any:
         """Make a typed function with an empty body a task: `@agent.task`, `@agent.task("primer")`, `@agent.task(primer=)`."""
         if callable(given):
-            return Task(self, given, primer)
+            return Task(self, given, primer, _names_of_caller())
         text = given if given is not None else primer
 
         def decorate(function: Callable[P, R]) -> Task[P, R]:
-            return Task(self, function, text)
+            return Task(self, function, text, _names_of_caller())
 
         return decorate
 
@@ -310,6 +310,14 @@ class Sessions:
         if self._agent.isolation == "none":
             return Path(tempfile.mkdtemp(prefix="agex-workspace-"))
         return self._agent.pool.new_workspace()
+
+
+def _names_of_caller() -> Mapping[str, Any]:
+    """What is visible in the block that calls our caller: a task's annotations may name a class defined there."""
+    frame = inspect.currentframe()
+    for _ in range(2):
+        frame = frame.f_back if frame is not None else None
+    return frame.f_locals if frame is not None else {}
 
 
 async def _logged(awaitable: Awaitable[Any], event: Event) -> None:

@@ -76,6 +76,7 @@ class LocalExecutor:
                 filename=f"<action {self._runs}>",
                 files=WorkspaceFiles(self._workspace),
                 accept=lambda value: _accepted(value, returns),
+                keep=returns.shape.kind == "any",
             )
         except Interrupted:
             ended = turn.Ended("interrupted")

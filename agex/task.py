@@ -9,7 +9,7 @@ import inspect
 import secrets
 import textwrap
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
@@ -36,7 +36,9 @@ class Task(Generic[P, R]):
     gives the same task with other options. An `async def` task is awaited.
     """
 
-    def __init__(self, agent: Agent, function: Callable[P, R], primer: str | None) -> None:
+    def __init__(
+        self, agent: Agent, function: Callable[P, R], primer: str | None, scope: Mapping[str, Any] | None = None
+    ) -> None:
         self._agent = agent
         self._function = function
         self._primer = primer
@@ -49,7 +51,7 @@ class Task(Generic[P, R]):
         self.__signature__ = inspect.signature(function)
         self._check_empty()
         self._terms: Terms | None = None
-        self._early_terms()
+        self._early_terms(scope)
 
     # --- calling ---
 
@@ -126,9 +128,9 @@ class Task(Generic[P, R]):
             self._terms = Terms.of(self._function, local=self._agent.isolation == "none")
         return self._terms
 
-    def _early_terms(self) -> None:
+    def _early_terms(self, scope: Mapping[str, Any] | None) -> None:
         try:
-            self._terms = Terms.of(self._function, local=self._agent.isolation == "none")
+            self._terms = Terms.of(self._function, local=self._agent.isolation == "none", scope=scope)
         except NameError:
             return  # a forward reference: it is resolved at the first call
 

@@ -25,8 +25,10 @@ class Terms:
     classes: tuple[type, ...]
 
     @classmethod
-    def of(cls, function: Callable[..., Any], *, local: bool) -> Terms:
-        hints = get_type_hints(function, include_extras=True)
+    def of(cls, function: Callable[..., Any], *, local: bool, scope: Mapping[str, Any] | None = None) -> Terms:
+        """`scope`: names of the block that defines the function, for annotations that are text. NameError for one that
+        is known neither there nor in the function's module; ContractError for a type that cannot be had."""
+        hints = get_type_hints(function, localns=dict(scope or {}), include_extras=True)
         signature = inspect.signature(function)
         returned = hints.get("return", Any)
         parameters: dict[str, Contract] = {}
@@ -43,7 +45,7 @@ class Terms:
             returns = Contract.of(returned, where=f"the result of {function.__name__}", local=local)
         except Unportable as error:
             raise ContractError(str(error)) from error
-        text = None if returned in (None, type(None)) else annotation_text(returned)
+        text = None if returned in (None, type(None)) else returns.describe()
         classes = _named_classes([*hints.values()])
         return cls(parameters, texts, returns, text, classes)
 

@@ -265,7 +265,7 @@ class _Decoder:
 
     def _instances(self, parts: list[Any], shape: Shape) -> list[Any]:
         """Records; where all have the same fields, which is usual, they are read column by column too."""
-        names = parts[0][0] if type(parts[0]) is list and parts[0] else None
+        names: Any = parts[0][0] if type(parts[0]) is list and parts[0] else None
         if not all(type(part) is list and len(part) == 2 and part[0] == names for part in parts):
             return [self.unpack_record(part, shape) for part in parts]
         shapes = _field_shapes(names, shape)
@@ -339,7 +339,7 @@ _KINDS = (
     *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref", "alias"),
 )
 _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
-    **{kind: cast(Any, getattr(_Decoder, f"unpack_{kind}")) for kind in _KINDS},
+    **{kind: getattr(_Decoder, f"unpack_{kind}") for kind in _KINDS},
     "nothing": _Decoder.unpack_none,
     **dict.fromkeys(("ndarray", "npscalar"), _Decoder.unpack_numpy),
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Decoder.unpack_pandas),

@@ -276,7 +276,7 @@ class _Encoder:
         from agex_protocol import arrays
 
         self._work += 5
-        return arrays.pack_scalar(cast(Any, value))
+        return arrays.pack_scalar(value)
 
     def pack_pandas(self, value: Any, shape: Shape) -> Any:
         if (kind := pandas_kind(value)) != shape.kind:
@@ -368,7 +368,7 @@ _PANDAS_WORK = 50
 
 _LONG = frozenset({int, str, bytes})
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
-    kind: cast(Any, getattr(_Encoder, f"pack_{kind}"))
+    kind: getattr(_Encoder, f"pack_{kind}")
     for kind in (
         *(
             "any",

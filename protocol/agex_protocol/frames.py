@@ -153,7 +153,9 @@ def _unpack_index(wire: object, reader: Reader) -> pd.Index[Any]:
         case ["multi", list(levels), list(codes), names]:
             return _unpack_multi(levels, codes, names, reader)
         case ["array", values, freq, label]:
-            return _with_freq(unpack_values(values, reader), freq, reader).rename(_name(label, reader))
+            labels = _with_freq(unpack_values(values, reader), freq, reader)
+            labels.name = _name(label, reader)
+            return labels
         case _:
             raise ValueError("not an index")
 

@@ -88,7 +88,7 @@ class Reading:
 
     def _class(self, cls: Any, args: tuple[Any, ...], annotation: Any) -> Form:
         if cls in _CONTAINERS:
-            return self._container(cls, args)
+            return self._container(cls, args, annotation)
         if cls in _NATIVE:
             return Form(Shape(_NATIVE[cls]), cls)
         if cls is slice:
@@ -107,10 +107,10 @@ class Reading:
             return self._numpy(cls, args)
         return self._other(annotation)
 
-    def _container(self, cls: Any, args: tuple[Any, ...]) -> Form:
+    def _container(self, cls: Any, args: tuple[Any, ...], annotation: Any) -> Form:
         kinds = _CONTAINERS[cls]
         if kinds == ("tuple_of",):
-            return self._tuple(args)
+            return self._tuple(args, annotation)
         if kinds == ("dict",):
             key, value = (self.read(arg) for arg in args or (Any, Any))
             return Form(Shape("dict", (key.shape, value.shape)), _generic(dict, key.strict, value.strict))
@@ -122,8 +122,8 @@ class Reading:
         ]
         return Form(shapes[0] if len(shapes) == 1 else Shape("union", shapes), Union[tuple(forms)])  # noqa: UP007
 
-    def _tuple(self, args: tuple[Any, ...]) -> Form:
-        if not args or (len(args) == 2 and args[1] is ...):
+    def _tuple(self, args: tuple[Any, ...], annotation: Any) -> Form:
+        if annotation != tuple[()] and (not args or (len(args) == 2 and args[1] is ...)):
             item = self.read(args[0] if args else Any)
             return Form(Shape("tuple_of", (item.shape,)), _generic(tuple, item.strict, ...))
         items = [self.read(arg) for arg in args]
@@ -220,12 +220,22 @@ class Reading:
         """A `type` statement, which may name itself."""
         if annotation not in self._named:
             number, name = next(_NUMBERS), str(annotation.__name__)
-            lazy = _Lazy(lambda: self.read(annotation.__value__).strict)
+            value = self._resolved(annotation)
+            lazy = _Lazy(lambda: self.read(value).strict)
             form = Form(Shape("ref", cls=name, index=number), Annotated[Any, PlainValidator(lazy.check)])
             self._named[annotation] = form
-            inner = self.read(annotation.__value__)
+            inner = self.read(value)
             self._definitions.append(Shape("alias", (inner.shape,), cls=name, index=number))
         return self._named[annotation]
+
+    def _resolved(self, alias: Any) -> Any:
+        """What an alias stands for, with the names in it looked up in its own module."""
+        names = vars(sys.modules[alias.__module__]) if alias.__module__ in sys.modules else {}
+        holder = type("Alias", (), {"__annotations__": {"value": alias.__value__}})
+        try:
+            return typing.get_type_hints(holder, globalns=names, include_extras=True)["value"]
+        except NameError as error:
+            raise self._unportable(alias, f"a name in it cannot be resolved ({error})") from error
 
     def _numpy(self, cls: type[Any], args: tuple[Any, ...]) -> Form:
         if cls.__name__ != "ndarray":
@@ -236,7 +246,7 @@ class Reading:
             return Form(Shape("ndarray"), _instance(cls))
 
         def check(value: Any) -> Any:
-            if isinstance(value, cls) and issubclass(cast(Any, value).dtype.type, wanted):
+            if isinstance(value, cls) and issubclass(value.dtype.type, wanted):
                 return value
             raise PydanticCustomError("agex_array", "Input should be an array of {wanted}", {"wanted": wanted.__name__})
 
@@ -280,7 +290,7 @@ class _Lazy:
 
 
 def _instance(cls: Any) -> Any:
-    return Annotated[cls, InstanceOf()]
+    return Annotated[cls, cast(Any, InstanceOf)()]
 
 
 def _generic(cls: Any, *args: Any) -> Any:

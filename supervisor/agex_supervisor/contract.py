@@ -97,7 +97,7 @@ def _without_numpy(value: Any) -> Any:
     """Numpy scalars as Python's own, in plain containers: code that computes gives them where it means int or float."""
     numpy: Any = sys.modules["numpy"]
     if isinstance(value, numpy.generic):
-        return cast(Any, value).item()
+        return value.item()
     if type(value) is dict:
         return {_without_numpy(key): _without_numpy(item) for key, item in value.items()}
     if type(value) in (list, tuple, set, frozenset):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import cloudpickle
 
@@ -46,7 +46,7 @@ def dump_bindings(bindings: Mapping[str, object]) -> bytes:
 
 
 def _dumps(value: object, keep: Any) -> bytes:
-    return cast(bytes, cloudpickle.dumps(value, protocol=5, buffer_callback=keep))
+    return cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
 
 
 def _not_sendable(value: object, error: Exception) -> NotSendable:

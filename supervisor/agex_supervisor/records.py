@@ -112,7 +112,7 @@ class Record:
             for name, field in self.fields.items()
         }
         mapping: Any = cast(Any, TypedDict)(self.cls.__name__, hints)
-        mapping.__pydantic_config__ = ConfigDict(**STRICT, extra=cast(Any, extra_of(self.cls)))
+        mapping.__pydantic_config__ = {**STRICT, "extra": extra_of(self.cls)}
         return TypeAdapter(mapping)
 
     def prepare(self) -> None:

@@ -42,8 +42,12 @@ class OwnModules(importlib.abc.MetaPathFinder):
         match found.kind:
             case "source" | "package":
                 loader = OwnSource(fullname, found.file, found.source)
-                spec = importlib.util.spec_from_loader(
-                    fullname, loader, origin=found.file, is_package=found.kind == "package"
+                # As from a file, so that the module has the __file__ that code and tracebacks look for.
+                spec = importlib.util.spec_from_file_location(
+                    fullname,
+                    found.file,
+                    loader=loader,
+                    submodule_search_locations=[] if found.kind == "package" else None,
                 )
             case "namespace":
                 spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)

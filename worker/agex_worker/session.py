@@ -86,6 +86,7 @@ class Session:
             filename=f"<action {self._actions}>",
             files=WorkspaceFiles(Path.cwd()),
             accept=lambda value: self._encoded(value, shape),
+            keep=shape.kind == "any",
         )
 
     def _encoded(self, value: object, shape: Shape) -> object:

@@ -20,6 +20,8 @@ MAX_REPR_CHARS = 2_000
 class ContractError(TypeError):
     """The value is not what the task declares; the message says where it differs."""
 
+    __module__ = "builtins"  # the agent knows it by its bare name
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -45,11 +47,13 @@ def execute(
     filename: str,
     files: WorkspaceFiles | None,
     accept: Callable[[object], object],
+    keep: bool = False,
 ) -> Ended:
     """Run one script in a fresh namespace.
 
     In a task the inputs are attributes of `inputs` and the value comes by task_success; else they are plain names and
-    the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError.
+    the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError;
+    with `keep` a last value that it refuses stays behind and is described, because no type was declared for it.
     """
     terminators = Terminators(accept)
     given: dict[str, object] = dict(names)
@@ -73,7 +77,7 @@ def execute(
         return terminators.ended
     if task:
         return Ended("finished")
-    return _last_value(scope.get(VALUE_NAME), accept)
+    return _last_value(scope.get(VALUE_NAME), accept, keep)
 
 
 def raised(error: BaseException) -> Ended:
@@ -109,10 +113,12 @@ class Terminators:
         raise Terminated
 
 
-def _last_value(value: object, accept: Callable[[object], object]) -> Ended:
+def _last_value(value: object, accept: Callable[[object], object], keep: bool) -> Ended:
     try:
         return Ended("finished", accept(value))
     except ContractError as error:
+        if not keep:
+            return raised(error)
         return Ended("kept", text=_shown(value), error=ErrorText(type(value).__name__, str(error)))
 
 

@@ -13,13 +13,13 @@ def _words(text: str) -> frozenset[str]:
 
 # Modules whose purpose is what the sandbox is against: nothing of them comes by default.
 EXPLICIT = _words(
-    """_thread ast bdb builtins cProfile cffi cloudpickle code codeop compileall cProfile ctypes dbm dill dis doctest
-    ensurepip faulthandler fcntl fileinput ftplib gc http imaplib imp importlib joblib linecache mailbox marshal
-    mmap modulefinder msilib multiprocessing netrc nntplib os.path._ optparse._ pdb pickle pickletools pip pkgutil
-    platform poplib posix profile pstats pty py_compile pyclbr pydoc readline resource rlcompleter runpy sched._
-    select selectors setuptools shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess symtable
-    sysconfig syslog tarfile tempfile termios test timeit tkinter trace tracemalloc tty turtle unittest urllib.request
-    venv webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport atexit copyreg"""
+    """_thread ast atexit bdb builtins cffi cloudpickle code codeop compileall copyreg cProfile ctypes dbm dill dis doctest
+    ensurepip faulthandler fcntl fileinput ftplib gc http imaplib imp importlib joblib linecache logging.config
+    logging.handlers mailbox marshal mmap modulefinder msilib multiprocessing netrc nntplib pdb pickle pickletools pip
+    pkgutil platform poplib posix profile pstats pty py_compile pyclbr pydoc readline resource rlcompleter runpy select
+    selectors setuptools shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess symtable sysconfig
+    syslog tarfile tempfile termios test timeit tkinter trace tracemalloc tty turtle unittest urllib.request venv
+    webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport"""
 )
 
 # Modules of which a part is ordinary: only that part.
@@ -65,12 +65,9 @@ ONLY: dict[str, frozenset[str]] = {
 # Single members.
 HIDDEN: dict[str, frozenset[str]] = {
     "bz2": _words("open BZ2File"),
-    "configparser": frozenset(),
     "contextlib": _words("redirect_stdout redirect_stderr chdir"),
-    "csv": frozenset(),
     "dataclasses": _words("make_dataclass Field"),
     "enum": _words("property"),
-    "functools": frozenset(),
     "glob": _words("glob iglob glob0 glob1"),
     "gzip": _words("open GzipFile"),
     "hashlib": _words("file_digest"),
@@ -87,7 +84,6 @@ HIDDEN: dict[str, frozenset[str]] = {
     "pydantic": _words("ImportString PyObject TypeAdapter create_model parse_file_as parse_obj_as v1 BaseSettings"),
     "attr": _words("make_class resolve_types"),
     "attrs": _words("make_class resolve_types"),
-    "statistics": frozenset(),
     "string": _words("Formatter"),
     "tokenize": _words("open"),
     "typing": _words("ForwardRef"),
@@ -139,13 +135,10 @@ MEMBERS: dict[str, dict[str, str]] = {
         ),
         "an event loop opens sockets and starts processes",
     ),
-    "uvloop": {},
     "logging": dict.fromkeys(_words("manager handlers root addHandler setLoggerClass"), _STATE),
     "pydantic": dict.fromkeys(_words("parse_file parse_raw model_rebuild update_forward_refs from_orm"), _TEXT),
     "xml": dict.fromkeys(_words("parse write"), _FILE),
     "configparser": dict.fromkeys(_words("read"), _FILE),
-    "email": {},
-    "zoneinfo": {},
 }
 
 # Classes that nobody but Python itself should construct: type() gives a stand-in for them.

@@ -58,16 +58,19 @@ def _to_csv(found: Callable[..., Any], files: WorkspaceFiles | None, *args: Any,
 
 def _evaluates(found: Callable[..., Any], _: WorkspaceFiles | None, expr: Any, *args: Any, **named: Any) -> Any:
     check_expression(expr)
-    # pandas looks up @names in its caller's frame; the gate stands between it and the agent's.
-    return found(expr, *args, **named | {"level": 1})
+    # pandas looks up @names so many frames above its own: the two of the gate stand between it and the agent's.
+    return found(expr, *args, **named | {"level": 2})
 
 
 def check_expression(text: Any) -> None:
     """Only words that are neither private nor doubtful may be in an expression for eval() and query()."""
     if type(text) is not str:
         raise Refused("the expression must be a plain str")
-    for word in re.findall(r"[^\W\d]\w*", unicodedata.normalize("NFKC", text)):
-        if word.startswith("_") or kind_of(word) == "refused" or word in METHODS or word in _MEMBERS:
+    if "#" in text or "\\\n" in text:
+        raise Refused("comments and continued lines are not allowed in an expression")
+    for dot, word in re.findall(r"(\.?)\s*([^\W\d]\w*)", unicodedata.normalize("NFKC", text)):
+        kind = kind_of(word)
+        if word.startswith("_") or kind == "refused" or (dot and (kind != "plain" or word in METHODS or word in _MEMBERS)):
             raise Refused(f"the expression {text[:60]!r} is not allowed here: it uses {word}; filter with df[condition]")
 
 
@@ -101,7 +104,7 @@ def check_functions(functions: Any) -> None:
         raise Refused(f"a {kind.__name__} is not allowed here as the function to apply; give a function or its name")
 
 
-_MEMBERS = frozenset(MEMBERS["pandas"]) | frozenset(MEMBERS["numpy"])
+_MEMBERS = MEMBERS["pandas"].keys() | MEMBERS["numpy"].keys()
 METHODS: dict[str, Method] = {
     "to_csv": Method(_to_csv),
     "to_json": Method(_writes("path_or_buf")),
