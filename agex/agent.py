@@ -18,7 +18,6 @@ from agex.catalogue import render_registry
 from agex.entries import MemberSpec, Side, Visibility
 from agex.errors import ConfigurationError, SessionBusy
 from agex.isolation import asked
-from agex.llm.select import from_setting
 from agex.members import Pattern
 from agex.options import EventHandler
 from agex.pools import shared_pool
@@ -207,6 +206,9 @@ class Agent:
     def model(self) -> LLM:
         """The language model; ConfigurationError says how to name one."""
         if self._llm is None:
+            # Here, for the clients take longer to import than all the rest.
+            from agex.llm.select import from_setting
+
             self._llm = from_setting(self._given_llm)
         return self._llm
 

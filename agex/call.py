@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 import time
@@ -10,13 +9,12 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from agex_supervisor.outbound import NotSendable
-
 from agex.errors import ContractError
 from agex.options import Options
 from agex.outcome import TaskOutcome, outcome_of
 from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, task_message, wrap_up
 from agex.render import render_value
+from agex_supervisor.bridge import waited_for
 from agex_supervisor.events import (
     CancelledEvent,
     ClarifyEvent,
@@ -29,6 +27,7 @@ from agex_supervisor.events import (
 from agex_supervisor.execution import Executed, Executor
 from agex_supervisor.loop import Brief, Finish
 from agex_supervisor.model import LLM
+from agex_supervisor.outbound import NotSendable
 
 if TYPE_CHECKING:
     from agex.agent import Agent
@@ -110,7 +109,7 @@ class Call:
     def end(self, finish: Finish) -> TaskOutcome:
         told = self.tell(self._last_event(finish))
         if told is not None:
-            asyncio.run(_finished(told))
+            waited_for(told)
         return self._outcome(finish)
 
     async def aend(self, finish: Finish) -> TaskOutcome:
@@ -192,7 +191,3 @@ class Running:
         for call in calls:
             call.cancel()
         return bool(calls)
-
-
-async def _finished(awaitable: Awaitable[None]) -> None:
-    await awaitable

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agex_supervisor.contract import Contract, ContractMismatch
-
 from agex_protocol.plan import Limits, SandboxPlan
+from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.execution import ErrorInfo, Executed, RunUsage, Unsent
 from agex_supervisor.host_calls import Hosted, spread
 from agex_supervisor.output import TextOutput

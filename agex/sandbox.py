@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -11,9 +10,6 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
-from agex_supervisor.contract import Contract, Unportable
-from agex_supervisor.outbound import NotSendable
-
 from agex.entries import Module
 from agex.errors import CodeError, ConfigurationError, ContractError
 from agex.isolation import asked
@@ -21,7 +17,10 @@ from agex.pools import shared_pool
 from agex.registry import Registry
 from agex.workbench import Workbench
 from agex_policies.schema import Policy
+from agex_supervisor.bridge import on_thread
+from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import ErrorInfo, Executed, Executor, RunUsage
+from agex_supervisor.outbound import NotSendable
 from agex_supervisor.pool import Pool
 from agex_supervisor.promises import LockdownReport
 from agex_supervisor.scratch import remove_tree
@@ -119,6 +118,9 @@ class Sandbox:
         except NotSendable as error:
             raise ContractError(str(error)) from error
         finally:
+            if self._bench.sandbox.mode == "full" and self._executor is not None:
+                # Ordinary Python can change its interpreter for whatever runs in it next: that must be nothing.
+                self._executor.close()
             self._running.release()
 
     async def arun(
@@ -129,13 +131,7 @@ class Sandbox:
         timeout_s: float | None = None,
     ) -> SandboxOutcome:
         """As `run`, awaited. Cancelling it ends the run."""
-        work = asyncio.ensure_future(asyncio.to_thread(self.run, code, inputs, returns, timeout_s))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            self.cancel()
-            await asyncio.wait([work])
-            raise
+        return await on_thread(lambda: self.run(code, inputs, returns, timeout_s), self.cancel)
 
     def cancel(self) -> None:
         """End the run under way, which then has status "cancelled". Nothing happens if there is none."""

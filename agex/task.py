@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import copy
 import inspect
 import secrets
@@ -19,6 +18,7 @@ from agex.options import OPTION_NAMES, Options, changed
 from agex.outcome import TaskOutcome
 from agex.signatures import render_signature
 from agex.terms import Terms
+from agex_supervisor.bridge import on_thread
 from agex_supervisor.drive import adrive, drive
 from agex_supervisor.loop import loop
 
@@ -69,11 +69,11 @@ class Task(Generic[P, R]):
     async def arun(self, *args: Any, **kwargs: Any) -> TaskOutcome:
         """As `run`, awaited. Cancelling it ends the action under way, cleans up and lets CancelledError pass."""
         call = self._call(args, kwargs)
-        await asyncio.to_thread(call.__enter__)
+        await on_thread(call.__enter__)
         try:
             return await call.aend(await adrive(loop(call.brief, call.budget), call))
         finally:
-            await asyncio.shield(asyncio.to_thread(call.__exit__))
+            await on_thread(call.__exit__)
 
     def with_options(self, **options: Any) -> Task[P, R]:
         """The same task with these options: session, on_event, on_token, timeout_s, max_actions."""
@@ -110,7 +110,7 @@ class Task(Generic[P, R]):
         self, items: Iterable[Any], concurrency: int = 4, outcomes: bool = False, **common: Any
     ) -> list[Any]:
         """As `map`, awaited."""
-        return await asyncio.to_thread(lambda: self.map(items, concurrency, outcomes, **common))
+        return await on_thread(lambda: self.map(items, concurrency, outcomes, **common))
 
     def cancel(self, session: str = "default") -> bool:
         """Cancel the call of this task that runs in the session, from anywhere in the process. False if there is none."""

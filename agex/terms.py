@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any, get_args, get_type_hints
 
-from agex_supervisor.contract import Contract, ContractMismatch, Unportable
-
 from agex.errors import ContractError
 from agex.signatures import annotation_text
+from agex_supervisor.contract import Contract, ContractMismatch, Unportable
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ class Terms:
             returns = Contract.of(returned, where=f"the result of {function.__name__}", local=local)
         except Unportable as error:
             raise ContractError(str(error)) from error
-        text = None if returned in (None, type(None)) else returns.describe()
-        classes = _named_classes([*hints.values()])
-        return cls(parameters, texts, returns, text, classes)
+        text = None if returned in (None, type(None)) else _described(returned, returns)
+        fields = [each for contract in (*parameters.values(), returns) for each in contract.classes]
+        return cls(parameters, texts, returns, text, _named_classes([*hints.values(), *fields]))
 
     def checked(
         self, signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -65,6 +64,11 @@ class Terms:
             except ContractMismatch as error:
                 raise ContractError(f"{name}(): argument {key!r}: {error}") from None
         return values
+
+
+def _described(returned: object, returns: Contract) -> str:
+    """The result's type as it was written, for `none` takes classes of any kind; below it the fields of its records."""
+    return "\n".join([annotation_text(returned, 400), *returns.describe().splitlines()[1:]])
 
 
 def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:

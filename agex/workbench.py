@@ -9,8 +9,8 @@ from typing import Any, cast
 from agex_supervisor.contract import Unportable
 from agex_supervisor.outbound import NotSendable, dump_bindings
 
+from agex.captures import is_importable, refuse_captured_data
 from agex.errors import ConfigurationError, ContractError
-from agex.local import LocalExecutor
 from agex.registry import Registry
 from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unenforced
 from agex_policies.schema import Policy
@@ -36,6 +36,11 @@ class Workbench:
         pool: Pool,
         classes: Iterable[type] = (),
     ) -> None:
+        classes = tuple(classes)
+        if isolation != "none":
+            for cls in classes:
+                if not is_importable(cls):
+                    refuse_captured_data(cls, f"class {cls.__name__!r} of the signature")
         self.isolation = isolation
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy)
         self._registry = registry
@@ -54,6 +59,9 @@ class Workbench:
         """
         functions = self._hosted()
         if self.isolation == "none":
+            # Here, because only `none` brings the worker's side of the house into this process.
+            from agex.local import LocalExecutor
+
             place = workspace or Path(own_workspace)
             return LocalExecutor(self.sandbox, self._bindings, functions, place, self.limits, self.unenforced)
         caps = Caps.within(self.limits.result_bytes)

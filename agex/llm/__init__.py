@@ -1,28 +1,44 @@
 """Language models: what the loop asks them, what they answer, and the clients that carry it.
 
 OpenAI speaks to any server with Chat Completions; Scripted and scripted_server answer from a list, for tests. A client of
-your own is any object that has what LLM says.
+your own is any object that has what LLM says. The clients are imported when they are first named: `import agex` is quick.
 """
 
-from agex.llm.fault import Fault as Fault
-from agex.llm.openai import OpenAI as OpenAI
-from agex.llm.scripted import Scripted as Scripted
-from agex.llm.scripted_server import scripted_server as scripted_server
-from agex_supervisor.model import LLM as LLM
-from agex_supervisor.model import Action as Action
-from agex_supervisor.model import AssistantMessage as AssistantMessage
-from agex_supervisor.model import EditFile as EditFile
-from agex_supervisor.model import ModelError as ModelError
-from agex_supervisor.model import Observation as Observation
-from agex_supervisor.model import Parameter as Parameter
-from agex_supervisor.model import PythonAction as PythonAction
-from agex_supervisor.model import Reply as Reply
-from agex_supervisor.model import Request as Request
-from agex_supervisor.model import TerminalAction as TerminalAction
-from agex_supervisor.model import Tool as Tool
-from agex_supervisor.model import Usage as Usage
-from agex_supervisor.model import UserMessage as UserMessage
-from agex_supervisor.model import WriteFile as WriteFile
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from agex_supervisor.model import (
+    LLM,
+    Action,
+    AssistantMessage,
+    EditFile,
+    ModelError,
+    Observation,
+    Parameter,
+    PythonAction,
+    Reply,
+    Request,
+    TerminalAction,
+    Tool,
+    Usage,
+    UserMessage,
+    WriteFile,
+)
+
+if TYPE_CHECKING:
+    from agex.llm.fault import Fault
+    from agex.llm.openai import OpenAI
+    from agex.llm.scripted import Scripted
+    from agex.llm.server import scripted_server
+
+_CLIENTS = {
+    "Fault": "agex.llm.fault",
+    "OpenAI": "agex.llm.openai",
+    "Scripted": "agex.llm.scripted",
+    "scripted_server": "agex.llm.server",
+}
 
 __all__ = [
     "LLM",
@@ -45,3 +61,11 @@ __all__ = [
     "WriteFile",
     "scripted_server",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLIENTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_CLIENTS[name]), name)
+    globals()[name] = value
+    return value

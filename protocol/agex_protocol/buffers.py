@@ -8,12 +8,14 @@ from agex_protocol.errors import ProtocolError
 from agex_protocol.messages import Buffer, Encoded
 
 PIECE_BYTES = 1 << 20
+# A larger head travels as a buffer: a call's heads, one an argument, must fit into one frame together.
+HEAD_BYTES = 1 << 14
 Bytes = bytes | bytearray | memoryview
 
 
 def enclose(action: bytes, head: Bytes, buffers: Sequence[Bytes]) -> tuple[Iterator[Buffer], Encoded]:
     """The messages to send first, and the Encoded that counts them. A head too large for a frame goes as the first buffer."""
-    if len(head) > PIECE_BYTES:
+    if len(head) > HEAD_BYTES:
         return _pieces(action, [head, *buffers]), Encoded(b"", len(buffers) + 1)
     return _pieces(action, buffers), Encoded(bytes(head), len(buffers))
 

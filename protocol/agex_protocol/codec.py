@@ -23,7 +23,7 @@ Reader = Callable[[object], Any]
 
 def pack(record: object) -> bytes:
     """The fields of a frozen dataclass as bytes."""
-    return cast(bytes, msgpack.packb(_fields(record), use_bin_type=True))
+    return _dump(_fields(record))
 
 
 def unpack(kind: type[T], data: bytes) -> T:
@@ -33,7 +33,7 @@ def unpack(kind: type[T], data: bytes) -> T:
 
 def pack_message(message: object) -> bytes:
     """A message as the payload of one frame."""
-    return cast(bytes, msgpack.packb([type(message).__name__, *_fields(message)], use_bin_type=True))
+    return _dump([type(message).__name__, *_fields(message)])
 
 
 def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
@@ -55,6 +55,11 @@ def _plain(value: Any) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return _fields(value) if dataclasses.is_dataclass(value) else value
+
+
+def _dump(parts: list[object]) -> bytes:
+    # Half a surrogate pair (a file name that is not UTF-8, a model's broken escape) is written out: no text is unsendable.
+    return cast(bytes, msgpack.packb(parts, use_bin_type=True, unicode_errors="backslashreplace"))
 
 
 def _load(data: bytes) -> Any:

@@ -194,7 +194,8 @@ def _unpack_object(parts: list[Any], reader: Reader) -> Any:
 
 def _unpack_categorical(parts: list[Any], reader: Reader) -> Any:
     codes, categories, ordered = parts
-    labels = pd.Index(unpack_values(categories, reader))
+    values = unpack_values(categories, reader)
+    labels = pd.Index(values, dtype=values.dtype)
     check_unique_cheaply(labels)
     dtype = pd.CategoricalDtype(labels, ordered=ordered is True)
     return pd.Categorical.from_codes(cast(Any, unpack_column(codes, reader.get, "i")), dtype=dtype)

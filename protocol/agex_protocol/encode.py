@@ -367,38 +367,12 @@ _MAX_ATTEMPTS = 1_000_000
 _PANDAS_WORK = 50
 
 _LONG = frozenset({int, str, bytes})
+_KINDS = (
+    *("any", "none", "nothing", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of"),
+    *("set", "frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref"),
+    *("alias", "ndarray", "npscalar"),
+)
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
-    kind: getattr(_Encoder, f"pack_{kind}")
-    for kind in (
-        *(
-            "any",
-            "none",
-            "nothing",
-            "bool",
-            "int",
-            "float",
-            "str",
-            "bytes",
-            "literal",
-            "enum",
-            "flag",
-            "list",
-            "tuple_of",
-        ),
-        *(
-            "set",
-            "frozenset",
-            "deque",
-            "tuple",
-            "dict",
-            "slice",
-            "record",
-            "union",
-            "scalar",
-            "optional",
-            "scope",
-            "ref",
-        ),
-        *("ndarray", "npscalar"),
-    )
-} | dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Encoder.pack_pandas)
+    **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},
+    **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Encoder.pack_pandas),
+}

@@ -153,9 +153,8 @@ def _unpack_index(wire: object, reader: Reader) -> pd.Index[Any]:
         case ["multi", list(levels), list(codes), names]:
             return _unpack_multi(levels, codes, names, reader)
         case ["array", values, freq, label]:
-            labels = _with_freq(unpack_values(values, reader), freq, reader)
-            labels.name = _name(label, reader)
-            return labels
+            labels: pd.Index[Any] = _with_freq(unpack_values(values, reader), freq, reader)
+            return labels.rename(_name(label, reader))
         case _:
             raise ValueError("not an index")
 
@@ -170,7 +169,7 @@ def _unpack_multi(levels: list[Any], codes: list[Any], names: object, reader: Re
     return pd.MultiIndex(levels=cast(Any, labels), codes=cast(Any, places), names=cast(Any, reader.get_any(names)))
 
 
-def _with_freq(values: Any, freq: object, reader: Reader) -> pd.Index[Any]:
+def _with_freq(values: Any, freq: object, reader: Reader) -> Any:
     if freq is None:
         return pd.Index(values, dtype=values.dtype, copy=False)
     if type(freq) is not str or len(freq) > MAX_FREQ or values.dtype.kind not in "mM":

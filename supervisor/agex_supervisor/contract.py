@@ -7,8 +7,8 @@ The value that comes back is the validated one: containers are new, instances of
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -21,7 +21,7 @@ from agex_protocol.misfit import short
 from agex_protocol.shapes import Shape
 from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable
-from agex_supervisor.records import STRICT, Record, faults
+from agex_supervisor.records import STRICT, Fault, Record, faults
 
 
 class ContractMismatch(AgexError):
@@ -59,6 +59,11 @@ class Contract:
         lines += [f"{cls.__name__}: one of {', '.join(cls.__members__)}" for cls in self._reading.enums.values()]
         return "\n".join(lines)
 
+    @property
+    def classes(self) -> tuple[type, ...]:
+        """The records and enums that the annotation names, those of their fields included."""
+        return (*(record.cls for record in self._reading.records.values()), *self._reading.enums.values())
+
     def decode(self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None) -> Any:
         """What a worker sent, decoded by this contract's own shape and validated.
 
@@ -78,55 +83,69 @@ class Contract:
                     return self._adapter.validate_python(plain)
                 except ValidationError:
                     pass  # the first error says it better
-            raise ContractMismatch(_told(error)) from None
+            raise ContractMismatch(self._told(error, value)) from None
 
     def _build(self, index: int, parts: Any) -> object:
         cls = self._reading.enums.get(index)
-        try:
-            if cls is not None:
+        if cls is not None:
+            try:
                 return cls[parts] if isinstance(parts, str) else cls(parts)
-            return self._reading.records[index].build(parts)
+            except ValueError as error:
+                raise ContractMismatch(f"the value: {error}") from None
+        record = self._reading.records[index]
+        try:
+            return record.build(parts)
         except PydanticCustomError as error:
-            inner = cast(Any, error.context or {}).get("faults")
-            raise ContractMismatch("\n".join(map(_line, inner)) if inner else error.message()) from None
-        except ValueError as error:
-            raise ContractMismatch(str(error)) from None
+            inner: list[Fault] | None = (error.context or {}).get("faults")
+            lines = (
+                [error.message()] if inner is None else [_line(fault, parts, record.cls.__name__) for fault in inner]
+            )
+            raise ContractMismatch("\n".join(lines[:_MAX_LINES])) from None
+
+    def _told(self, error: ValidationError, value: object) -> str:
+        if error.error_count() > _MAX_FAULTS:
+            return f"the value: differs from {self.shape} in {error.error_count()} places"
+        found = list(faults(error))
+        lines = [_line(fault, value) for fault in found[:_MAX_LINES]]
+        more = len(found) - len(lines)
+        return "\n".join([*lines, f"... and {more} more"] if more else lines)
 
 
-def _without_numpy(value: Any) -> Any:
+def _without_numpy(value: Any, depth: int = 0) -> Any:
     """Numpy scalars as Python's own, in plain containers: code that computes gives them where it means int or float."""
     numpy: Any = sys.modules["numpy"]
     if isinstance(value, numpy.generic):
         return value.item()
+    if depth == _MAX_DEPTH:
+        return value
     if type(value) is dict:
-        return {_without_numpy(key): _without_numpy(item) for key, item in value.items()}
+        return {_without_numpy(key, depth + 1): _without_numpy(item, depth + 1) for key, item in value.items()}
     if type(value) in (list, tuple, set, frozenset):
-        return type(value)(map(_without_numpy, value))
+        return type(value)(_without_numpy(item, depth + 1) for item in value)
     return value
 
 
-def _told(error: ValidationError) -> str:
-    found = list(faults(error))
-    lines = [_line(fault) for fault in found[:_MAX_LINES]]
-    more = len(found) - len(lines)
-    return "\n".join([*lines, f"... and {more} more"] if more else lines)
+def _line(fault: Fault, value: object, root: str = "") -> str:
+    steps, text, found = fault
+    path = _path(value, steps)
+    where = root + path if root else f"value{path}" if path else "the value"
+    kind = type(found).__name__
+    shown = short(found)
+    return f"{where}: {text[:_MAX_TEXT]} (got {kind if shown == type(found).__qualname__ else f'{kind} {shown}'})"
 
 
-def _line(fault: tuple[tuple[Any, ...], str, Any]) -> str:
-    where, text, value = fault
-    steps = [step for step in where if not _is_tag(step)]
-    path = "".join(f"[{step}]" if isinstance(step, int) else f"[{step[:60]!r}]" for step in steps)
-    kind = type(value).__name__
-    shown = short(value)
-    got = kind if shown == type(value).__qualname__ else f"{kind} {shown}"
-    return f"{'value' + path if path else 'the value'}: {text[:_MAX_TEXT]} (got {got})"
-
-
-def _is_tag(step: object) -> bool:
-    """Whether pydantic put the name of a union's arm into the path."""
-    return isinstance(step, str) and step.startswith(
-        ("function-", "list[", "dict[", "tuple[", "set[", "frozenset[", "is-")
-    )
+def _path(value: Any, steps: Sequence[int | str]) -> str:
+    """Where a fault is; without the names of a union's arms, which pydantic puts among the steps."""
+    path = ""
+    for step in steps:
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
+        elif isinstance(step, int):
+            value = value[step] if isinstance(value, list | tuple) and step < len(value) else None
+        elif value is not None and not isinstance(value, Mapping):
+            continue
+        path += f"[{step[:60]!r}]" if isinstance(step, str) else f"[{step}]"
+    return path
 
 
 def _fields_shown(record: Record) -> str:
@@ -138,4 +157,6 @@ def _fields_shown(record: Record) -> str:
 
 
 _MAX_LINES = 20
+_MAX_FAULTS = 1000
+_MAX_DEPTH = 64
 _MAX_TEXT = 500

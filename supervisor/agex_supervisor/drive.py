@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any, Protocol
 
+from agex_supervisor.bridge import on_thread, waited_for
 from agex_supervisor.events import Event
 from agex_supervisor.execution import Executed
 from agex_supervisor.loop import Act, Ask, Cancelled, DeadlinePassed, Effect, Finish, Loop, Tell
@@ -43,7 +44,7 @@ def drive(loop: Loop, hands: Hands) -> Finish:
                     steps.result = hands.act(code, _left(hands))
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
-                        asyncio.run(_awaited(told))
+                        waited_for(told)
     return effect
 
 
@@ -56,7 +57,8 @@ async def adrive(loop: Loop, hands: Hands) -> Finish:
                 case Ask(request):
                     steps.result = await hands.llm.acomplete(request, on_token=hands.on_token, timeout_s=_left(hands))
                 case Act(code):
-                    steps.result = await _on_thread(hands, code)
+                    left = _left(hands)
+                    steps.result = await on_thread(partial(hands.act, code, left), hands.interrupt)
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
                         await told
@@ -103,20 +105,5 @@ class _Steps:
         return None
 
 
-async def _on_thread(hands: Hands, code: str) -> Executed:
-    work = asyncio.ensure_future(asyncio.to_thread(hands.act, code, _left(hands)))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        # The thread must be out of the worker before the task's resources are taken away.
-        hands.interrupt()
-        await asyncio.wait([work])
-        raise
-
-
 def _left(hands: Hands) -> float | None:
     return None if hands.deadline is None else max(0.001, hands.deadline - time.monotonic())
-
-
-async def _awaited(awaitable: Awaitable[None]) -> None:
-    await awaitable

@@ -6,7 +6,7 @@ The worker chooses the arguments; nothing of it chooses the function beyond a na
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any
@@ -69,7 +69,10 @@ class HostCalls:
         return tuple(each.declared for each in self._functions.values())
 
     def __call__(self, call: m.Call, values: list[Value]) -> Iterable[object]:
-        """Run the function. ProtocolError if the worker named what it was not given."""
+        """Decode the arguments now, run the function when the answer is read: only the second is the host's own time.
+
+        ProtocolError if the worker named what it was not given.
+        """
         hosted = self._functions.get(call.name)
         if hosted is None:
             raise ProtocolError(f"a call of {call.name[:60]!r}, which is not registered")
@@ -84,7 +87,10 @@ class HostCalls:
                 return answer(call.action, call.call, error_type="TypeError", error=str(error)[:MAX_ERROR_CHARS])
         return self._run(call, hosted, given)
 
-    def _run(self, call: m.Call, hosted: Hosted, given: dict[str, Any]) -> Iterable[object]:
+    def _run(self, call: m.Call, hosted: Hosted, given: dict[str, Any]) -> Iterator[object]:
+        yield from self._answered(call, hosted, given)
+
+    def _answered(self, call: m.Call, hosted: Hosted, given: dict[str, Any]) -> Iterable[object]:
         try:
             args, kwargs = spread(hosted, given)
             result = hosted.function(*args, **kwargs)

@@ -151,7 +151,7 @@ class _Talk:
 
     def _act(self, reply: Reply) -> Generator[Effect, Any, Finish | None]:
         texts: list[str] = []
-        for action in reply.actions:
+        for action in reply.actions[: self._budget.max_actions - self.actions]:
             self.actions += 1
             yield Tell(self._event(ActionEvent, number=self.actions, text=reply.text, action=action, usage=reply.usage))
             if not isinstance(action, PythonAction):

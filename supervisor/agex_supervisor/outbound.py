@@ -6,9 +6,10 @@ importable classes and functions go by name, only those of `__main__` by value.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 
@@ -46,7 +47,23 @@ def dump_bindings(bindings: Mapping[str, object]) -> bytes:
 
 
 def _dumps(value: object, keep: Any) -> bytes:
-    return cloudpickle.dumps(value, protocol=5, buffer_callback=keep)
+    pickled = io.BytesIO()
+    _Pickler(pickled, protocol=5, buffer_callback=keep).dump(value)
+    return pickled.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
+    """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, io.IOBase):
+            raise pickle.PicklingError("it is an open file")
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, type) and isinstance(reduced, tuple):
+            # pydantic keeps the local variables of the function in which a model was defined.
+            attributes = cast(Any, reduced)[2][0]
+            attributes.pop("__pydantic_parent_namespace__", None)
+        return reduced
 
 
 def _not_sendable(value: object, error: Exception) -> NotSendable:

@@ -7,6 +7,7 @@ by module, as the preloaded modules import it: nothing that they do not import e
 from __future__ import annotations
 
 import importlib.machinery
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -93,9 +94,12 @@ def _source(name: str, spec: importlib.machinery.ModuleSpec) -> bytes | None:
     else:
         get_source = getattr(loader, "get_source", None)
         text = get_source(name) if get_source is not None else None
-        if text is None:
+        if text is not None:
+            source = cast(str, text).encode()
+        elif origin.endswith(".py") and os.path.isfile(origin):
+            source = Path(origin).read_bytes()  # a loader that rewrites what it reads, such as that of pytest
+        else:
             return None
-        source = cast(str, text).encode()
     if len(source) > MAX_SOURCE_BYTES:
         raise ImportError(f"{origin} is larger than the {MAX_SOURCE_BYTES} bytes that a module may have")
     return source

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationEr
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
+# Where in a value, what is wrong, and what is there.
+Fault = tuple[tuple[int | str, ...], str, Any]
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
@@ -134,8 +136,8 @@ class Record:
         return kinds.get(self.flavour, f"a {self.cls.__name__} or a mapping of its fields")
 
 
-def faults(error: ValidationError) -> Iterator[tuple[tuple[Any, ...], str, Any]]:
-    """(where, what, the value there) of every fault, those inside declared classes too."""
+def faults(error: ValidationError) -> Iterator[Fault]:
+    """Every fault, those inside declared classes too."""
     for fault in error.errors(include_url=False):
         inner = fault.get("ctx", {}).get("faults")
         if fault["type"] == "agex_fields" and inner is not None:

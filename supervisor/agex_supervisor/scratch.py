@@ -23,8 +23,11 @@ class Scratch:
     def __init__(self) -> None:
         sweep()
         self.root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
-        self._lock = os.open(self.root / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        # Named only once it is locked: a sweep that came between would take the directory for a dead one's.
+        unnamed = self.root / "unlocked"
+        self._lock = os.open(unnamed, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(self.root / LOCK)
         self.slots = self.root / "slots"
         self._workspaces = self.root / "workspaces"
         self.slots.mkdir()
@@ -73,7 +76,6 @@ def remove_tree(path: Path) -> None:
         queue = _empty(top, top)
         while queue:
             name = queue.pop()
-            os.chmod(name, 0o700, dir_fd=top)  # mkdir(mode=0) would keep an unprivileged owner out
             each = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
             try:
                 queue += _empty(each, top)
@@ -91,6 +93,8 @@ def _empty(directory: int, top: int) -> list[str]:
         for entry in list(entries):
             if entry.is_dir(follow_symlinks=False):
                 name = uuid.uuid4().hex
+                # mkdir(mode=0) would keep an unprivileged owner from entering it, and from moving it.
+                os.chmod(entry.name, 0o700, dir_fd=directory)
                 os.rename(entry.name, name, src_dir_fd=directory, dst_dir_fd=top)
                 moved.append(name)
             else:

@@ -46,6 +46,8 @@ class Watch:
             return f"limits.workspace_size: {count.size} bytes or more, {self._limits.workspace_size_bytes} allowed"
         if count.files > self._limits.workspace_files:
             return f"limits.workspace_files: {count.files} or more, {self._limits.workspace_files} allowed"
+        if count.closed:
+            return "limits.workspace_size: a directory of the workspace cannot be read, so it cannot be measured"
         return f"a workspace of more than {MAX_DEPTH} levels" if count.depth > MAX_DEPTH else None
 
 
@@ -60,6 +62,7 @@ class _Count:
         self.size = 0
         self.files = 0
         self.depth = 0
+        self.closed = False
 
     def add(self, directory: int, depth: int) -> None:
         """Count what is below an open directory, and close it."""
@@ -67,17 +70,23 @@ class _Count:
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    self.size += status.st_blocks * 512
-                    self.files += 1
+                    self._add_entry(entry, directory, depth)
                     if self._over():
                         return
-                    if entry.is_dir(follow_symlinks=False):
-                        self.add(os.open(entry.name, DIRECTORY, dir_fd=directory), depth + 1)
-        except OSError:
-            return  # it went away under us, or cannot be read: the next look counts it
         finally:
             os.close(directory)
+
+    def _add_entry(self, entry: os.DirEntry[str], directory: int, depth: int) -> None:
+        # One that goes away under us must not keep the rest from being counted.
+        try:
+            self.size += entry.stat(follow_symlinks=False).st_blocks * 512
+            self.files += 1
+            if entry.is_dir(follow_symlinks=False) and not self._over():
+                self.add(os.open(entry.name, DIRECTORY, dir_fd=directory), depth + 1)
+        except PermissionError:
+            self.closed = True
+        except OSError:
+            return
 
     def _over(self) -> bool:
         limits = self._limits

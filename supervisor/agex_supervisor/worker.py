@@ -10,6 +10,7 @@ import itertools
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from agex_supervisor.output import Output
 from agex_supervisor.promises import unavailable
 from agex_supervisor.verify import verify
 from agex_supervisor.watch import Watch
-from agex_supervisor.wire import Wire
+from agex_supervisor.wire import Wire, wait_readable
 from agex_supervisor.zygote import Born, Zygote
 
 READY_TIMEOUT_S = 20.0
@@ -35,6 +36,7 @@ DEATH_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.1
 
 Value = tuple[bytes, list[memoryview]]
+# Decodes the arguments when it is called, and runs the function when its answer is read.
 OnCall = Callable[[m.Call, list[Value]], Iterable[object]]
 
 
@@ -80,6 +82,8 @@ class Worker:
         self._conversation = Conversation()
         self._inbox = Inbox(plan.limits.result_bytes + (64 << 10))
         self._watch = Watch(born.pid, plan.limits, places)
+        # Held to set the cause of death and to use or close the pidfd: cancel() comes from other threads.
+        self._lock = threading.Lock()
         self._death: Death | None = None
         self._stopped = False
         self._closed = False
@@ -93,7 +97,7 @@ class Worker:
             if isinstance(message, m.Refused):
                 raise unavailable(display(message.layer, limit=100, one_line=True), display(message.message, limit=500))
             if not isinstance(message, m.Ready) or message.version != m.PROTOCOL_VERSION:
-                raise WorkerFailed("start", f"the worker did not become ready: {self._fate()}")
+                raise WorkerFailed("start", f"the worker did not become ready: {self._fate()} {self._last_words()}")
             self.layers = {layer: display(state, limit=200, one_line=True) for layer, state in message.layers}
             self.probes = {name: display(result, limit=200, one_line=True) for name, result in message.probes}
             self.check()
@@ -103,9 +107,12 @@ class Worker:
 
     def check(self) -> None:
         """Verify from outside that every thread is locked as the plan says. IsolationUnavailable otherwise."""
-        self.verified = verify(self.pid, self._plan)
-        if self._is_dead():
-            raise WorkerFailed("start", "the worker died while it was looked at")
+        try:
+            self.verified = verify(self.pid, self._plan)
+        finally:
+            # Whatever was seen then is not what it lived by, or not even its own.
+            if self._is_dead():
+                raise WorkerFailed("start", "the worker died while it was looked at")
 
     def begin(self, begin: m.Begin) -> str:
         """Bind the session's names; gives the worker's complaint, or "" if there is none."""
@@ -117,10 +124,21 @@ class Worker:
         raise WorkerFailed("begin", f"the worker ended before its first action: {self._fate()}")
 
     def run(self, run: m.Run, buffers: Iterable[m.Buffer], *, timeout_s: float, on_call: OnCall) -> Turn:
-        """One action under one absolute deadline; time spent in `on_call` is not counted."""
+        """One action under one absolute deadline; time that host functions take is not counted.
+
+        Whatever is raised here, the worker is closed: one that is left in the middle of a turn is never used again.
+        """
+        try:
+            return self._run(run, buffers, timeout_s, on_call)
+        except BaseException:
+            self.close()
+            raise
+
+    def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:
         turn = Turn()
         started, cpu_before = time.monotonic(), self._cpu_s()
         for output in (self._stdout, self._stderr):
+            output.drain()
             output.take()  # late output of an earlier action
         self._conversation.run(run.action)
         self._continue()
@@ -144,11 +162,19 @@ class Worker:
         self.kill("cancelled", "cancelled by the caller")
 
     def kill(self, cause: str, detail: str) -> None:
-        if self._death is None:
-            self._death = Death(cause, detail)
-        if not self._closed:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        """Send SIGKILL, from any thread; what ends it first is kept as its cause."""
+        with self._lock:
+            if self._death is None:
+                self._death = Death(cause, detail)
+        self._signal(signal.SIGKILL)
+
+    def await_death(self) -> None:
+        """Wait until it is dead, without taking anything away from the thread that works with it."""
+        with self._lock:
+            pidfd = -1 if self._closed else os.dup(self._pidfd)
+        if pidfd >= 0:
+            wait_readable(pidfd, time.monotonic() + DEATH_TIMEOUT_S)
+            os.close(pidfd)
 
     def close(self) -> None:
         """Kill, wait until the pidfd says that it is dead, have it reaped, let go of every descriptor."""
@@ -181,8 +207,7 @@ class Worker:
             if isinstance(message, m.Buffer):
                 self._take(message)
             elif isinstance(message, m.Call):
-                self._answer(message, on_call)
-                deadline += time.monotonic() - now
+                deadline += self._answer(message, on_call)
             elif message is not None:
                 self._end(turn, message)
             else:
@@ -214,14 +239,19 @@ class Worker:
         except ProtocolError as error:
             self.kill("violation", str(error))
 
-    def _answer(self, call: m.Call, on_call: OnCall) -> None:
+    def _answer(self, call: m.Call, on_call: OnCall) -> float:
+        """Gives the seconds that the host function took. Decoding is the worker's own time, or calls could fill hours."""
         try:
-            answer = on_call(call, self._inbox.open(*(argument.value for argument in call.arguments)))
+            answer = iter(on_call(call, self._inbox.open(*(argument.value for argument in call.arguments))))
         except ProtocolError as error:
             self.kill("violation", display(str(error), limit=500, one_line=True))
-            return
+            return 0.0
+        started = time.monotonic()
+        first = next(answer)
+        took = time.monotonic() - started
         self._conversation.answered()
-        self._wire.queue(answer)
+        self._wire.queue(itertools.chain([first], answer))
+        return took
 
     def _wait(self, until: float) -> None:
         """Wait for anything to happen, then take in what came."""
@@ -293,16 +323,20 @@ class Worker:
                 death = self._death = _told(reaped, self._plan)
         elif death.cause == "signal":
             death = self._death = Death("exit", "it ended together with its zygote")
-        self._closed = True
+        with self._lock:
+            self._closed = True
+            os.close(self._pidfd)
         self._wire.close()
         self._stdout.close()
         self._stderr.close()
-        os.close(self._pidfd)
         return death
 
     def _fate(self) -> str:
         death = self._death
         return f"{death.cause}: {death.detail}" if death is not None else "unknown"
+
+    def _last_words(self) -> str:
+        return display(self._stderr.take(), limit=1500)
 
     def _is_dead(self, wait_s: float = 0.0) -> bool:
         if self._closed:
@@ -315,15 +349,19 @@ class Worker:
 
     def _stop(self) -> None:
         # Between actions nothing of it may run: no watch is kept then.
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
         self._stopped = True
 
     def _continue(self) -> None:
         if self._stopped:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+            self._signal(signal.SIGCONT)
             self._stopped = False
+
+    def _signal(self, number: int) -> None:
+        with self._lock:
+            if not self._closed:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, number)
 
     def _cpu_s(self) -> float:
         try:

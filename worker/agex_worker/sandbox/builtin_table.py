@@ -56,9 +56,7 @@ class RefusedBuiltin:
         return f"<{self._name}, not allowed here>"
 
 
-def builtin_table(
-    plan: SandboxPlan, gates: Gates, modules: Modules, files: WorkspaceFiles | None
-) -> dict[str, object]:
+def builtin_table(plan: SandboxPlan, gates: Gates, modules: Modules, files: WorkspaceFiles | None) -> dict[str, object]:
     """The dictionary that stands as __builtins__ in the globals of agent code."""
     table: dict[str, object] = {name: getattr(builtins, name) for name in _AS_THEY_ARE}
     table |= {name: value for name, value in vars(builtins).items() if _is_ordinary_exception(value)}

@@ -106,7 +106,9 @@ PARTS: dict[str, frozenset[str]] = {
 }
 
 # Members of objects, by the top-level package of the object's class: what the gate says when one is used.
-_FILE = "it reads or writes a file beyond the workspace; use open() and pass the file, or a to_* method with a plain path"
+_FILE = (
+    "it reads or writes a file beyond the workspace; use open() and pass the file, or a to_* method with a plain path"
+)
 _STATE = "it reaches memory or code of the interpreter"
 _TEXT = "it evaluates text or templates as code; write it as Python"
 MEMBERS: dict[str, dict[str, str]] = {
@@ -143,5 +145,11 @@ MEMBERS: dict[str, dict[str, str]] = {
 
 # Classes that nobody but Python itself should construct: type() gives a stand-in for them.
 UNCONSTRUCTIBLE = frozenset(
-    {("_io", "FileIO"), ("numpy", "memmap"), ("dataclasses", "Field"), ("types", "ModuleType"), ("types", "SimpleNamespace")}
+    {
+        ("_io", "FileIO"),
+        ("numpy", "memmap"),
+        ("dataclasses", "Field"),
+        ("types", "ModuleType"),
+        ("types", "SimpleNamespace"),
+    }
 )

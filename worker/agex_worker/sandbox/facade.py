@@ -57,7 +57,7 @@ def facade(
     version: str | None = None,
 ) -> Facade:
     """A facade whose members `vet(name)` gives, or refuses by an AttributeError; `names()` is for dir()."""
-    made = cast(Facade, object.__new__(Facade))
+    made: Facade = object.__new__(cast("type[Any]", Facade))
     object.__setattr__(made, "__vet__", vet)
     object.__setattr__(made, "__list__", names)
     texts = {"__name__": name, "__doc__": about, "__version__": version}

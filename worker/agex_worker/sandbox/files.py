@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import IO, Any
@@ -37,7 +36,7 @@ class WorkspaceFiles:
         def opener(_path: str, _flags: int) -> int:
             return self._descend(parts, flags)
 
-        return io.open(os.sep.join(parts), mode, buffering, encoding, errors, newline, opener=opener)
+        return open(os.sep.join(parts), mode, buffering, encoding, errors, newline, opener=opener)
 
     def _parts(self, path: object) -> list[str]:
         text = os.fspath(path) if isinstance(path, os.PathLike) else path

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import string
+from _string import formatter_field_name_split  # type: ignore[import-not-found]
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from _string import formatter_field_name_split  # type: ignore[import-not-found]
 
 Read = Callable[[Any, str], Any]
 
 
 def format_method(value: Any, read: Read) -> Callable[..., str]:
     """What `value.format` is: bound for a str, else (`str.format`) a function of the str and the arguments."""
-    if isinstance(value, type):
-        return lambda text, *args, **named: _format(text, read, args, named)
-    return lambda *args, **named: _format(value, read, args, named)
+
+    def of_class(text: str, /, *args: Any, **named: Any) -> str:
+        return _format(text, read, args, named)
+
+    def bound(*args: Any, **named: Any) -> str:
+        return _format(value, read, args, named)
+
+    return of_class if isinstance(value, type) else bound
 
 
 def _format(text: str, read: Read, args: Sequence[Any], named: Mapping[str, Any]) -> str:

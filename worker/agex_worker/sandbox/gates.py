@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from agex_protocol.plan import ModuleGrant, SandboxPlan
-from agex_worker.sandbox import annotations, types_shown
+from agex_worker.sandbox import types_shown
+from agex_worker.sandbox.annotation_text import checked_annotation
 from agex_worker.sandbox.dangerous import MEMBERS
 from agex_worker.sandbox.facade import Facade
 from agex_worker.sandbox.files import WorkspaceFiles
@@ -41,7 +42,7 @@ class Gates:
             "<self>": receiver,
             "<own>": own,
             "<store>": storable,
-            "<annotation>": annotations.checked,
+            "<annotation>": checked_annotation,
             "<mark>": MARK,
             "<Exception>": Exception,
         }
@@ -77,7 +78,9 @@ class Gates:
         if name == "obj" and issubclass(cls, BaseException):
             raise Refused("the attribute obj of an error is not allowed here: it may be a module's own object")
         if name == "register" and cls is value:
-            raise Refused("register() of a class is not allowed here: it changes what isinstance() says; inherit from it")
+            raise Refused(
+                "register() of a class is not allowed here: it changes what isinstance() says; inherit from it"
+            )
         if name in METHODS and (method := METHODS[name].applies(cls)):
             return self._replaced(value, cls, name, method)
         found = getattr(value, name)
@@ -108,8 +111,7 @@ class Gates:
 
     def _check_member(self, cls: type, name: str) -> None:
         for base in cls.__mro__:
-            module = base.__module__
-            package = module.partition(".")[0] if isinstance(module, str) else ""
+            package = base.__module__.partition(".")[0]
             if reason := MEMBERS.get(package, {}).get(name):
                 raise Refused(f"{base.__name__}.{name} is not allowed here: {reason}")
             for grant in self._excluding:
@@ -118,11 +120,11 @@ class Gates:
 
     def _replaced(self, value: Any, cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         files = self._files
-        if cls is value:
-            return lambda instance, *args, **named: self.attribute(instance, name)(*args, **named)
         found = getattr(value, name)
 
         def call(*args: Any, **named: Any) -> Any:
+            if cls is value:  # DataFrame.to_csv(df, ...)
+                return self.attribute(args[0], name)(*args[1:], **named)
             return method(found, files, *args, **named)
 
         call.__name__ = call.__qualname__ = name

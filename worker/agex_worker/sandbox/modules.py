@@ -35,8 +35,13 @@ class Modules:
         locals: Mapping[str, object] | None = None,
         fromlist: Sequence[str] | None = (),
         level: int = 0,
-    ) -> Facade:
+    ) -> Facade | None:
         """What the import statement calls. ImportError for what is not registered, or not a member."""
+        if type(fromlist) is list:
+            # Not a statement, which gives a tuple or None, but C code of a library that imports for itself while agent
+            # code is on top of the stack (PyImport_Import). It takes the module from sys.modules, not from here.
+            importlib.import_module(name)
+            return None
         found = self._chain(name)
         if not fromlist:
             return self._facades[name.partition(".")[0]]
@@ -101,7 +106,9 @@ class Modules:
             exact = prefix + member in grant.include
             if not exact and _kept_back(name, member):
                 raise _missing(
-                    name, member, f"it runs code or touches files; a registration has to name it: include=[{member!r}, ...]"
+                    name,
+                    member,
+                    f"it runs code or touches files; a registration has to name it: include=[{member!r}, ...]",
                 )
             return self._member(name, member, getattr(module, member), module, exact)
 
@@ -132,9 +139,7 @@ class Modules:
             if dotted in self._grants:
                 return self._chain(dotted)
         dotted = f"{name}.{member}"
-        if self._grant_for(dotted) is not None and (
-            value.__name__ == dotted or member in PARTS.get(name, ())
-        ):
+        if self._grant_for(dotted) is not None and (value.__name__ == dotted or member in PARTS.get(name, ())):
             return self._chain(dotted)
         raise _missing(name, member, f"it is a module of its own; register {value.__name__!r}")
 

@@ -1,9 +1,9 @@
 """Which names agent code may use, as tables: decided once per name, when code is compiled or a name is computed.
 
-  plain      `df.head`        nothing to ask: compiles to the native attribute access
-  doubtful   `df.to_csv`      depends on the object: goes through a gate at run time
-  private    `self._x`        only of what the agent's own code defines: a gate, or one check at a method's start
-  refused    `g.gi_frame`     never
+plain      `df.head`        nothing to ask: compiles to the native attribute access
+doubtful   `df.to_csv`      depends on the object: goes through a gate at run time
+private    `self._x`        only of what the agent's own code defines: a gate, or one check at a method's start
+refused    `g.gi_frame`     never
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ REFUSED: dict[str, str] = {
 REFUSED_TO_BIND = frozenset(REFUSED)
 
 # What a read of a dunder may safely give, of any object: texts, and the methods behind operators and statements.
-_OPERATORS = (
-    "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
-)
+_OPERATORS = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
 _METHODS = frozenset(
     f"__{name}__"
     for name in [

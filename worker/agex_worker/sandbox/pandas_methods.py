@@ -70,8 +70,14 @@ def check_expression(text: Any) -> None:
         raise Refused("comments and continued lines are not allowed in an expression")
     for dot, word in re.findall(r"(\.?)\s*([^\W\d]\w*)", unicodedata.normalize("NFKC", text)):
         kind = kind_of(word)
-        if word.startswith("_") or kind == "refused" or (dot and (kind != "plain" or word in METHODS or word in _MEMBERS)):
-            raise Refused(f"the expression {text[:60]!r} is not allowed here: it uses {word}; filter with df[condition]")
+        if (
+            word.startswith("_")
+            or kind == "refused"
+            or (dot and (kind != "plain" or word in METHODS or word in _MEMBERS))
+        ):
+            raise Refused(
+                f"the expression {text[:60]!r} is not allowed here: it uses {word}; filter with df[condition]"
+            )
 
 
 def _calls_by_name(found: Callable[..., Any], _: WorkspaceFiles | None, *args: Any, **named: Any) -> Any:

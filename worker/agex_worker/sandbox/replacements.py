@@ -151,9 +151,7 @@ def dataclass(cls: Any = None, /, **options: Any) -> Any:
     return decorate if cls is None else decorate(cls)
 
 
-def get_type_hints(
-    obj: Any, globalns: Any = None, localns: Any = None, include_extras: bool = False
-) -> dict[str, Any]:
+def get_type_hints(obj: Any, globalns: Any = None, localns: Any = None, include_extras: bool = False) -> dict[str, Any]:
     """The annotations of an own class or function, where none of them is text: that would have to be evaluated."""
     if not is_own(obj):
         raise Refused("get_type_hints() is open for classes and functions defined in this code")

@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 from agex_protocol.plan import SandboxPlan
-from agex_worker.sandbox.annotations import is_harmless
+from agex_worker.sandbox.annotation_text import is_harmless
 from agex_worker.sandbox.doubt import doubtful_names
 from agex_worker.sandbox.names import (
     ASSIGNABLE,
     DEFINABLE,
     LITERAL_ONLY,
+    READABLE,
     REFUSED_TO_BIND,
     Kind,
     SandboxViolation,
@@ -74,7 +75,8 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if isinstance(node.ctx, ast.Load):
-            if is_dunder(node.id) and node.id not in _READABLE_NAMES:
+            in_class = self._scopes[-1] == "class" and node.id in READABLE
+            if is_dunder(node.id) and node.id not in _READABLE_NAMES and not in_class:
                 self._refuse(node, f"the name {node.id}", why_refused(node.id))
             self._normal(node, node.id)
         else:
@@ -206,15 +208,13 @@ class _Rewriter(ast.NodeTransformer):
         node.returns = self._annotation(node.returns)
         receiver = receiver_of(node) if self._scopes[-1] == "class" else None
         self._scopes.append("function")
-        if receiver is not None:
-            self._receivers.append(receiver)
-            node.body = self._statements(node.body)
+        # Within a nested function the name still means the outer receiver: had it been bound there, receiver_of() would
+        # have found that for the outer method.
+        self._receivers += [receiver] if receiver else []
+        node.body = self._statements(node.body)
+        if receiver:
             self._receivers.pop()
             with_prologue(node, receiver, _after_docstring(node.body))
-        else:
-            # A name that means the receiver outside may mean something else in here only if it is bound in here,
-            # and then receiver_of() has refused it for the outer method as well.
-            node.body = self._statements(node.body)
         self._scopes.pop()
         return node
 
@@ -257,7 +257,9 @@ class _Rewriter(ast.NodeTransformer):
             return None
         if self._stringized:
             if not is_harmless(node):
-                self._refuse(node, "an annotation that computes", "only names and brackets, or no __future__ annotations")
+                self._refuse(
+                    node, "an annotation that computes", "only names and brackets, or no __future__ annotations"
+                )
             return node
         if isinstance(node, ast.Starred):
             node.value = _call("<annotation>", node.value, self.visit(node.value))
@@ -282,7 +284,9 @@ class _Rewriter(ast.NodeTransformer):
         for name in node.kwd_attrs:
             self._normal(node, name)
             if self._kind(name) != "plain" or is_dunder(name):
-                self._refuse(node, f"the attribute {name} in a match pattern", "bind the object and read it in the case")
+                self._refuse(
+                    node, f"the attribute {name} in a match pattern", "bind the object and read it in the case"
+                )
         return super().generic_visit(node)
 
     def visit_MatchAs(self, node: ast.MatchAs) -> ast.AST:

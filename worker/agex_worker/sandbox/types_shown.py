@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import types
-from functools import lru_cache
 from typing import Any
 
 from agex_worker.sandbox.dangerous import UNCONSTRUCTIBLE
@@ -42,10 +42,10 @@ def type_of(value: Any) -> type:
     if issubclass(kind, type):
         return Type
     if (kind.__module__, kind.__qualname__) in UNCONSTRUCTIBLE:
-        return _stand_in(kind)
+        return _stand_in(kind.__module__, kind.__name__)
     return kind
 
 
-@lru_cache(maxsize=32)
-def _stand_in(kind: type) -> type:
-    return type(kind.__name__, (), {"__doc__": f"Stands for {kind.__qualname__}.", "__module__": kind.__module__})
+@functools.lru_cache(maxsize=32)
+def _stand_in(module: str, name: str) -> type:
+    return type(name, (), {"__doc__": "Stands for the class of that name.", "__module__": module})

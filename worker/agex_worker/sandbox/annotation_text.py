@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import typing
-from typing import Any
+from typing import Any, cast
 
 from agex_worker.sandbox.names import Refused, kind_of
 
+_LITERAL = type(typing.Literal[1])
 _NODES = (
     ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant,
     ast.Starred, ast.Load, ast.UnaryOp, ast.USub,
@@ -40,9 +41,10 @@ def is_harmless_text(text: str) -> bool:
     return is_harmless(tree)
 
 
-def checked(value: Any) -> Any:
+def checked_annotation(value: Any) -> Any:
     """The value of an annotation, if none of the texts within it computes anything. Refused otherwise."""
-    pending, seen = [value], 0
+    pending: list[Any] = [value]
+    seen = 0
     while pending:
         each = pending.pop()
         seen += 1
@@ -50,10 +52,10 @@ def checked(value: Any) -> Any:
         if isinstance(text, str):
             if type(text) is not str or not is_harmless_text(text):
                 raise Refused(f"the annotation {str.__str__(text)[:60]!r} is refused: an annotation only names types")
-        elif type(each).__module__ in ("typing", "types"):
-            pending += getattr(each, "__args__", None) or ()
-        elif type(each) in (list, tuple):
-            pending += each
+        elif type(each).__module__ in ("typing", "types", "collections.abc") and type(each) is not _LITERAL:
+            pending.extend(getattr(each, "__args__", None) or ())
+        elif isinstance(each, list | tuple):
+            pending.extend(cast("list[Any]", each))
         if seen > 10_000:
             raise Refused("the annotation is too large to be checked")
     return value

@@ -1,0 +1,37 @@
+"""From awaiting code to waiting code and back: a blocking call on a thread, an awaitable waited for.
+
+asyncio is imported here when it is first needed: it takes a tenth of the time that `import agex` may take, and many
+programs never await.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | None = None) -> T:
+    """Run a blocking call on a thread. Cancelled, it interrupts the call and waits for it to end before it lets go."""
+    import asyncio
+
+    work = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # The thread must be out before what it works with is taken away.
+        if interrupt is not None:
+            interrupt()
+        await asyncio.wait([work])
+        raise
+
+
+def waited_for(awaitable: Awaitable[T]) -> T:
+    """What an awaitable gives, for code that waits: in an event loop of its own."""
+    import asyncio
+
+    async def awaited() -> T:
+        return await awaitable
+
+    return asyncio.run(awaited())
