@@ -2,52 +2,80 @@
 
 Agent and its tasks: agent.py, task.py, call.py. Code without a model: sandbox.py. What may be reached: registry.py.
 What can go wrong: errors.py. Models: the subpackage llm. `isolation="none"` is wired in local.py; workers are
-agex_supervisor's.
+agex_supervisor's. Names are imported when they are first used, so that `import agex` costs a program next to nothing.
 """
 
-from agex import llm
-from agex.agent import Agent
-from agex.entries import MemberSpec, Module
-from agex.errors import (
-    AgexError,
-    BudgetExceeded,
-    CodeError,
-    ConfigurationError,
-    ContractError,
-    HandleClosed,
-    IsolationUnavailable,
-    LLMError,
-    PolicyError,
-    PoolExhausted,
-    ProtocolViolation,
-    SessionBusy,
-    StateError,
-    TaskCancelled,
-    TaskError,
-    TaskFailed,
-    TaskNeedsInput,
-    TaskTimeout,
-    WorkerDied,
-)
-from agex.outcome import TaskOutcome
-from agex.sandbox import Denial, Sandbox, SandboxOutcome
-from agex.task import Task
-from agex_policies.schema import Policy
-from agex_supervisor.events import (
-    ActionEvent,
-    CancelledEvent,
-    ClarifyEvent,
-    ErrorEvent,
-    Event,
-    FailEvent,
-    NoteEvent,
-    OutputEvent,
-    SuccessEvent,
-    TaskStartEvent,
-)
-from agex_supervisor.execution import ErrorInfo, RunUsage, Unsent
-from agex_supervisor.pool import Pool, PoolStats
-from agex_supervisor.promises import LockdownReport
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agex import llm
+    from agex.agent import Agent
+    from agex.entries import MemberSpec, Module
+    from agex.errors import (
+        AgexError,
+        BudgetExceeded,
+        CodeError,
+        ConfigurationError,
+        ContractError,
+        HandleClosed,
+        IsolationUnavailable,
+        LLMError,
+        PolicyError,
+        PoolExhausted,
+        ProtocolViolation,
+        SessionBusy,
+        StateError,
+        TaskCancelled,
+        TaskError,
+        TaskFailed,
+        TaskNeedsInput,
+        TaskTimeout,
+        WorkerDied,
+    )
+    from agex.outcome import TaskOutcome
+    from agex.sandbox import Denial, Sandbox, SandboxOutcome
+    from agex.task import Task
+    from agex_policies.schema import Policy
+    from agex_supervisor.events import (
+        ActionEvent,
+        CancelledEvent,
+        ClarifyEvent,
+        ErrorEvent,
+        Event,
+        FailEvent,
+        NoteEvent,
+        OutputEvent,
+        SuccessEvent,
+        TaskStartEvent,
+    )
+    from agex_supervisor.execution import ErrorInfo, RunUsage, Unsent
+    from agex_supervisor.pool import Pool, PoolStats
+    from agex_supervisor.promises import LockdownReport
+
+_HOMES = {
+    "agex.agent": "Agent",
+    "agex.entries": "MemberSpec Module",
+    "agex.errors": (
+        "AgexError BudgetExceeded CodeError ConfigurationError ContractError HandleClosed "
+        "IsolationUnavailable LLMError PolicyError PoolExhausted ProtocolViolation SessionBusy "
+        "StateError TaskCancelled TaskError TaskFailed TaskNeedsInput TaskTimeout WorkerDied"
+    ),
+    "agex.outcome": "TaskOutcome",
+    "agex.sandbox": "Denial Sandbox SandboxOutcome",
+    "agex.task": "Task",
+    "agex_policies.schema": "Policy",
+    "agex_supervisor.events": (
+        "ActionEvent CancelledEvent ClarifyEvent ErrorEvent Event FailEvent NoteEvent OutputEvent "
+        "SuccessEvent TaskStartEvent"
+    ),
+    "agex_supervisor.execution": "ErrorInfo RunUsage Unsent",
+    "agex_supervisor.pool": "Pool PoolStats",
+    "agex_supervisor.promises": "LockdownReport",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "ActionEvent",
@@ -96,3 +124,17 @@ __all__ = [
     "WorkerDied",
     "llm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "llm":
+        return importlib.import_module("agex.llm")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -9,6 +9,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
@@ -26,6 +27,7 @@ from agex.registry import Registry
 from agex.task import Task
 from agex.workbench import Workbench
 from agex_policies.schema import Policy
+from agex_protocol.plan import Isolation
 from agex_supervisor.events import Event
 from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
@@ -66,7 +68,7 @@ class Agent:
         max_cost: float | None = None,
         prices: tuple[float, float] | None = None,
     ) -> None:
-        self.isolation = asked(isolation)
+        self.isolation: Isolation = asked(isolation)
         self.name = name or f"agent-{secrets.token_hex(4)}"
         self.primer = primer
         if state not in (None, "memory:"):
@@ -126,7 +128,7 @@ class Agent:
     def cls(self, obj: Any = None, **choices: Any) -> Any:
         """Give agent code a class under its bare name; also a decorator. Its instances live in the worker."""
         if obj is None:
-            return lambda given: self.cls(given, **choices)
+            return partial(self.cls, **choices)
         self._registry.cls(obj, **choices)
         self._changed()
         return obj
@@ -139,7 +141,7 @@ class Agent:
         """Give agent code a function; also a decorator. It runs HERE, in your process, trusted: treat its arguments as
         chosen by an adversary within their annotations. `runs="worker"` sends it to the worker instead."""
         if obj is None:
-            return lambda given: self.fn(given, **choices)
+            return partial(self.fn, **choices)
         self._registry.fn(obj, **choices)
         self._changed()
         return obj

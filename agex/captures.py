@@ -58,7 +58,9 @@ def _captured(obj: object, seen: set[int]) -> Iterator[tuple[str, object]]:
         sent = [kind for kind in obj.__mro__ if not is_importable(kind)]
         for member in [member for kind in sent for member in vars(kind).values()]:
             for function in _functions_of(member):
-                yield from _captured(function, seen)
+                # The class of an Enum has some functions of Enum itself.
+                if isinstance(function, type | types.FunctionType) and not is_importable(function):
+                    yield from _captured(function, seen)
     elif isinstance(obj, types.FunctionType):
         for where, value in _referenced(obj):
             yield where, value
@@ -79,6 +81,12 @@ def _functions_of(member: object) -> tuple[object, ...]:
 
 
 def _referenced(function: types.FunctionType) -> Iterator[tuple[str, object]]:
+    if function.__globals__.get("__name__") in sys.stdlib_module_names:
+        # Made by the standard library, as the repr of a dataclass is: what it holds but code is the library's own.
+        for cell in function.__closure__ or ():
+            if isinstance(cell.cell_contents, types.FunctionType):
+                yield "a wrapped function", cell.cell_contents
+        return
     for name in sorted(_global_names(function.__code__)):
         if name in function.__globals__:
             yield f"the global `{name}`", function.__globals__[name]

@@ -196,12 +196,12 @@ def _directory(workspace: str | Path) -> Path:
     return path
 
 
-def _checked_inputs(code: object, inputs: Mapping[str, object] | None, timeout_s: float | None) -> dict[str, object]:
+def _checked_inputs(code: Any, inputs: Mapping[str, object] | None, timeout_s: float | None) -> dict[str, object]:
     if not isinstance(code, str):
         raise ContractError(f"code must be a string of Python, not {type(code).__name__}")
     if timeout_s is not None and not timeout_s > 0:
         raise ContractError(f"timeout_s must be above 0, not {timeout_s!r}")
-    given = dict(inputs or {})
+    given: dict[Any, object] = dict(inputs or {})
     for name in given:
         if not isinstance(name, str) or not name.isidentifier():
             raise ContractError(f"inputs: {name!r} is not a name that code could use")

@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from agex_supervisor.contract import Unportable
-from agex_supervisor.outbound import NotSendable, dump_bindings
-
 from agex.captures import is_importable, refuse_captured_data
 from agex.errors import ConfigurationError, ContractError
 from agex.registry import Registry
@@ -16,8 +13,10 @@ from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unen
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
 from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
+from agex_supervisor.contract import Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
+from agex_supervisor.outbound import NotSendable, dump_bindings
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
 
@@ -41,7 +40,7 @@ class Workbench:
             for cls in classes:
                 if not is_importable(cls):
                     refuse_captured_data(cls, f"class {cls.__name__!r} of the signature")
-        self.isolation = isolation
+        self.isolation: Isolation = isolation
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy)
         self._registry = registry
         self._pool = pool

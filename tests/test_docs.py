@@ -206,8 +206,9 @@ def _unavailable_keys() -> Iterator[str]:
 
 def _counted_by_schema(key: str) -> str:
     table, leaf = key.split(".")
-    section = getattr(sections, table.capitalize())
-    return section.model_fields[leaf].description.partition(":")[0].removeprefix("Per ")
+    section: type[sections.Section] = getattr(sections, table.capitalize())
+    description = section.model_fields[leaf].description or ""
+    return description.partition(":")[0].removeprefix("Per ")
 
 
 def _is_error(thing: object) -> bool:

@@ -203,12 +203,9 @@ def _unpack_categorical(parts: list[Any], reader: Reader) -> Any:
 
 def _unpack_zoned(parts: list[Any], reader: Reader) -> Any:
     instants, zone = parts
-    return (
-        cast(Any, pd.DatetimeIndex(unpack_column(instants, reader.get, "M")))
-        .tz_localize("UTC")
-        .tz_convert(unpack_zone(zone))
-        .array
-    )
+    moments: Any = pd.DatetimeIndex(unpack_column(instants, reader.get, "M"))
+    # An index guards its array against changes.
+    return moments.tz_localize("UTC").tz_convert(unpack_zone(zone)).array.copy()
 
 
 def _unpack_period(parts: list[Any], reader: Reader) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
-from agex_protocol.budget import RECORD_WORK, Caps, Work, check_int, check_keys
+from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys
 from agex_protocol.bulk import BARE, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.leaves import LEAVES, unpack_int
@@ -143,7 +143,7 @@ class _Decoder:
         parts = cast("list[Any]", _exactly(wire, list))
         if len(parts) != len(shape.args):
             raise ValueError(f"{len(parts)} items for a tuple of {len(shape.args)}")
-        self._enter(len(parts))
+        self._enter(CONTAINER_WORK)
         items = tuple(self.unpack(part, wanted) for part, wanted in zip(parts, shape.args, strict=True))
         self._depth -= 1
         return items
@@ -230,6 +230,7 @@ class _Decoder:
         kind, part = _pair(wire)
         if type(kind) is not str or kind not in ANY_KINDS:
             raise ValueError("not a kind that crosses undeclared")
+        self.charge(1)
         return self.unpack(part, ANY_KINDS[kind])
 
     # --- what they share ----------------------------------------------------------------------------------------------
@@ -237,6 +238,7 @@ class _Decoder:
     def _items(self, wire: Any, shape: Shape) -> list[Any]:
         """A list of one shape; what msgpack read as it should be is passed on as it is, all at once."""
         parts = cast("list[Any]", _exactly(wire, list))
+        self.charge(CONTAINER_WORK)
         if all_plain(parts, shape):
             return parts
         if all_plain_lists(parts, shape):
@@ -258,6 +260,7 @@ class _Decoder:
         """Rows of the same length, read column by column."""
         if set(map(type, parts)) != {list} or set(map(len, parts)) != {len(shapes)}:
             raise ValueError(f"not rows of {len(shapes)}")
+        self.charge(CONTAINER_WORK * len(parts))
         columns = [
             self._items(list(column), shape) for column, shape in zip(zip(*parts, strict=True), shapes, strict=True)
         ]

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgpack
 
-from agex_protocol.budget import RECORD_WORK, Caps, Work, check_keys
+from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
 from agex_protocol.errors import NotPortable
 from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
@@ -173,6 +173,7 @@ class _Encoder:
         items: tuple[Any, ...] = value
         if len(items) != len(shape.args):
             raise Misfit(f"a tuple of {len(items)}, wanted {shape} with exactly {len(shape.args)}")
+        self._work += CONTAINER_WORK
         return self._each(zip(items, shape.args, strict=True), lambda place: f"[{place}]")
 
     def pack_dict(self, value: Any, shape: Shape) -> list[Any]:
@@ -293,6 +294,7 @@ class _Encoder:
         kind = kind_undeclared(value)
         if kind is None:
             raise Misfit(f"{named(value)}, which has no form on the wire unless it is declared{hint(value)}")
+        self._work += 1
         return [kind, self.pack(value, ANY_KINDS[kind])]
 
     # --- what they share ----------------------------------------------------------------------------------------------
@@ -311,12 +313,13 @@ class _Encoder:
 
     def _items(self, values: list[Any], shape: Shape, step: Callable[[int], str] = "[{}]".format) -> list[Any]:
         """Many values of one shape; those that msgpack knows go as they are, all at once."""
+        self._work += CONTAINER_WORK
         types = set(map(type, values))
         if types <= plain_types(shape) and not (types & _LONG and any(map(_is_long, values))):
             return values
+        work = self._work
         packed = self._each(((value, shape) for value in values), step)
-        if not all_plain(packed, shape) and not all_plain_lists(packed, shape):
-            self._work += len(packed)
+        self._work = work if all_plain(packed, shape) or all_plain_lists(packed, shape) else self._work + len(packed)
         return packed
 
     def _each(self, pairs: Iterable[tuple[Any, Shape]], step: Callable[[int], str]) -> list[Any]:

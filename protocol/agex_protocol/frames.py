@@ -54,16 +54,17 @@ def pack_pandas(value: Any, writer: Writer) -> Any:
 def unpack_frame(wire: object, reader: Reader) -> pd.DataFrame:
     """A DataFrame that owns its data."""
     match wire:
-        case [index, labels, list(columns), attrs]:
+        case [index, labels, list(parts), attrs]:
             rows, names = _unpack_index(index, reader), _unpack_index(labels, reader)
         case _:
             raise ValueError("not a DataFrame")
-    arrays = [unpack_values(column, reader) for column in columns]
+    arrays = [unpack_values(column, reader) for column in parts]
     if len(arrays) != len(names) or any(len(array) != len(rows) for array in arrays):
         raise ValueError("the columns of a DataFrame do not fit its index or their names")
     reader.charge(_COLUMN_WORK * len(arrays))
     # Many columns are better off as one block (pandas copies then); few are taken as they are.
-    frame = pd.DataFrame(dict(enumerate(arrays)), index=rows, copy=len(arrays) > _FEW_COLUMNS)
+    columns = {place: _kept(array, rows) for place, array in enumerate(arrays)}
+    frame = pd.DataFrame(columns, index=rows, copy=len(arrays) > _FEW_COLUMNS)
     frame.columns = names
     _set_attrs(frame, attrs, reader)
     return frame
@@ -79,7 +80,7 @@ def unpack_series(wire: object, reader: Reader) -> pd.Series[Any]:
     if len(rows) != len(values):
         raise ValueError("the values of a Series do not fit its index")
     (label,) = reader.get_any(name)
-    series = pd.Series(values, index=rows, name=label, copy=False)
+    series = pd.Series(values, dtype=values.dtype, index=rows, name=label, copy=False)
     _set_attrs(series, attrs, reader)
     return series
 
@@ -176,6 +177,11 @@ def _with_freq(values: Any, freq: object, reader: Reader) -> Any:
         raise ValueError("not the frequency of an index")
     _charge_steps(freq, len(values), reader)
     return pd.DatetimeIndex(values, freq=freq) if values.dtype.kind == "M" else pd.TimedeltaIndex(values, freq=freq)
+
+
+def _kept(array: Any, rows: pd.Index[Any]) -> Any:
+    """pandas makes text or dates of an array of objects where it can, unless it is told what it is."""
+    return pd.Series(array, dtype=object, index=rows, copy=False) if array.dtype == object else array
 
 
 def _charge_steps(freq: str, steps: int, account: Writer | Reader) -> None:

@@ -224,7 +224,7 @@ def _address(kind: type[Any]) -> Leaf:
             raise ValueError("not an address")
         return kind(text)
 
-    return Leaf(kind, str, unpack, 12)
+    return Leaf(kind, str, unpack, 7)
 
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
@@ -251,10 +251,10 @@ LEAVES: dict[str, Leaf] = {
     ),
     "decimal": Leaf(Decimal, _pack_decimal, _unpack_decimal, 5),
     "fraction": Leaf(
-        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 8
+        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 6
     ),
-    "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 6),
-    "path": Leaf(PurePath, _pack_path, _unpack_path, 8),
+    "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 4),
+    "path": Leaf(PurePath, _pack_path, _unpack_path, 5),
     "pattern": Leaf(re.Pattern, _pack_pattern, _unpack_pattern, 25_000),
     "ipv4address": _address(IPv4Address),
     "ipv6address": _address(IPv6Address),

@@ -59,10 +59,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
         if isinstance(obj, io.IOBase):
             raise pickle.PicklingError("it is an open file")
         reduced = super().reducer_override(obj)
-        if isinstance(obj, type) and isinstance(reduced, tuple):
+        if isinstance(obj, type) and isinstance(reduced, tuple) and len(cast(Any, reduced)) == 6:  # a class by value
+            attributes: dict[str, Any] = cast(Any, reduced)[2][0]
             # pydantic keeps the local variables of the function in which a model was defined.
-            attributes = cast(Any, reduced)[2][0]
             attributes.pop("__pydantic_parent_namespace__", None)
+            # By which a result is known to be of the declared class; without this it would be the bare name.
+            attributes["__qualname__"] = obj.__qualname__
         return reduced
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agex_protocol.errors import AgexError
 from agex_protocol.plan import LockdownPlan
-from agex_supervisor.errors import PoolExhausted
+from agex_supervisor.errors import PoolExhausted, WorkerFailed
 from agex_supervisor.own_code import own_extensions
 from agex_supervisor.scratch import Scratch, remove_tree
 from agex_supervisor.worker import Worker
@@ -64,6 +64,7 @@ class _Stock:
     zygote: Zygote | None = None
     spares: list[Worker] = field(default_factory=list[Worker])
     refilling: bool = False
+    evicted: bool = False
 
 
 class Pool:
@@ -86,7 +87,8 @@ class Pool:
         self._stocks: OrderedDict[tuple[object, ...], _Stock] = OrderedDict()
         self._scratch: Scratch | None = None
         self._serial = 0
-        self._busy = 0
+        self._busy: set[Worker] = set()
+        self._retired: list[Zygote] = []
         self._closed = False
         self._owner = os.getpid()
 
@@ -102,7 +104,6 @@ class Pool:
         try:
             worker = self._worker(kit)
             try:
-                worker.check()
                 if home is not None:
                     os.rename(home, worker.slot / "work")
             except BaseException:
@@ -113,18 +114,22 @@ class Pool:
             self._free.release()
             raise
         with self._lock:
-            self._busy += 1
+            self._busy.add(worker)
         self._refill_soon(kit)
         return Place(worker, home or Path(kit.workspace), home is not None)
 
     def checkin(self, place: Place) -> None:
         """Kill the worker, take the workspace home, forget the rest of what the worker left."""
+        if self._owner != os.getpid():
+            return  # a copy of the session in a forked child: the worker is the parent's
         try:
             place.worker.close()
         finally:
             with self._lock:
-                self._busy -= 1
+                self._busy.discard(place.worker)
             self._free.release()
+        if self._closed:
+            return  # the directories are gone
         if place.lent:
             _take_home(place.worker.slot / "work", place.home)
         self._drop_slot(place.worker)
@@ -135,16 +140,16 @@ class Pool:
 
     def warm(self, kit: Kit) -> None:
         """Boot the kit's zygote and fork one spare now. Raises what a checkout would raise."""
-        stock = self._stock(kit)
         worker = self._worker(kit)
+        stock = self._stock(kit)
         with stock.lock:
-            stock.spares.append(worker)
+            self._keep(stock, worker)
 
     def stats(self) -> PoolStats:
         with self._lock:
             stocks = list(self._stocks.values())
             return PoolStats(
-                self._busy,
+                len(self._busy),
                 sum(len(stock.spares) for stock in stocks),
                 sum(stock.zygote is not None for stock in stocks),
                 self.max_workers,
@@ -157,34 +162,46 @@ class Pool:
                 return
             self._closed = True
             stocks, self._stocks = list(self._stocks.values()), OrderedDict()
+            retired, self._retired = self._retired, []
+            busy = list(self._busy)
             scratch, self._scratch = self._scratch, None
+        for worker in busy:
+            worker.kill("closed", "the pool was closed")
+        for worker in busy:
+            worker.await_death()  # or it would still write while its directory is removed
         for stock in stocks:
             with stock.lock:
                 self._discard(stock)
+        for zygote in retired:
+            zygote.close()
         if scratch is not None:
             scratch.close()
 
     # --- stocks ---
 
     def _worker(self, kit: Kit) -> Worker:
-        stock = self._stock(kit)
         while True:
+            stock = self._stock(kit)
             with stock.lock:
-                worker = stock.spares.pop() if stock.spares else None
-                if worker is None:
-                    worker = self._fork(stock, kit)
-            if worker.layers:
-                if worker.alive:
-                    return worker
-                worker.close()  # a spare that the machine killed: forget it
-                self._drop_slot(worker)
-                continue
+                if stock.evicted:
+                    continue
+                spare = stock.spares.pop() if stock.spares else None
+                worker = spare or self._fork(stock, kit)
             try:
-                worker.await_ready()
-            except BaseException:
+                if spare is None:
+                    worker.await_ready()
+                else:
+                    worker.check()
+            except BaseException as error:
+                worker.close()
                 self._drop_slot(worker)
+                if spare is not None and isinstance(error, WorkerFailed):
+                    continue  # a spare that the machine killed: forget it
                 raise
-            return worker
+            if worker.zygote.alive:
+                return worker
+            worker.close()  # its zygote is gone, and it is about to follow
+            self._drop_slot(worker)
 
     def _stock(self, kit: Kit) -> _Stock:
         with self._lock:
@@ -195,15 +212,28 @@ class Pool:
             surplus = [self._stocks.popitem(last=False)[1] for _ in range(len(self._stocks) - MAX_ZYGOTES)]
         for old in surplus:
             with old.lock:
-                for spare in old.spares:
-                    spare.close()
-                old.spares = []
-                # Its zygote stays with the sessions that still hold workers of it; they reap through it.
+                self._evict(old)
         return stock
+
+    def _evict(self, stock: _Stock) -> None:
+        stock.evicted = True
+        for spare in stock.spares:
+            spare.close()
+            self._drop_slot(spare)
+        stock.spares = []
+        zygote, stock.zygote = stock.zygote, None
+        if zygote is None:
+            return
+        zygote.retire()  # it stays with the sessions that hold workers of it: they reap through it
+        with self._lock:
+            self._retired = [each for each in (*self._retired, zygote) if each.alive]
 
     def _fork(self, stock: _Stock, kit: Kit) -> Worker:
         scratch = self._scratch_dir()
-        if stock.zygote is None or not stock.zygote.alive:
+        if stock.zygote is not None and not stock.zygote.alive:
+            stock.zygote.close()
+            stock.zygote = None
+        if stock.zygote is None:
             own = (kit.workspace,) if kit.workspace else ()
             read = (*kit.plan.read, *own_extensions(kit.plan.read))
             plan = replace(kit.plan, read=read, write=(*kit.plan.write, *own))
@@ -221,29 +251,45 @@ class Pool:
         return Worker(stock.zygote, born, slot, kit.plan, places)
 
     def _refill_soon(self, kit: Kit) -> None:
-        stock = self._stock(kit)
-        with stock.lock:
-            if stock.refilling or len(stock.spares) >= self._spares:
-                return
-            stock.refilling = True
-        threading.Thread(target=self._refill, args=(kit, stock), name="agex-spares", daemon=True).start()
+        # Without spares the next checkout forks for itself: no failure here may cost this one its worker.
+        with contextlib.suppress(RuntimeError):
+            stock = self._stock(kit)
+            with stock.lock:
+                if stock.refilling or len(stock.spares) >= self._spares:
+                    return
+                stock.refilling = True
+            try:
+                threading.Thread(target=self._refill, args=(kit, stock), name="agex-spares", daemon=True).start()
+            except RuntimeError:
+                stock.refilling = False  # the machine or the interpreter has no room for another thread
 
     def _refill(self, kit: Kit, stock: _Stock) -> None:
         # A failure here is met again, and reported, by the next checkout.
         with contextlib.suppress(AgexError, OSError, RuntimeError):
             while True:
                 with stock.lock:
-                    if self._closed or len(stock.spares) >= self._spares:
+                    if self._closed or stock.evicted or len(stock.spares) >= self._spares:
                         break
                     worker = self._fork(stock, kit)
-                worker.await_ready()
+                try:
+                    worker.await_ready()
+                except BaseException:
+                    self._drop_slot(worker)
+                    raise
                 with stock.lock:
-                    if self._closed:
-                        worker.close()
+                    if not self._keep(stock, worker):
                         break
-                    stock.spares.append(worker)
         with stock.lock:
             stock.refilling = False
+
+    def _keep(self, stock: _Stock, worker: Worker) -> bool:
+        """Add a spare; one that comes too late is closed. Under the stock's lock."""
+        if not self._closed and not stock.evicted:
+            stock.spares.append(worker)
+            return True
+        worker.close()
+        self._drop_slot(worker)
+        return False
 
     def _discard(self, stock: _Stock) -> None:
         for spare in stock.spares:
@@ -275,6 +321,7 @@ def _take_home(lent: Path, home: Path) -> None:
     except OSError:
         is_directory = False
     if is_directory:
+        lent.chmod(0o700)  # one made with another mode could not be moved
         os.rename(lent, home)
     elif not home.exists():
         home.mkdir(mode=0o700)

@@ -11,11 +11,13 @@ from pathlib import Path
 from agex_protocol import messages as m
 from agex_protocol.buffers import enclose
 from agex_protocol.plan import SandboxPlan
-from agex_supervisor.errors import PreloadFailed
-from agex_supervisor.outbound import dump
+from agex_supervisor.errors import PreloadFailed, WorkerFailed
+from agex_supervisor.outbound import NotSendable, dump
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
-from agex_supervisor.worker import OnCall, Turn
+from agex_supervisor.worker import Death, OnCall, Turn
+
+MAX_CODE_CHARS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Session:
         self._equipment = equipment
         self._workspace = workspace
         self._place: Place | None = None
-        self._lock = threading.Lock()
+        # Held while a worker is used or let go of, so that close() from another thread waits for the run that it ends.
+        # Reentrant, because a host function may close the session that calls it.
+        self._busy = threading.RLock()
         self._cancelled = False
         self.report = LockdownReport(kit.plan.isolation)
 
@@ -57,7 +61,11 @@ class Session:
         self.report = self._reported(place)
         work = place.worker.slot / "work" if place.lent else place.home
         begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, str(work))
-        complaint = place.worker.begin(begin)
+        try:
+            complaint = place.worker.begin(begin)
+        except BaseException:
+            self._let_go()
+            raise
         if complaint:
             self._let_go()
             raise PreloadFailed("", f"the names registered for this session cannot be made in a worker: {complaint}")
@@ -73,19 +81,30 @@ class Session:
         on_call: OnCall,
     ) -> Turn:
         """One action. How it ended is in the Turn; raises only what `start()` raises, and NotSendable for the inputs."""
+        self._cancelled = False
+        if len(code) > MAX_CODE_CHARS:
+            raise NotSendable(
+                f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
+            )
         action = secrets.token_bytes(16)
         head, buffers = dump(dict(inputs))
-        self._cancelled = False
-        self.start()
-        assert self._place is not None
         first, encoded = enclose(action, head, buffers)
-        worker = self._place.worker
-        if self._cancelled:
-            worker.cancel()
-        turn = worker.run(m.Run(action, code, encoded, returns, task), first, timeout_s=timeout_s, on_call=on_call)
-        if turn.death is not None:
-            self._let_go()
-        return turn
+        with self._busy:
+            try:
+                self.start()
+            except WorkerFailed:
+                if not self._cancelled:
+                    raise
+                return Turn(death=Death("cancelled", "cancelled by the caller"))
+            assert self._place is not None
+            worker = self._place.worker
+            if self._cancelled:
+                worker.cancel()
+            run = m.Run(action, code, encoded, returns, task)
+            turn = worker.run(run, first, timeout_s=timeout_s, on_call=on_call)
+            if turn.death is not None:
+                self._let_go()
+            return turn
 
     def cancel(self) -> None:
         """End the action under way, from any thread."""
@@ -95,12 +114,13 @@ class Session:
             place.worker.cancel()
 
     def close(self) -> None:
-        """Kill the worker. The workspace stays where it was made."""
-        self._let_go()
+        """Kill the worker, and wait for the run that this ends. The workspace stays where it was made."""
+        self.cancel()
+        with self._busy:
+            self._let_go()
 
     def _let_go(self) -> None:
-        with self._lock:
-            place, self._place = self._place, None
+        place, self._place = self._place, None
         if place is not None:
             self._pool.checkin(place)
 

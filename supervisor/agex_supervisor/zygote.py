@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import sysconfig
 import threading
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,6 @@ from agex_supervisor.display import display
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
 from agex_supervisor.own_code import OwnCode
 from agex_supervisor.promises import unavailable
-from agex_supervisor.wire import wait_readable
 
 BOOT_TIMEOUT_S = 60.0
 FORK_TIMEOUT_S = 10.0
@@ -57,9 +58,13 @@ class Zygote:
         self._reader = FrameReader()
         self._received: list[int] = []
         self._state = "booting"
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        errors, errors_write = os.pipe2(os.O_CLOEXEC)
-        self._socket, self._errors = ours, errors
+        self._workers = 0
+        self._retired = False
+        self._errors, errors_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._errors, False)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(FORK_TIMEOUT_S)  # for sending: what is received is polled for
+        self._silent = False
         self.noise = b""
         try:
             self._process = subprocess.Popen(
@@ -82,6 +87,10 @@ class Zygote:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # an interrupt typed at a terminal is not for it
             )
+        except BaseException:
+            self._socket.close()
+            os.close(self._errors)
+            raise
         finally:
             theirs.close()
             os.close(errors_write)
@@ -94,37 +103,45 @@ class Zygote:
 
     def fork(self, serial: int, slot: Path) -> Born:
         """A new worker that will lock itself down and say READY on its channel."""
-        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        stdout, stdout_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        stderr, stderr_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        ends = [theirs.fileno(), stdout_write, stderr_write]
-        for end in ends[1:]:
-            os.set_blocking(end, True)  # ours stay non-blocking: the two ends of a pipe are two open files
-        try:
-            with self._lock:
-                self._send(m.Fork(serial, str(slot)), ends)
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            channel, far_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            ours.callback(channel.close)
+            theirs.callback(far_channel.close)
+            stdout, far_stdout = _pipe(ours, theirs)
+            stderr, far_stderr = _pipe(ours, theirs)
+            with self._lock, self._exchange():
+                self._send(m.Fork(serial, str(slot)), [far_channel.fileno(), far_stdout, far_stderr])
                 forked, descriptors = self._receive(time.monotonic() + FORK_TIMEOUT_S)
-            if not isinstance(forked, m.Forked) or forked.serial != serial or len(descriptors) != 1:
-                raise ProtocolError("the zygote did not answer with the worker that was asked for")
-        except BaseException:
-            channel.close()
-            os.close(stdout)
-            os.close(stderr)
-            raise
-        finally:
-            theirs.close()
-            os.close(stdout_write)
-            os.close(stderr_write)
-        return Born(serial, forked.pid, descriptors[0], channel, stdout, stderr)
+                for descriptor in descriptors:
+                    ours.callback(os.close, descriptor)
+                if not isinstance(forked, m.Forked) or forked.serial != serial or len(descriptors) != bool(forked.pid):
+                    raise ProtocolError("the zygote did not answer with the worker that was asked for")
+                self._workers += bool(forked.pid)
+            if not forked.pid:
+                raise WorkerFailed("fork", "no worker could be forked: too many processes, or too little memory")
+            ours.pop_all()
+            return Born(serial, forked.pid, descriptors[0], channel, stdout, stderr)
 
     def reap(self, serial: int) -> m.Reaped:
         """Take the wait status of a worker whose pidfd says that it is dead."""
         with self._lock:
-            self._send(m.Reap(serial))
-            reaped, _ = self._receive(time.monotonic() + FORK_TIMEOUT_S)
-        if not isinstance(reaped, m.Reaped) or reaped.serial != serial:
-            raise ProtocolError("the zygote did not answer with the worker's end")
+            with self._exchange():
+                self._send(m.Reap(serial))
+                reaped, descriptors = self._receive(time.monotonic() + FORK_TIMEOUT_S)
+                self._received = descriptors  # there are none, or they are closed with the rest
+                if not isinstance(reaped, m.Reaped) or reaped.serial != serial or descriptors:
+                    raise ProtocolError("the zygote did not answer with the worker's end")
+            self._workers -= 1
+            if self._retired and not self._workers:
+                self.close()
         return reaped
+
+    def retire(self) -> None:
+        """Close it now if it has no workers, else when the last one is reaped."""
+        with self._lock:
+            self._retired = True
+            if not self._workers:
+                self.close()
 
     @property
     def alive(self) -> bool:
@@ -134,8 +151,7 @@ class Zygote:
         """End it; its workers follow by their parent-death signal."""
         with self._lock:
             self._socket.close()
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
+            self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             if self._errors >= 0:
                 os.close(self._errors)
@@ -147,13 +163,12 @@ class Zygote:
     def _boot(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path) -> m.Booted:
         deadline = time.monotonic() + BOOT_TIMEOUT_S
         own = OwnCode(plan.read)
-        os.set_blocking(self._errors, False)
         self._send(m.Boot(m.PROTOCOL_VERSION, plan, str(slots), preload, _installed_paths(plan.read)))
         while True:
             message, _ = self._receive(deadline)
             match message:
                 case m.FindModule(name):
-                    self._send(own.find(name))
+                    self._send(_found(own, name))
                 case m.BootFailed():
                     raise self._failure(message, plan)
                 case m.Booted():
@@ -180,6 +195,15 @@ class Zygote:
                     failed.name, f"workers cannot be forked: {display(failed.name, limit=200)}: {text}"
                 )
 
+    @contextlib.contextmanager
+    def _exchange(self) -> Generator[None]:
+        """A question and its answer. One that is broken off leaves the two sides out of step: the zygote is ended."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def _send(self, message: object, descriptors: list[int] | None = None) -> None:
         data = frame(pack_message(message))
         try:
@@ -192,11 +216,7 @@ class Zygote:
 
     def _receive(self, deadline: float) -> tuple[Any, list[int]]:
         while (payload := self._reader.next()) is None:
-            self._drain_noise()
-            if not wait_readable(self._socket.fileno(), min(deadline, time.monotonic() + 0.5)):
-                if time.monotonic() >= deadline:
-                    self.close()
-                    raise WorkerFailed("zygote", "the zygote did not answer in time; it was killed")
+            if not self._wait(deadline):
                 continue
             try:
                 data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 16, 4)
@@ -206,24 +226,62 @@ class Zygote:
             if not data:
                 raise self._gone()
             self._reader.feed(data)
+        if time.monotonic() >= deadline:
+            raise self._late()
         message = unpack_message(payload, m.FromZygote)
         if type(message) not in FROM_ZYGOTE[self._state]:
             raise ProtocolError(f"{type(message).__name__} from a zygote that is {self._state}")
         taken, self._received = self._received, []
         return message, taken
 
+    def _wait(self, deadline: float) -> bool:
+        """Wait for the socket, draining what is printed meanwhile. True if there is something to receive."""
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise self._late()
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        if not self._silent:
+            poll.register(self._errors, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(remaining * 1000)}
+        if self._errors in ready:
+            self._drain_noise()
+        return self._socket.fileno() in ready
+
+    def _late(self) -> WorkerFailed:
+        return WorkerFailed("zygote", f"the zygote did not answer in time; it is ended. {self._tail()}".strip())
+
     def _gone(self) -> WorkerFailed:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0.5)
         self._drain_noise()
-        tail = display(self.noise.decode(errors="replace")[-1500:], limit=1500)
-        return WorkerFailed("zygote", f"the zygote ended (exit status {self._process.poll()}). {tail}".strip())
+        return WorkerFailed("zygote", f"the zygote ended (exit status {self._process.poll()}). {self._tail()}".strip())
+
+    def _tail(self) -> str:
+        return display(self.noise.decode(errors="replace")[-1500:], limit=1500)
 
     def _drain_noise(self) -> None:
         # What preloaded modules print; kept for the error message, and so that the pipe never fills.
         with contextlib.suppress(OSError):
             while piece := os.read(self._errors, 1 << 16):
                 self.noise = (self.noise + piece)[-4096:]
+            self._silent = True
+
+
+def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+    """The end to read, which does not block, and the end to write, which does: they are two open files."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    ours.callback(os.close, read)
+    theirs.callback(os.close, write)
+    os.set_blocking(read, False)
+    return read, write
+
+
+def _found(own: OwnCode, name: str) -> m.ModuleFound:
+    try:
+        return own.find(name)
+    except (ImportError, OSError, SyntaxError, ValueError) as error:
+        raise PreloadFailed(name, f"the source of module {name!r} cannot be handed to the workers: {error}") from error
 
 
 def _homes() -> list[str]:

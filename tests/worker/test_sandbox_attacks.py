@@ -382,6 +382,34 @@ ATTACKS: dict[str, tuple[str, ...]] = {
     "a file by a numpy reader": ("import numpy as np\nwon(np.genfromtxt(outside, dtype=str))", "numpy"),
     "a file written by an array": ("import numpy as np\nwon(np.arange(2).tofile(outside) or 1)", "numpy"),
     "memory by numpy": ("import numpy as np\nwon(np.arange(2).ctypes.data)", "numpy"),
+    "pointers made of bytes": (
+        "import numpy as np\nwon(np.ndarray((1,), dtype=object, buffer=bytearray(8)))",
+        "numpy",
+    ),
+    "pointers made of bytes by the class of an array": (
+        "import numpy as np\nwon(type(np.arange(1))((1,), object, bytearray(8)))",
+        "numpy",
+    ),
+    "pointers made of bytes by a subclass": (
+        "import numpy as np\nclass A(np.ndarray): pass\nwon(A((1,), object, bytearray(8)))",
+        "numpy",
+    ),
+    "pointers made of bytes by __new__": (
+        "import numpy as np\nwon(np.arange(1).__new__(np.matrix, (1,), object, bytearray(8)))",
+        "numpy",
+    ),
+    "memory that was freed": (
+        "import numpy as np\na = np.zeros(4)\nb = a[:]\na.resize(4, refcheck=False)\nwon(b)",
+        "numpy",
+    ),
+    "frames of a task": (
+        """
+        import asyncio
+        async def main(): won(asyncio.current_task().get_stack())
+        asyncio.run(main())
+        """,
+        "asyncio",
+    ),
     "C by numpy": ("import numpy as np\nwon(np.ctypeslib.load_library)", "numpy"),
     "a file by pandas": ("import pandas as pd\nwon(pd.read_csv(outside))", "pandas"),
     "a file written by pandas": ("import pandas as pd\npd.DataFrame({'a': [1]}).to_csv(outside)\nwon(1)", "pandas"),
@@ -390,11 +418,11 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         "pandas",
     ),
     "a method of pandas by its name": (
-        "import pandas as pd\npd.DataFrame({'a': [1]}).apply('to_csv', args=(outside,))\nwon(1)",
+        "import pandas as pd\npd.Series([1]).apply('to_csv', args=(outside,))\nwon(1)",
         "pandas",
     ),
     "a private method of pandas by its name": (
-        "import pandas as pd\npd.Series([1]).groupby([1]).agg('__getattribute__', '_mgr')\nwon(1)",
+        "import pandas as pd\nwon(pd.Series([1]).apply('__getattribute__', args=('_mgr',)))",
         "pandas",
     ),
     "a pickle by pandas": ("import pandas as pd\nwon(pd.read_pickle)", "pandas"),

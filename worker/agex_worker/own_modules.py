@@ -61,7 +61,6 @@ class OwnModules(importlib.abc.MetaPathFinder):
         return spec
 
 
-
 def _refuse_late(fullname: str, parent: str) -> None:
     if parent:
         raise ModuleNotFoundError(

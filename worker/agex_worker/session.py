@@ -96,19 +96,24 @@ class Session:
             raise turn.ContractError(str(error)) from None
 
     def _send_ending(self, run: m.Run, ended: turn.Ended) -> None:
-        if ended.kind in ("finished", "succeeded") and ended.value is not None:
-            head, buffers = ended.value
-            first, value = enclose(run.action, head, buffers)
-            for buffer in first:
-                self._channel.send(buffer)
-        else:
-            value = m.Encoded(b"")
-        self._channel.send(_ending(run.action, ended, value))
+        # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
+        with self._talk:
+            self._action = b""
+            if ended.kind in ("finished", "succeeded") and ended.value is not None:
+                head, buffers = ended.value
+                first, value = enclose(run.action, head, buffers)
+                for buffer in first:
+                    self._channel.send(buffer)
+            else:
+                value = m.Encoded(b"")
+            self._channel.send(_ending(run.action, ended, value))
 
     def _call(self, name: str, arguments: dict[str, Any], shapes: dict[str, Shape]) -> object:
         """Ask the supervisor to run a host function; called from agent code, on any of its threads."""
         encoded = host_function.encode_arguments(arguments, shapes, max_bytes=self._plan.limits.result_bytes)
         with self._talk:
+            if not self._action:
+                raise RuntimeError(f"{name}() was called when its action was over: host functions run within one only")
             self._calls += 1
             stdio.flush()
             sent: list[m.Argument] = []

@@ -10,7 +10,8 @@ from typing import TextIO
 def restore() -> None:
     """Point sys.stdout and sys.stderr at the pipes again: code before us may have replaced or closed them."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        if getattr(sys, name) is not _ours.get(name) or getattr(sys, name).closed:
+        ours = _ours.get(name)
+        if ours is None or ours.closed or getattr(sys, name, None) is not ours:
             setattr(sys, name, _open(name, descriptor))
 
 

@@ -153,11 +153,17 @@ def _serve(channel: Channel, supervisor: int, statm: int, boot: m.Boot) -> NoRet
 
 def _fork(channel: Channel, boot: m.Boot, request: m.Fork, descriptors: list[int], mapped_bytes: int) -> int:
     zygote = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        pid = -1  # no room for another process: the workers there are must not fall with this one
     if pid == 0:
         live(boot.plan, request.slot, descriptors, zygote, mapped_bytes)
     for descriptor in descriptors:
         os.close(descriptor)
+    if pid < 0:
+        channel.send(m.Forked(request.serial, 0))
+        return 0
     pidfd = os.pidfd_open(pid)
     channel.send(m.Forked(request.serial, pid), [pidfd])
     os.close(pidfd)

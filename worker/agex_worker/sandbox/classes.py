@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agex_worker.sandbox.dangerous import UNCONSTRUCTIBLE
 from agex_worker.sandbox.facade import Facade
 from agex_worker.sandbox.names import REFUSED_TO_BIND, Refused, is_dunder
-from agex_worker.sandbox.types_shown import Type
+from agex_worker.sandbox.types_shown import Type, is_closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def build_class(body: Callable[[], Any], name: str, *bases: Any, metaclass: Any 
         if type(metaclass) is not Metaclass:
             raise Refused("metaclass= is not allowed here, except for ABCMeta and EnumMeta; use __init_subclass__")
         named["metaclass"] = metaclass.real
-    if any(issubclass(type(base), enum.EnumMeta) for base in resolved):
+    if any(type(base) in (enum.EnumMeta, CheckedEnumMeta) for base in resolved):
         named["metaclass"] = CheckedEnumMeta
     made = builtins.__build_class__(body, name, *bases, **named)
     _guard_getattr(made)
@@ -84,11 +83,11 @@ def build_class(body: Callable[[], Any], name: str, *bases: Any, metaclass: Any 
 def _check_base(base: Any) -> None:
     if not issubclass(type(base), type):
         return
-    if issubclass(base, type | Type):
+    if base is Type or type in base.__mro__:
         raise Refused("a class of classes is not allowed here; use __init_subclass__ or a class decorator")
-    if issubclass(base, BaseExceptionGroup):
+    if BaseExceptionGroup in base.__mro__:
         raise Refused("a subclass of ExceptionGroup is not allowed here: except* trusts its split()")
-    if issubclass(base, Facade) or (base.__module__, base.__qualname__) in UNCONSTRUCTIBLE:
+    if Facade in base.__mro__ or is_closed(base):
         raise Refused(f"a subclass of {base.__name__} is not allowed here; hold one in an attribute instead")
 
 

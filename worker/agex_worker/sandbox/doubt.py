@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 from agex_protocol.plan import SandboxPlan
 from agex_worker.sandbox.dangerous import MEMBERS
+from agex_worker.sandbox.methods import METHODS
 from agex_worker.sandbox.names import DOUBTFUL
-from agex_worker.sandbox.pandas_methods import METHODS
 
 _ALWAYS = DOUBTFUL | METHODS.keys() | {name for members in MEMBERS.values() for name in members}
 

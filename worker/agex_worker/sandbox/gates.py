@@ -18,10 +18,11 @@ from agex_worker.sandbox.dangerous import MEMBERS
 from agex_worker.sandbox.facade import Facade
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.formatting import format_method
+from agex_worker.sandbox.methods import METHODS
 from agex_worker.sandbox.names import Refused, kind_of, why_refused
 from agex_worker.sandbox.own import MARK, MARK_NAME, class_of, is_own, is_own_class
-from agex_worker.sandbox.pandas_methods import METHODS
 
+_BASIC = (object, int, float, complex, str, bytes, tuple, frozenset, list, dict, set)
 _NAMED_TUPLE = frozenset({"_replace", "_asdict", "_fields", "_make", "_field_defaults"})
 # Objects that pass a store on to another object, or whose attributes become source code of a library.
 _FORWARDING = frozenset({"typing", "types", "weakref", "dataclasses", "functools", "abc", "unittest"})
@@ -97,21 +98,23 @@ class Gates:
         raise _not_own(value, name)
 
     def _dunder(self, value: Any, name: str) -> Any:
-        if name == "__class__" and is_own(value):
-            return types_shown.type_of(value)
-        if name in ("__setattr__", "__delattr__"):
+        if name == "__class__":
+            if is_own(value):
+                return types_shown.type_of(value)
+        elif name == "__new__":
+            # Elsewhere it makes objects of classes that take care of what they are made of.
+            if (type(value) is super and is_own_class(class_of(value))) or class_of(value) in _BASIC:
+                return getattr(value, name)
+        elif name in ("__setattr__", "__delattr__"):
             if value is object:
                 return _checked_store(getattr(object, name))
-            if type(value) is super and is_own(instance := super.__self__.__get__(value)):  # type: ignore[attr-defined]
-                del instance
+            if type(value) is super and is_own(super.__self__.__get__(value)):  # type: ignore[attr-defined]
                 return _checked_store(getattr(value, name), bound=True)
-        elif name != "__class__":
-            return getattr(value, name)
         raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}")
 
     def _check_member(self, cls: type, name: str) -> None:
         for base in cls.__mro__:
-            package = base.__module__.partition(".")[0]
+            package = base.__module__.partition(".")[0].lstrip("_")
             if reason := MEMBERS.get(package, {}).get(name):
                 raise Refused(f"{base.__name__}.{name} is not allowed here: {reason}")
             for grant in self._excluding:

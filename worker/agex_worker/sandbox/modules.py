@@ -15,6 +15,7 @@ from agex_worker.sandbox.classes import Metaclass
 from agex_worker.sandbox.dangerous import EXPLICIT, HIDDEN, ONLY, PARTS
 from agex_worker.sandbox.facade import Facade, attach, facade
 from agex_worker.sandbox.replacements import Replacements
+from agex_worker.sandbox.types_shown import shown
 
 _FUTURE = ModuleGrant("__future__")
 _METACLASSES: dict[type, Metaclass] = {each: Metaclass(each) for each in (abc.ABCMeta, enum.EnumMeta)}
@@ -61,8 +62,8 @@ class Modules:
         self._grants.setdefault(name, ModuleGrant(name))
         return self._chain(name)
 
-    def _chain(self, name: str) -> Facade:
-        """The facade of a dotted name, hung into that of its parent, and so on up."""
+    def _chain(self, name: str, module: types.ModuleType | None = None) -> Facade:
+        """The facade of a dotted name, hung into that of its parent, and so on up. `module`: where it is known already."""
         if name in self._facades:
             return self._facades[name]
         grant = self._grant_for(name)
@@ -70,7 +71,7 @@ class Modules:
             raise self._unregistered(name)
         parent, _, last = name.rpartition(".")
         above = self._chain(parent) if parent else None
-        made = self._bare(name) if grant is None else self._facade(name, grant, importlib.import_module(name))
+        made = self._bare(name) if grant is None else self._facade(name, grant, module or importlib.import_module(name))
         self._facades[name] = made
         if above is not None:
             attach(above, {last: made})
@@ -131,6 +132,8 @@ class Modules:
             if value not in _METACLASSES:
                 raise _missing(name, member, "it is a class of classes")
             return _METACLASSES[value]
+        if issubclass(type(value), type):
+            return shown(value)
         # Tables of a module are shared by its users; agent code gets its own.
         return type(value)(value) if type(value) in (dict, list, set, bytearray) else value
 
@@ -140,7 +143,7 @@ class Modules:
                 return self._chain(dotted)
         dotted = f"{name}.{member}"
         if self._grant_for(dotted) is not None and (value.__name__ == dotted or member in PARTS.get(name, ())):
-            return self._chain(dotted)
+            return self._chain(dotted, value)
         raise _missing(name, member, f"it is a module of its own; register {value.__name__!r}")
 
     def _unregistered(self, name: str) -> ImportError:

@@ -1,6 +1,6 @@
-"""Methods of pandas objects that do more than they seem to: write files, evaluate text, call methods by name.
+"""Methods of pandas and numpy objects that do more than they seem to: write files, evaluate text, call by name.
 
-Each is given in a form that does the harmless part. They are found by name, on objects of pandas' own classes only.
+Each is given in a form that does the harmless part. They are found by name, on objects of those packages only.
 """
 
 from __future__ import annotations
