@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         LLMError,
         PolicyError,
         PoolExhausted,
+        PreloadFailed,
         ProtocolViolation,
         SessionBusy,
         StateError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         TaskNeedsInput,
         TaskTimeout,
         WorkerDied,
+        WorkerFailed,
     )
     from agex.outcome import TaskOutcome
     from agex.sandbox import Denial, Sandbox, SandboxOutcome
@@ -60,8 +62,8 @@ _HOMES = {
     "agex.entries": "MemberSpec Module",
     "agex.errors": (
         "AgexError BudgetExceeded CodeError ConfigurationError ContractError HandleClosed "
-        "IsolationUnavailable LLMError PolicyError PoolExhausted ProtocolViolation SessionBusy "
-        "StateError TaskCancelled TaskError TaskFailed TaskNeedsInput TaskTimeout WorkerDied"
+        "IsolationUnavailable LLMError PolicyError PoolExhausted PreloadFailed ProtocolViolation SessionBusy "
+        "StateError TaskCancelled TaskError TaskFailed TaskNeedsInput TaskTimeout WorkerDied WorkerFailed"
     ),
     "agex.outcome": "TaskOutcome",
     "agex.sandbox": "Denial Sandbox SandboxOutcome",
@@ -105,6 +107,7 @@ __all__ = [
     "Pool",
     "PoolExhausted",
     "PoolStats",
+    "PreloadFailed",
     "ProtocolViolation",
     "RunUsage",
     "Sandbox",
@@ -122,6 +125,7 @@ __all__ = [
     "TaskTimeout",
     "Unsent",
     "WorkerDied",
+    "WorkerFailed",
     "llm",
 ]
 

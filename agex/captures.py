@@ -11,9 +11,9 @@ import functools
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any
 
-from agex.errors import ConfigurationError
+from agex.errors import ConfigurationError, ContractError
+from agex_supervisor.outbound import is_importable
 
 
 def refuse_captured_data(obj: object, name: str) -> None:
@@ -31,14 +31,13 @@ def refuse_captured_data(obj: object, name: str) -> None:
             )
 
 
-def is_importable(obj: Any) -> bool:
-    """Whether a worker can get this very object by importing its module."""
-    found: Any = sys.modules.get(getattr(obj, "__module__", None) or "")
-    if found is None or found.__name__ == "__main__":
-        return False
-    for part in obj.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is obj
+def refuse_riders(obj: object) -> None:
+    """For what is pickled with an input or a host function's result: ContractError for a class or function of a script
+    that would carry data along."""
+    try:
+        refuse_captured_data(obj, f"{getattr(obj, '__qualname__', obj)!s}, which a value belongs to,")
+    except ConfigurationError as error:
+        raise ContractError(str(error)) from error
 
 
 def _travels_in_silence(value: object) -> bool:

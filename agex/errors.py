@@ -2,9 +2,11 @@
 
 AgexError
   ConfigurationError       something is missing or contradictory before anything ran; the message says what to set
+    PreloadFailed          a registered module cannot be imported where workers are made; `.module`
   PolicyError              a policy file is wrong, or forbids what the program asks for
   IsolationUnavailable     this machine cannot hold a promise of the isolation asked for; nothing ran
   ContractError            (also TypeError) the caller's arguments, or a declared type, do not fit
+  WorkerFailed             no worker could be started; `.reason`
   PoolExhausted            no worker became free in time; try again, or raise max_workers
   SessionBusy              another task holds the session
   StateError               a store is unreadable or newer than this version
@@ -27,7 +29,7 @@ from typing import Any
 
 from agex_policies.errors import IsolationUnavailable, PolicyError
 from agex_protocol.errors import AgexError
-from agex_supervisor.errors import PoolExhausted
+from agex_supervisor.errors import ConfigurationError, PoolExhausted, PreloadFailed, WorkerFailed
 from agex_supervisor.model import ModelError
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "LLMError",
     "PolicyError",
     "PoolExhausted",
+    "PreloadFailed",
     "ProtocolViolation",
     "SessionBusy",
     "StateError",
@@ -50,11 +53,8 @@ __all__ = [
     "TaskNeedsInput",
     "TaskTimeout",
     "WorkerDied",
+    "WorkerFailed",
 ]
-
-
-class ConfigurationError(AgexError):
-    """Something is missing or contradictory; nothing ran. The message says what to set."""
 
 
 class ContractError(AgexError, TypeError):

@@ -18,12 +18,13 @@ from types import ModuleType
 from typing import Any, TypeVar, get_args
 
 from agex import members
-from agex.captures import is_importable, refuse_captured_data
+from agex.captures import refuse_captured_data
 from agex.entries import ClassEntry, FunctionEntry, MemberSpec, Module, ModuleEntry, Side, Visibility, imported
 from agex.errors import ConfigurationError
 from agex.members import Pattern
 from agex.signatures import resolved_signature
 from agex_protocol.plan import ModuleGrant
+from agex_supervisor.outbound import is_importable
 
 Entry = ModuleEntry | ClassEntry | FunctionEntry
 E = TypeVar("E", ModuleEntry, ClassEntry, FunctionEntry)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from agex.captures import is_importable, refuse_captured_data
+from agex.captures import refuse_captured_data, refuse_riders
 from agex.errors import ConfigurationError, ContractError
 from agex.registry import Registry
 from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unenforced
@@ -16,7 +16,7 @@ from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
 from agex_supervisor.contract import Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
-from agex_supervisor.outbound import NotSendable, dump_bindings
+from agex_supervisor.outbound import NotSendable, dump_bindings, is_importable
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
 
@@ -64,7 +64,7 @@ class Workbench:
             place = workspace or Path(own_workspace)
             return LocalExecutor(self.sandbox, self._bindings, functions, place, self.limits, self.unenforced)
         caps = Caps.within(self.limits.result_bytes)
-        calls = HostCalls(functions.values(), caps)
+        calls = HostCalls(functions.values(), caps, refuse_riders)
         kit = Kit(self.plan(), self._preload(), own_workspace)
         session = Session(self._pool, kit, self._equip(calls), workspace, self.unenforced)
         return WorkerExecutor(session, calls, caps)
@@ -97,7 +97,7 @@ class Workbench:
                 bindings = dump_bindings(self._bindings)
             except NotSendable as error:
                 raise ConfigurationError(str(error)) from error
-            self._equipment = Equipment(self.sandbox, bindings, calls.declared)
+            self._equipment = Equipment(self.sandbox, bindings, calls.declared, refuse_riders)
         return self._equipment
 
     def _preload(self) -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
 
 
 _FEW_COLUMNS = 32
-_COLUMN_WORK = 30
+_COLUMN_WORK = 15
 _STEP_WORK = 20
 _MAX_RANGE = 1 << 40
 _KINDS: dict[type, str] = {

@@ -266,9 +266,9 @@ class Reading:
             return Unportable(f"{self.where}: {name} cannot be declared: {reason}")
         return Unportable(
             f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
-            f"Declare agex.Handle[{name}] (the object stays in its worker and you call it there), "
-            f"agex.Opaque[{name}] (bytes that only workers open), or a type of plain data; "
-            'or choose trust="unpickle" (runs code of the worker in your process) or isolation="none".'
+            'Declare a type of plain data, a dataclass or a pydantic model, or choose isolation="none". '
+            f"A later version will also have agex.Handle[{name}] (the object stays in its worker), "
+            f'agex.Opaque[{name}] (bytes that only workers open) and trust="unpickle".'
         )
 
 

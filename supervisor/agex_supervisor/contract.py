@@ -76,6 +76,8 @@ class Contract:
         """A live object, validated. Raises ContractMismatch."""
         try:
             return self._adapter.validate_python(value)
+        except RecursionError:
+            raise ContractMismatch("the value: nested too deep, or it contains itself") from None
         except ValidationError as error:
             plain = _without_numpy(value) if "numpy" in sys.modules else value
             if plain is not value:

@@ -17,7 +17,11 @@ class WorkerFailed(AgexError):
         self.reason = reason
 
 
-class PreloadFailed(AgexError):
+class ConfigurationError(AgexError):
+    """Something is missing or contradictory; nothing ran. The message says what to set."""
+
+
+class PreloadFailed(ConfigurationError):
     """A registered module cannot be imported where workers are made. `module` names it; the message has the remedies."""
 
     def __init__(self, module: str, message: str) -> None:

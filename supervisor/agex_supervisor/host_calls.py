@@ -16,7 +16,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.buffers import enclose
 from agex_protocol.errors import ProtocolError
 from agex_supervisor.contract import Contract, ContractMismatch
-from agex_supervisor.outbound import NotSendable, dump
+from agex_supervisor.outbound import Admit, NotSendable, dump
 from agex_supervisor.worker import Value
 
 MAX_ERROR_CHARS = 2_000
@@ -60,9 +60,10 @@ def hosted(
 class HostCalls:
     """Answers the Calls of one session."""
 
-    def __init__(self, functions: Iterable[Hosted], caps: Caps) -> None:
+    def __init__(self, functions: Iterable[Hosted], caps: Caps, admit: Admit | None = None) -> None:
         self._functions = {each.declared.name: each for each in functions}
         self._caps = caps
+        self._admit = admit
 
     @property
     def declared(self) -> tuple[m.HostFunction, ...]:
@@ -94,7 +95,7 @@ class HostCalls:
         try:
             args, kwargs = spread(hosted, given)
             result = hosted.function(*args, **kwargs)
-            return answer(call.action, call.call, result)
+            return answer(call.action, call.call, result, admit=self._admit)
         except NotSendable as error:
             kind, text = "TypeError", f"the result of {call.name}() cannot cross to here: {error}"
         except Exception as error:
@@ -125,10 +126,10 @@ def spread(hosted: Hosted, given: Mapping[str, Any]) -> tuple[list[Any], dict[st
 
 
 def answer(
-    action: bytes, call: int, value: object = None, *, error_type: str = "", error: str = ""
+    action: bytes, call: int, value: object = None, *, error_type: str = "", error: str = "", admit: Admit | None = None
 ) -> Iterable[object]:
     """The messages that answer a Call: the value, or the error's type and text."""
-    head, buffers = dump(value)
+    head, buffers = dump(value, admit)
     first, encoded = enclose(action, head, buffers)
     return [*first, m.Answer(action, call, encoded, error_type, error)]
 

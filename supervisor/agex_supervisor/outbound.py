@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+import sys
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import cloudpickle
@@ -20,8 +22,15 @@ class NotSendable(AgexError):
     """A value cannot be sent to a worker: an open file, a generator, a lock. The message names it and the remedy."""
 
 
-def dump(value: object) -> tuple[bytes, list[memoryview]]:
-    """The pickle (protocol 5) and its out-of-band buffers, each as flat bytes. The entries of a dict are named in errors."""
+Admit = Callable[[object], None]
+
+
+def dump(value: object, admit: Admit | None = None) -> tuple[bytes, list[memoryview]]:
+    """The pickle (protocol 5) and its out-of-band buffers, each as flat bytes. The entries of a dict are named in errors.
+
+    `admit` is asked for each class or function that would go by value, because what it captures goes with it; what it
+    raises passes.
+    """
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -32,7 +41,9 @@ def dump(value: object) -> tuple[bytes, list[memoryview]]:
         return False
 
     try:
-        return _dumps(value, keep), buffers
+        return _dumps(value, keep, admit), buffers
+    except AgexError:
+        raise
     except Exception as error:
         raise _not_sendable(value, error) from error
 
@@ -46,18 +57,34 @@ def dump_bindings(bindings: Mapping[str, object]) -> bytes:
         raise _not_sendable(whole, error) from error
 
 
-def _dumps(value: object, keep: Any) -> bytes:
+def is_importable(obj: Any) -> bool:
+    """Whether a worker can get this very object by importing its module."""
+    found: Any = sys.modules.get(getattr(obj, "__module__", None) or "")
+    if found is None or found.__name__ == "__main__":
+        return False
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _dumps(value: object, keep: Any, admit: Admit | None = None) -> bytes:
     pickled = io.BytesIO()
-    _Pickler(pickled, protocol=5, buffer_callback=keep).dump(value)
+    pickler = _Pickler(pickled, protocol=5, buffer_callback=keep)
+    pickler.admit = admit
+    pickler.dump(value)
     return pickled.getvalue()
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
     """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
 
+    admit: Admit | None = None
+
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, io.IOBase):
             raise pickle.PicklingError("it is an open file")
+        if self.admit is not None and isinstance(obj, type | types.FunctionType) and not is_importable(obj):
+            self.admit(obj)
         reduced = super().reducer_override(obj)
         if isinstance(obj, type) and isinstance(reduced, tuple) and len(cast(Any, reduced)) == 6:  # a class by value
             attributes: dict[str, Any] = cast(Any, reduced)[2][0]

@@ -62,7 +62,7 @@ def fields_of(annotation: Any) -> dict[str, Field]:
         }
     if flavour == "namedtuple":
         return {name: Field(hints.get(name, Any), name not in cls._field_defaults) for name in cls._fields}
-    return {name: Field(_bare(hint), name in cls.__required_keys__) for name, hint in hints.items()}
+    return {name: _key(hint, name in cls.__required_keys__) for name, hint in hints.items()}
 
 
 def extra_of(cls: Any) -> str:
@@ -154,7 +154,8 @@ def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:
     return hint[tuple(_filled(parameter, given) for parameter in inner)] if inner and get_origin(hint) else hint
 
 
-def _bare(hint: Any) -> Any:
-    while get_origin(hint) in (Required, NotRequired):
-        (hint,) = get_args(hint)
-    return hint
+def _key(hint: Any, needed: bool) -> Field:
+    """A key of a TypedDict. Its own list of needed keys is wrong where annotations are strings, so the hint comes first."""
+    if get_origin(hint) in (Required, NotRequired):
+        return Field(get_args(hint)[0], get_origin(hint) is Required)
+    return Field(hint, needed)

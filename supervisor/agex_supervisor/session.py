@@ -12,7 +12,7 @@ from agex_protocol import messages as m
 from agex_protocol.buffers import enclose
 from agex_protocol.plan import SandboxPlan
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
-from agex_supervisor.outbound import NotSendable, dump
+from agex_supervisor.outbound import Admit, NotSendable, dump
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
 from agex_supervisor.worker import Death, OnCall, Turn
@@ -27,6 +27,7 @@ class Equipment:
     sandbox: SandboxPlan = field(default_factory=SandboxPlan)
     bindings: bytes = b""
     functions: tuple[m.HostFunction, ...] = ()
+    admit: Admit | None = None  # asked for what an input would take along by value
 
 
 class Session:
@@ -87,7 +88,7 @@ class Session:
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
             )
         action = secrets.token_bytes(16)
-        head, buffers = dump(dict(inputs))
+        head, buffers = dump(dict(inputs), self._equipment.admit)
         first, encoded = enclose(action, head, buffers)
         with self._busy:
             try:

@@ -390,5 +390,5 @@ def _told(reaped: m.Reaped, plan: LockdownPlan) -> Death:
     if number in (signal.SIGXCPU, signal.SIGKILL) and reaped.cpu_s >= plan.limits.cpu_time_s * 0.98:
         return Death("limit", f"limits.cpu_time: {plan.limits.cpu_time_s:g}s of processor time are used up")
     if number == signal.SIGKILL:
-        return Death("signal", "SIGKILL from outside, as the kernel does when memory runs out")
+        return Death("signal", "SIGKILL, by itself or from outside, as the kernel does when memory runs out")
     return Death("signal", f"{name}: the worker crashed")

@@ -75,7 +75,7 @@ HIDDEN: dict[str, frozenset[str]] = {
     "lzma": _words("open LZMAFile"),
     "mimetypes": _words("init read_mime_types"),
     "numpy": _words(
-        "DataSource ctypeslib deprecate f2py fromfile fromregex get_include lookfor memmap seterrcall source test testing"
+        "DataSource chararray ctypeslib deprecate f2py fromfile fromregex get_include lookfor memmap recarray seterrcall source test testing"
     ),
     "pandas": _words(
         "HDFStore ExcelFile ExcelWriter eval read_clipboard read_gbq read_hdf read_html read_iceberg read_pickle read_sas"
@@ -97,10 +97,10 @@ HIDDEN: dict[str, frozenset[str]] = {
 PARTS: dict[str, frozenset[str]] = {
     "collections": _words("abc"),
     "concurrent": _words("futures"),
-    "numpy": _words("random linalg fft ma polynomial char strings rec emath exceptions dtypes typing"),
+    "numpy": _words("random linalg fft ma polynomial char strings exceptions dtypes typing"),
     "numpy.polynomial": _words("polynomial chebyshev hermite hermite_e laguerre legendre"),
     "os": _words("path"),
-    "pandas": _words("api errors tseries arrays"),
+    "pandas": _words("api errors tseries arrays offsets"),
     "pandas.api": _words("types indexers extensions"),
     "pandas.tseries": _words("offsets"),
 }
@@ -133,10 +133,12 @@ MEMBERS: dict[str, dict[str, str]] = {
         _words(
             "subprocess_exec subprocess_shell create_connection create_server create_unix_connection create_unix_server"
             " create_datagram_endpoint connect_read_pipe connect_write_pipe run_in_executor set_default_executor"
-            " add_signal_handler add_reader add_writer sock_connect getaddrinfo getnameinfo connect_accepted_socket"
+            " add_signal_handler add_reader add_writer get_stack print_stack sock_connect getaddrinfo getnameinfo connect_accepted_socket"
         ),
         "an event loop opens sockets and starts processes",
     ),
+    "matplotlib": dict.fromkeys(_words("savefig print_figure"), _FILE),
+    "plotly": dict.fromkeys(_words("write_html write_image write_json show"), _FILE),
     "logging": dict.fromkeys(_words("manager handlers root addHandler setLoggerClass"), _STATE),
     "pydantic": dict.fromkeys(_words("parse_file parse_raw model_rebuild update_forward_refs from_orm"), _TEXT),
     "xml": dict.fromkeys(_words("parse write"), _FILE),
@@ -147,9 +149,14 @@ MEMBERS: dict[str, dict[str, str]] = {
 UNCONSTRUCTIBLE = frozenset(
     {
         ("_io", "FileIO"),
-        ("numpy", "memmap"),
+        ("builtins", "code"),
+        ("builtins", "function"),
+        ("builtins", "module"),
         ("dataclasses", "Field"),
-        ("types", "ModuleType"),
+        ("numpy", "memmap"),
+        ("numpy", "ndarray"),
+        ("numpy", "recarray"),
+        ("numpy.rec", "recarray"),
         ("types", "SimpleNamespace"),
     }
 )

@@ -19,7 +19,7 @@ from agex_worker.sandbox.facade import Facade
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.formatting import format_method
 from agex_worker.sandbox.methods import METHODS
-from agex_worker.sandbox.names import Refused, kind_of, why_refused
+from agex_worker.sandbox.names import READABLE, Refused, kind_of, why_refused
 from agex_worker.sandbox.own import MARK, MARK_NAME, class_of, is_own, is_own_class
 
 _BASIC = (object, int, float, complex, str, bytes, tuple, frozenset, list, dict, set)
@@ -110,6 +110,8 @@ class Gates:
                 return _checked_store(getattr(object, name))
             if type(value) is super and is_own(super.__self__.__get__(value)):  # type: ignore[attr-defined]
                 return _checked_store(getattr(value, name), bound=True)
+        elif name in READABLE:
+            return getattr(value, name)
         raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}")
 
     def _check_member(self, cls: type, name: str) -> None:

@@ -33,10 +33,11 @@ class Method:
     """`call(found, files, *args, **named)` stands in for the method `found`."""
 
     call: Callable[..., Any]
+    package: str = "pandas"
 
     def applies(self, cls: type) -> Callable[..., Any] | None:
-        """What to call instead, if the class is one of pandas' or inherits from one."""
-        if any(str(base.__module__).partition(".")[0] == "pandas" for base in cls.__mro__):
+        """What to call instead, if the class is one of the package's or inherits from one."""
+        if any(base.__module__.partition(".")[0] == self.package for base in cls.__mro__):
             return self.call
         return None
 
@@ -91,6 +92,12 @@ def _calls_by_name(found: Callable[..., Any], _: WorkspaceFiles | None, *args: A
     return found(*args, **named)
 
 
+def _resize(found: Callable[..., Any], _: WorkspaceFiles | None, *shape: Any, refcheck: bool = True) -> Any:
+    if not refcheck:
+        raise Refused("resize(refcheck=False) is not allowed here: views of the array would see freed memory")
+    return found(*shape)
+
+
 def check_functions(functions: Any) -> None:
     """What agg() and its kin may be told to call: functions, and the plain names of methods, in plain containers."""
     kind = type(functions)
@@ -127,4 +134,5 @@ METHODS: dict[str, Method] = {
     "aggregate": Method(_calls_by_name),
     "transform": Method(_calls_by_name),
     "apply": Method(_calls_by_name),
+    "resize": Method(_resize, "numpy"),
 }

@@ -1,6 +1,6 @@
 """The operator's first program: a policy of one's own, checked, tried, and its lockdown read.
 
-python examples/operator.py
+python examples/tune_policy.py
 """
 
 from __future__ import annotations

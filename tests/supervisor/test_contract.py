@@ -1,0 +1,336 @@
+"""A declared type is kept: on live values, and on what comes back from a worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+import sys
+import threading
+import typing
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Optional, TypeVar
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import typing_extensions
+from pydantic import BaseModel, Field, RootModel, field_validator
+
+from agex_protocol.encode import encode
+from agex_protocol.errors import NotPortable, ValueRefused
+from agex_protocol.shapes import shape_from_bytes
+from agex_supervisor.contract import Contract, ContractMismatch, Unportable
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"{self.low} is above {self.high}")
+
+
+@dataclasses.dataclass
+class Tree:
+    name: str
+    children: list[Tree] = dataclasses.field(default_factory=list)
+
+
+class Line(BaseModel):
+    price: float = Field(gt=0)
+    amount: int = 1
+
+    @field_validator("amount")
+    @classmethod
+    def is_even_or_one(cls, amount: int) -> int:
+        if amount != 1 and amount % 2:
+            raise ValueError("odd amounts are sold by one")
+        return amount
+
+
+class Invoice(BaseModel):
+    number: str = Field(alias="invoiceNumber", default="-")
+    lines: list[Line] = []
+    previous: Optional[Invoice] = None  # noqa: UP045 (as people write it)
+
+
+class Open(BaseModel, extra="allow"):
+    a: int
+
+
+class Closed(BaseModel, extra="forbid"):
+    a: int
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "x"
+
+
+class Options(typing_extensions.TypedDict):
+    size: int
+    ratio: typing_extensions.NotRequired[float]
+
+
+@dataclasses.dataclass
+class Cloud:
+    points: np.ndarray
+    table: pd.DataFrame | None = None
+
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass
+class Box(Generic[T]):
+    content: T
+    more: list[T] = dataclasses.field(default_factory=list)
+
+
+Json = typing_extensions.TypeAliasType("Json", "dict[str, Json] | list[Json] | str | int | float | bool | None")
+
+
+def sent(annotation: Any, value: Any) -> Any:
+    """The value as it comes back from a worker that encodes it by the same annotation's shape."""
+    contract = Contract.of(annotation, where="here")
+    head, buffers = encode(value, shape_from_bytes(contract.shape.to_bytes()))
+    return contract.decode(head, [memoryview(bytes(buffer)) for buffer in buffers])
+
+
+def family(depth: int) -> Tree:
+    return Tree(str(depth), [family(depth - 1) for _ in range(2)] if depth else [])
+
+
+ACCEPTED: list[tuple[Any, Any, Any]] = [
+    (int, 3, 3),
+    (int, np.int64(3), 3),
+    (float, 3, 3.0),
+    (float, np.float64(1.5), 1.5),
+    (bool, np.bool_(True), True),
+    (complex, 1j, 1j),
+    (None, None, None),
+    (Any, [1, (2,)], [1, (2,)]),
+    (list, [1, "a"], [1, "a"]),
+    (list[int], [1, 2**80], [1, 2**80]),
+    (list[float], [np.float32(1.5), 2], [1.5, 2.0]),
+    (dict[str, float], {"a": 1}, {"a": 1.0}),
+    (dict[str, int], OrderedDict(a=1), {"a": 1}),
+    (dict[tuple[int, str], Point], {(1, "a"): Point(1)}, {(1, "a"): Point(1)}),
+    (Mapping[str, Sequence[int]], {"a": (1,)}, {"a": (1,)}),
+    (tuple[()], (), ()),
+    (tuple[int, str], (1, "a"), (1, "a")),
+    (tuple[int, ...], (1, 2), (1, 2)),
+    (set[Color], {Color.RED}, {Color.RED}),
+    (deque[int], deque([1], 2), deque([1], 2)),
+    (int | str | None, "x", "x"),
+    (Optional[Point], None, None),  # noqa: UP045
+    (float | None, 1, 1.0),
+    (Literal["a", 1, None], 1, 1),
+    (Literal[Color.RED, "x"], Color.RED, Color.RED),
+    (Access, Access.READ | Access.WRITE, Access.READ | Access.WRITE),
+    (Annotated[int, Field(gt=2)], 3, 3),
+    (range, range(3), range(3)),
+    (slice, slice(1, None), slice(1, None)),
+    (Fraction, Fraction(1, 3), Fraction(1, 3)),
+    (Decimal, Decimal("1.50"), Decimal("1.50")),
+    (Path, Path("a"), Path("a")),
+    (re.Pattern[str], re.compile("a"), re.compile("a")),
+    (datetime, datetime(2020, 1, 1), datetime(2020, 1, 1)),
+    (Point, Point(1), Point(1)),
+    (Point, {"x": 1, "y": 2}, Point(1, 2.0)),
+    (list[Point], [Point(i) for i in range(50)], [Point(i) for i in range(50)]),
+    (list[Point], [{"x": i} for i in range(50)], [Point(i) for i in range(50)]),
+    (Tree, family(5), family(5)),
+    (Tree, {"name": "a", "children": [{"name": "b"}]}, Tree("a", [Tree("b")])),
+    (Invoice, {"lines": [{"price": 1}], "previous": {}}, Invoice(lines=[Line(price=1)], previous=Invoice())),
+    (Invoice, Invoice(invoiceNumber="7"), Invoice(invoiceNumber="7")),
+    (Open, Open(a=1, b=[2]), Open(a=1, b=[2])),
+    (Numbers, Numbers([1, 2]), Numbers([1, 2])),
+    (Pair, Pair(1), Pair(1)),
+    (Options, {"size": 1, "ratio": 2}, {"size": 1, "ratio": 2.0}),
+    (Options, {"size": 1}, {"size": 1}),
+    (Box[int], Box(3, [4]), Box(3, [4])),
+    (Box[Point], {"content": {"x": 1}}, Box(Point(1))),
+    (Point | Line, Line(price=1), Line(price=1)),
+    (Point | Line, {"price": 2}, Line(price=2)),
+    (Json, {"a": [1, {"b": None}], "c": 1.5}, {"a": [1, {"b": None}], "c": 1.5}),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value", "expected"), ACCEPTED, ids=lambda each: str(each)[:50])
+def test_a_value_that_fits_is_given_as_declared_whether_it_is_live_or_sent(
+    annotation: Any, value: Any, expected: Any
+) -> None:
+    for got in (Contract.of(annotation, where="here").check(value), sent(annotation, value)):
+        assert got == expected
+        assert type(got) is type(expected)
+
+
+REFUSED: list[tuple[Any, Any, str]] = [
+    (int, "3", "the value: Input should be a valid integer (got str '3')"),
+    (int, True, "the value: Input should be a valid integer (got bool True)"),
+    (int, 3.0, "the value: Input should be a valid integer (got float 3.0)"),
+    (bool, 1, "the value: Input should be a valid boolean (got int 1)"),
+    (str, b"x", "the value: Input should be a valid string (got bytes b'x')"),
+    (tuple[int, ...], [1], "the value: Input should be a valid tuple (got list)"),
+    (list[int], (1,), "the value: Input should be a valid list (got tuple)"),
+    (list[int], [*range(500), "x"], "value[500]: Input should be a valid integer (got str 'x')"),
+    (dict[str, list[int]], {"a": [1, None]}, "value['a'][1]: Input should be a valid integer (got NoneType None)"),
+    (Literal[1], True, "the value: Input should be one of 1 (got bool True)"),
+    (Color, 1, "the value: Input should be an instance of Color (got int 1)"),
+    (Point, {"x": "1"}, "value['x']: Input should be a valid integer (got str '1')"),
+    (Point, [1], "the value: Input should be a Point or a mapping of its fields (got list)"),
+    (Pair, {"left": 1}, "the value: Input should be a Pair (got dict)"),
+    (Options, {}, "value['size']: Field required (got dict)"),
+    (Closed, {"a": 1, "b": 2}, "value['b']: Extra inputs are not permitted (got int 2)"),
+    (
+        Tree,
+        {"name": "a", "children": [{"name": 3}]},
+        "value['children'][0]['name']: Input should be a valid string (got int 3)",
+    ),
+    (npt.NDArray[np.float64], np.ones(3, int), "the value: Input should be an array of float64 (got ndarray)"),
+    (pd.DataFrame, [1], "the value: Input should be an instance of DataFrame (got list)"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value", "text"), REFUSED, ids=lambda each: str(each)[:50])
+def test_a_value_that_does_not_fit_is_refused_live_and_sent(annotation: Any, value: Any, text: str) -> None:
+    with pytest.raises(ContractMismatch) as caught:
+        Contract.of(annotation, where="here").check(value)
+    assert str(caught.value) == text
+    with pytest.raises((ContractMismatch, NotPortable)):
+        sent(annotation, value)
+
+
+def test_what_a_class_itself_refuses_is_a_mismatch_not_a_fault_of_the_wire() -> None:
+    with pytest.raises(
+        ContractMismatch, match="^the value: Range or .* refused|Range .* refused it: ValueError: 2 is above 1"
+    ):
+        sent(Range, {"low": 2, "high": 1})
+    with pytest.raises(ContractMismatch) as caught:
+        sent(list[Line], [{"price": -1}])
+    assert str(caught.value) == "Line['price']: Input should be greater than 0 (got float -1.0)"
+    with pytest.raises(ContractMismatch, match="odd amounts are sold by one"):
+        sent(Line, {"price": 1, "amount": 3})
+
+
+def test_every_fault_has_its_line_up_to_a_limit() -> None:
+    with pytest.raises(ContractMismatch) as caught:
+        Contract.of(list[int], where="here").check(["x"] * 25)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "value[0]: Input should be a valid integer (got str 'x')"
+    assert (len(lines), lines[-1]) == (21, "... and 5 more")
+    with pytest.raises(ContractMismatch) as caught:
+        Contract.of(list[int], where="here").check(["x"] * 5000)
+    assert str(caught.value) == "the value: differs from list[int] in 5000 places"
+
+
+def test_instances_and_frames_pass_as_themselves_and_containers_are_new() -> None:
+    point, frame, values = Point(1), pd.DataFrame({"a": [1]}), [1, 2]
+    assert Contract.of(Point, where="here").check(point) is point
+    assert Contract.of(dict[str, pd.DataFrame], where="here").check({"a": frame})["a"] is frame
+    checked = Contract.of(list[int], where="here").check(values)
+    assert checked == values
+    assert checked is not values
+
+
+def test_classes_with_arrays_and_frames_in_them_cross() -> None:
+    back = sent(Cloud, Cloud(np.ones(3), pd.DataFrame({"a": [1]})))
+    assert type(back) is Cloud
+    assert back.points.tolist() == [1, 1, 1]
+    pd.testing.assert_frame_equal(back.table, pd.DataFrame({"a": [1]}))
+
+
+@dataclasses.dataclass
+class Child(Point):
+    z: int = 0
+
+
+def test_a_subclass_is_not_cut_down_to_its_base() -> None:
+    with pytest.raises(NotPortable) as caught:
+        sent(Point, Child(1))
+    assert str(caught.value) == "result: a Child, wanted Point; a subclass would lose its own fields"
+
+
+@pytest.mark.parametrize(
+    "annotation", [threading.Thread, list[threading.Thread], Callable[[int], int], Generator[int, None, None]]
+)
+def test_a_class_without_a_form_on_the_wire_is_refused_with_the_choices(annotation: Any) -> None:
+    with pytest.raises(Unportable) as caught:
+        Contract.of(annotation, where="the result of f")
+    text = str(caught.value)
+    assert text.startswith("the result of f: ")
+    for choice in ("agex.Handle[", "agex.Opaque[", 'trust="unpickle"', 'isolation="none"'):
+        assert choice in text
+
+
+def test_any_class_is_checked_by_isinstance_where_nothing_has_to_cross() -> None:
+    thread = threading.current_thread()
+    assert Contract.of(threading.Thread, where="f(x)", local=True).check(thread) is thread
+    assert Contract.of(Callable[[int], int], where="f(x)", local=True).check(abs) is abs
+    with pytest.raises(ContractMismatch):
+        Contract.of(threading.Thread, where="f(x)", local=True).check(1)
+
+
+def test_an_unresolved_name_is_refused_with_the_remedy() -> None:
+    with pytest.raises(Unportable, match="^f\\(x\\): Nope cannot be declared: its name cannot be resolved"):
+        Contract.of("Nope", where="f(x)")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="typing.TypedDict keeps its keys from 3.12 on")
+def test_a_typed_dict_of_typing_is_refused_with_the_remedy() -> None:
+    kind: Any = typing.TypedDict("kind", {"a": int})  # noqa: UP013
+    with pytest.raises(Unportable, match="take TypedDict from typing_extensions"):
+        Contract.of(kind, where="f(x)")
+
+
+def test_a_type_is_described_with_the_fields_of_its_classes() -> None:
+    assert Contract.of(dict[str, float] | None, where="here").describe() == "dict[str, float] | None"
+    assert Contract.of(list[Tree], where="here").describe() == (
+        "list[Tree]\nTree: dataclass with name: str, children: list[Tree] = ..."
+    )
+    assert Contract.of(Color, where="here").describe() == "Color\nColor: one of RED, BLUE"
+
+
+def test_bytes_that_are_not_of_the_shape_are_a_fault_of_the_wire() -> None:
+    contract = Contract.of(list[Point], where="here")
+    for wire in (1, [1], [[["x"], ["a"]]], [[["y"], [1.0]]], [[["__class__"], [1]]]):
+        with pytest.raises(ValueRefused):
+            contract.decode(msgpack.packb(wire), [])
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(ContractMismatch):
+        Contract.of(Json, where="here").check(loop)

@@ -1,0 +1,44 @@
+"""What goes to a worker: whole values, large ones beside the pickle, and a clear word about what cannot go."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agex_supervisor.outbound import NotSendable, dump, dump_bindings
+
+
+def test_large_data_travels_beside_the_pickle() -> None:
+    array = np.arange(100_000.0)
+    head, buffers = dump({"a": array, "f": np.asfortranarray(np.ones((300, 300)))})
+    assert len(head) < 2000
+    assert sorted(len(buffer) for buffer in buffers) == [720_000, 800_000]
+    back = pickle.loads(head, buffers=buffers)
+    assert (back["a"] == array).all()
+
+
+def test_a_frame_arrives_as_it_was() -> None:
+    frame = pd.DataFrame({"a": np.arange(5000), "s": ["x"] * 5000})
+    head, buffers = dump(frame)
+    pd.testing.assert_frame_equal(pickle.loads(head, buffers=buffers), frame)
+
+
+def test_an_importable_class_goes_by_name() -> None:
+    assert pickle.loads(dump_bindings({"Path": Path})) == {"Path": Path}
+    assert len(dump_bindings({"DataFrame": pd.DataFrame})) < 200
+
+
+def test_a_file_a_generator_and_a_lock_are_refused_by_name_with_the_remedy(tmp_path: Path) -> None:
+    with (tmp_path / "f").open("w") as file, pytest.raises(NotSendable) as caught:
+        dump({"ok": 1, "log": file})
+    assert str(caught.value).startswith("'log' (TextIOWrapper) cannot be sent to a worker: ")
+    assert str(caught.value).endswith("Read the file and pass its content, or write it into the workspace.")
+    with pytest.raises(NotSendable, match=r"^'rows' \(generator\) .* Pass list\(\.\.\.\) of it\.$"):
+        dump({"rows": (row for row in [1])})
+    with pytest.raises(NotSendable, match=r"^a value of type lock cannot be sent to a worker: "):
+        dump(threading.Lock())
