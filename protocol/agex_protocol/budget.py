@@ -32,7 +32,7 @@ class Caps:
     """What a decoder accepts. Sizes in bytes; `memory_bytes` bounds what a head could unfold to, before it does."""
 
     head_bytes: int = 64 << 20
-    memory_bytes: int = 2 << 30
+    memory_bytes: int = 1 << 30
     buffer_bytes: int = 1 << 30
     buffers: int = 20_000
     depth: int = 64
@@ -53,7 +53,9 @@ class Caps:
         containers = len(head) - len(bytes(head).translate(None, _CONTAINERS))
         memory = containers * _CONTAINER_MEMORY + len(head) * _BYTE_MEMORY
         if memory > self.memory_bytes:
-            raise ValueError(f"{len(head)} bytes of structure could unfold to {memory}, the cap is {self.memory_bytes}")
+            raise ValueError(
+                f"{len(head)} bytes of structure could unfold to {memory}, the cap is {self.memory_bytes}; give many items as an array"
+            )
 
 
 class Work:

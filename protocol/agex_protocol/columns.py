@@ -6,6 +6,7 @@ comes back as it was; what has no form raises ValueError with the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -13,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from agex_protocol.arrays import Array, pack_column, unpack_column
-from agex_protocol.budget import check_keys
 from agex_protocol.leaves import pack_zone, unpack_zone
 
 
@@ -58,6 +58,7 @@ def pack_values(values: Any, writer: Writer) -> list[Any]:
         return _pack_text(values, dtype, writer)
     if isinstance(dtype, pd.CategoricalDtype):
         categories = pack_values(dtype.categories.array, writer)
+        check_unique_cheaply(dtype.categories)
         return ["categorical", pack_column(np.asarray(values.codes), writer.put), categories, bool(dtype.ordered)]
     if isinstance(dtype, pd.DatetimeTZDtype):
         instants = np.asarray(values.tz_convert("UTC").tz_localize(None))
@@ -95,16 +96,14 @@ def unpack_values(wire: object, reader: Reader) -> Any:
 
 
 def check_unique_cheaply(labels: pd.Index[Any]) -> None:
-    """Refuse labels whose uniqueness would be slow to prove: pandas hashes numbers without salt.
+    """Refuse labels whose uniqueness would be slow to prove: pandas and Arrow hash without salt.
 
-    Rising labels prove it by themselves, and the hash of a text is salted.
+    Labels that rise, without two alike, prove it by themselves; pandas remembers that it looked.
     """
-    if labels.is_monotonic_increasing or isinstance(labels.dtype, pd.StringDtype):
+    if len(labels) <= _MAX_UNSORTED:
         return
-    if labels.dtype == object:
-        check_keys(labels.tolist())
-    elif len(labels) > _MAX_UNSORTED:
-        raise ValueError(f"more than {_MAX_UNSORTED} categories or levels that are not sorted; sort them first")
+    if not labels.is_monotonic_increasing or np.asarray(labels[1:] == labels[:-1]).any():
+        raise ValueError(f"more than {_MAX_UNSORTED} categories or levels that are not sorted and unique")
 
 
 def _pack_text(values: Any, dtype: pd.StringDtype, writer: Writer) -> list[Any]:
@@ -211,7 +210,8 @@ def _unpack_zoned(parts: list[Any], reader: Reader) -> Any:
 def _unpack_period(parts: list[Any], reader: Reader) -> Any:
     ordinals, freq = parts
     numbers = unpack_column(ordinals, reader.get, "i")
-    if type(freq) is not str or len(freq) > MAX_FREQ or numbers.dtype != np.int64:
+    # pandas keeps every period dtype for ever, so there must not be many.
+    if type(freq) is not str or not _PERIOD_FREQ.fullmatch(freq) or numbers.dtype != np.int64:
         raise ValueError("not a column of periods")
     return pd.arrays.PeriodArray(cast(Any, numbers), dtype=cast(Any, pd.PeriodDtype(freq)))
 
@@ -235,6 +235,7 @@ def _unpack_masked(parts: list[Any], reader: Reader) -> Any:
 
 MAX_FREQ = 32  # characters; pandas parses it
 _MAX_UNSORTED = 2000
+_PERIOD_FREQ = re.compile("[0-9]{0,2}[A-Za-z]{1,3}(-[A-Z]{3})?")
 _NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 _MASKED: dict[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(_NUMBERS, pd.arrays.IntegerArray),

@@ -112,7 +112,7 @@ class _Decoder:
         return self._build(shape.index, wire)
 
     def unpack_flag(self, wire: Any, shape: Shape) -> Any:
-        self.charge(2)
+        self.charge(20)
         return self._build(shape.index, _exactly(wire, int))
 
     # --- containers ---------------------------------------------------------------------------------------------------

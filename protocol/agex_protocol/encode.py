@@ -146,6 +146,7 @@ class _Encoder:
     def pack_flag(self, value: Any, shape: Shape) -> int:
         if not isinstance(value, Enum) or reference(type(value)) != shape.cls:
             raise unlike(value, shape)
+        self._work += 20
         return cast(int, value.value)
 
     # --- containers ---------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def unpack_series(wire: object, reader: Reader) -> pd.Series[Any]:
     if len(rows) != len(values):
         raise ValueError("the values of a Series do not fit its index")
     (label,) = reader.get_any(name)
-    series = pd.Series(values, dtype=values.dtype, index=rows, name=label, copy=False)
+    series: pd.Series[Any] = pd.Series(values, dtype=values.dtype, index=rows, name=label, copy=False)
     _set_attrs(series, attrs, reader)
     return series
 
@@ -133,6 +133,8 @@ def _pack_index(index: Any, writer: Writer) -> list[Any]:
     if type(index) is pd.RangeIndex:
         return ["range", index.start, index.stop, index.step, names]
     if type(index) is pd.MultiIndex:
+        for level in index.levels:
+            check_unique_cheaply(level)
         levels = [_pack_index(level, writer) for level in index.levels]
         codes = [pack_values(np.asarray(level), writer)[1:] for level in index.codes]
         return ["multi", levels, codes, names]

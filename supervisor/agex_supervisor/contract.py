@@ -6,6 +6,9 @@ The value that comes back is the validated one: containers are new, instances of
 
 from __future__ import annotations
 
+import enum
+import functools
+import operator
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -91,7 +94,7 @@ class Contract:
         cls = self._reading.enums.get(index)
         if cls is not None:
             try:
-                return cls[parts] if isinstance(parts, str) else cls(parts)
+                return cls[parts] if isinstance(parts, str) else _flag(cls, parts)
             except ValueError as error:
                 raise ContractMismatch(f"the value: {error}") from None
         record = self._reading.records[index]
@@ -111,6 +114,14 @@ class Contract:
         lines = [_line(fault, value) for fault in found[:_MAX_LINES]]
         more = len(found) - len(lines)
         return "\n".join([*lines, f"... and {more} more"] if more else lines)
+
+
+def _flag(cls: type[enum.Enum], bits: int) -> enum.Enum:
+    # enum keeps every combination that it ever made, so only those of declared bits are made.
+    known = functools.reduce(operator.or_, (member.value for member in cls.__members__.values()), 0)
+    if bits & ~known:
+        raise ValueError(f"{bits} has bits that {cls.__name__} does not declare")
+    return cls(bits)
 
 
 def _without_numpy(value: Any, depth: int = 0) -> Any:

@@ -154,7 +154,8 @@ def test_the_job_is_done_over_real_http(pool: agex.Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(status=429, retry_after=0.01), Fault(status=500), Fault("disconnect"), Fault("disconnect", after_chunks=2)]
+    "fault",
+    [Fault(status=429, retry_after=0.01), Fault(status=500), Fault("disconnect"), Fault("disconnect", after_chunks=2)],
 )
 def test_a_fault_of_the_wire_is_retried_and_costs_no_action(pool: agex.Pool, fault: Fault) -> None:
     outcome = served([fault, "task_success(1)"], pool)
@@ -165,7 +166,12 @@ def test_a_fault_of_the_wire_is_retried_and_costs_no_action(pool: agex.Pool, fau
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(status=429, retry_after=0.0), Fault(status=500, retry_after=0.0), Fault(status=401, message="no such key"), Fault("garbage")],
+    [
+        Fault(status=429, retry_after=0.0),
+        Fault(status=500, retry_after=0.0),
+        Fault(status=401, message="no such key"),
+        Fault("garbage"),
+    ],
     ids=str,
 )
 def test_a_fault_that_stays_is_an_llm_error_with_its_outcome(pool: agex.Pool, fault: Fault) -> None:
@@ -269,7 +275,9 @@ def test_cancelling_an_awaited_call_cleans_up_and_passes(pool: agex.Pool) -> Non
 
 def test_map_calls_with_each_item_in_a_session_of_its_own(pool: agex.Pool) -> None:
     agent = agex.Agent(
-        isolation="kernel", llm=Scripted(["open('only-once', 'x').close()\ntask_success(inputs.n * inputs.by)"] * 5), pool=pool
+        isolation="kernel",
+        llm=Scripted(["open('only-once', 'x').close()\ntask_success(inputs.n * inputs.by)"] * 5),
+        pool=pool,
     )
 
     @agent.task

@@ -84,7 +84,9 @@ def test_values_are_validated_as_the_declared_type(restricted: agex.Sandbox) -> 
     assert halves == [1.0, 2.5] and [type(half) for half in halves] == [float, float]
 
 
-@pytest.mark.parametrize(("code", "returns"), [("'3'", int), ("1", bool), ("[1]", tuple[int, ...]), ("[1, 'b']", list[int])])
+@pytest.mark.parametrize(
+    ("code", "returns"), [("'3'", int), ("1", bool), ("[1]", tuple[int, ...]), ("[1, 'b']", list[int])]
+)
 def test_a_value_that_misses_its_type_is_an_error_and_the_sandbox_goes_on(
     restricted: agex.Sandbox, code: str, returns: Any
 ) -> None:
@@ -96,7 +98,10 @@ def test_a_value_that_misses_its_type_is_an_error_and_the_sandbox_goes_on(
 
 
 def test_without_a_declared_type_plain_data_crosses_and_the_rest_stays_behind(native: agex.Sandbox) -> None:
-    assert native.run("{'a': [1, 2.5, None, 'x'], 'b': (True, b'y')}").unwrap() == {"a": [1, 2.5, None, "x"], "b": (True, b"y")}
+    assert native.run("{'a': [1, 2.5, None, 'x'], 'b': (True, b'y')}").unwrap() == {
+        "a": [1, 2.5, None, "x"],
+        "b": (True, b"y"),
+    }
 
     unsent = native.run("class Odd:\n    def __repr__(self): return '<odd>'\nOdd()").unwrap()
     assert isinstance(unsent, agex.Unsent)
@@ -263,7 +268,12 @@ while True:
 
 @pytest.mark.parametrize(
     "data",
-    ["b'not a frame' * 100", "b'\\xff\\xff\\xff\\xff' + b'x' * 64", "b'\\x00\\x00\\x00\\x00' * 4", "b'\\x04\\x00\\x00\\x00\\xc1\\xc1\\xc1\\xc1'"],
+    [
+        "b'not a frame' * 100",
+        "b'\\xff\\xff\\xff\\xff' + b'x' * 64",
+        "b'\\x00\\x00\\x00\\x00' * 4",
+        "b'\\x04\\x00\\x00\\x00\\xc1\\xc1\\xc1\\xc1'",
+    ],
     ids=["text", "four gigabytes", "empty frames", "no msgpack"],
 )
 def test_bytes_that_break_the_protocol_are_a_violation(native: agex.Sandbox, data: str) -> None:
@@ -364,7 +374,10 @@ def test_what_a_function_raises_crosses_without_its_traceback(pool: agex.Pool) -
         outcome = sandbox.run("fail()")
         caught = sandbox.run("try:\n    fail()\nexcept LookupError as error:\n    text = str(error)\ntext").unwrap()
 
-    assert (outcome.error and outcome.error.type, outcome.error and outcome.error.message) == ("LookupError", "nothing here")
+    assert (outcome.error and outcome.error.type, outcome.error and outcome.error.message) == (
+        "LookupError",
+        "nothing here",
+    )
     assert outcome.error is not None and "raise LookupError" not in outcome.error.traceback
     assert caught == "nothing here"
 
@@ -442,7 +455,9 @@ def test_a_full_pool_says_so_and_serves_again_when_a_worker_is_free() -> None:
 def test_a_workspace_of_the_callers_own_is_worked_in_and_stays(pool: agex.Pool, tmp_path: Path) -> None:
     tmp_path.joinpath("in.txt").write_text("given")
     with agex.Sandbox(workspace=tmp_path, pool=pool) as sandbox:
-        sandbox.run("text = open('in.txt').read()\nwith open('out.txt', 'w') as out:\n    out.write(text.upper())").unwrap()
+        sandbox.run(
+            "text = open('in.txt').read()\nwith open('out.txt', 'w') as out:\n    out.write(text.upper())"
+        ).unwrap()
 
     assert tmp_path.joinpath("out.txt").read_text() == "GIVEN"
 

@@ -139,7 +139,11 @@ VALUES: list[tuple[Any, str, object]] = [
     (list[int | None], "task_success([1, None])", [1, None]),
     (Literal["a", "b"], "task_success('b')", "b"),
     (Item, "task_success({'name': 'lamp', 'price': 2})", Item(name="lamp", price=2.0)),
-    (Item, "task_success(Item(name='lamp', price=2, colour=Colour.BLUE))", Item(name="lamp", price=2.0, colour=Colour.BLUE)),
+    (
+        Item,
+        "task_success(Item(name='lamp', price=2, colour=Colour.BLUE))",
+        Item(name="lamp", price=2.0, colour=Colour.BLUE),
+    ),
     (
         Order,
         "task_success(Order(1, [Item(name='a', price=1.5)], Decimal('1.50')))",
@@ -178,7 +182,9 @@ def test_the_value_is_a_real_object_of_the_declared_type(
 
 
 def test_arrays_and_frames_are_the_callers_own_and_writeable(pool: agex.Pool) -> None:
-    agent, _ = agent_of(pool, "task_success(inputs.frame.to_numpy() * 2)", "task_success(inputs.array_frame.assign(c=1))")
+    agent, _ = agent_of(
+        pool, "task_success(inputs.frame.to_numpy() * 2)", "task_success(inputs.array_frame.assign(c=1))"
+    )
     agent.module(pd)
 
     @agent.task
@@ -447,7 +453,9 @@ def run_script(folder: Path, source: str) -> Any:
 
 
 def test_classes_functions_and_modules_of_a_script_work_unregistered_and_beside_it(tmp_path: Path) -> None:
-    tmp_path.joinpath("helpers.py").write_text("from tables import RATES\n\ndef half(n):\n    return n * RATES['half']\n")
+    tmp_path.joinpath("helpers.py").write_text(
+        "from tables import RATES\n\ndef half(n):\n    return n * RATES['half']\n"
+    )
     tmp_path.joinpath("tables.py").write_text("RATES = {'half': 0.5}\n")
     tmp_path.joinpath(".env").write_text("KEY=secret")
 

@@ -12,6 +12,7 @@ from agex_policies.bpf import compile_filter
 from agex_policies.compile import FIXED_ENVIRONMENT, compile_plan, compile_sandbox, unenforced
 from agex_policies.errors import IsolationUnavailable, PolicyError
 from agex_policies.machine import Machine
+from agex_policies.python_paths import collapsed, interpreter_paths
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation, Limits, LockdownPlan, ModuleGrant, SandboxPlan
 
@@ -49,7 +50,11 @@ def test_the_default_policy_compiles_to_plain_data_with_the_default_limits() -> 
 def test_a_plan_for_process_isolation_has_no_kernel_layer() -> None:
     plan = compile_plan(Policy.load("default"), "process", GOOD)
     assert plan == LockdownPlan(
-        policy="default", isolation="process", limits=Limits(), environment=dict(FIXED_ENVIRONMENT)
+        policy="default",
+        isolation="process",
+        limits=Limits(),
+        read=collapsed(interpreter_paths()),  # what is installed, to tell it from the application's own modules
+        environment=dict(FIXED_ENVIRONMENT),
     )
 
 

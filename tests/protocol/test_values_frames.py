@@ -52,7 +52,6 @@ def test_an_array_comes_back_the_same_writeable_and_in_its_order(array: Any) -> 
         (np.zeros(2, [("a", int)]), "give a structured array as a DataFrame or as one array a field"),
         (np.ma.masked_array([1]), "a subclass of ndarray (MaskedArray) would lose its type; use np.asarray(...)"),
     ],
-    ids=str,
 )
 def test_an_array_that_cannot_cross_is_refused_with_the_reason(array: Any, reason: str) -> None:
     with pytest.raises(NotPortable) as caught:

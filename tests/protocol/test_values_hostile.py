@@ -111,9 +111,11 @@ def test_numbers_that_share_a_hash_are_refused_before_a_set_or_a_dict_is_built_o
 def test_colliding_numbers_as_categories_or_levels_are_refused() -> None:
     codes = ["<i8", b""]
     unsorted = ["numpy", "<i8", struct.pack("<3000q", *range(3000, 0, -1))]
-    text = "more than 2000 categories or levels that are not sorted; sort them first"
+    text = "more than 2000 categories or levels that are not sorted and unique"
     column = ["categorical", codes, unsorted, False]
     assert refused(["array", column, None, [None]], Shape("index")) == text
+    twice = ["numpy", "<i8", struct.pack("<3000q", *sorted([*range(2999), 5]))]
+    assert refused(["array", ["categorical", codes, twice, False], None, [None]], Shape("index")) == text
     assert refused(["multi", [["array", unsorted, None, [None]]], [codes], [None]], Shape("index")) == text
 
 

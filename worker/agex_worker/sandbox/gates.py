@@ -6,6 +6,7 @@ The gates of one namespace. Compiled code calls them by names that are no identi
 from __future__ import annotations
 
 import builtins
+import operator
 import types
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -22,6 +23,21 @@ from agex_worker.sandbox.methods import METHODS
 from agex_worker.sandbox.names import READABLE, Refused, kind_of, why_refused
 from agex_worker.sandbox.own import MARK, MARK_NAME, class_of, is_own, is_own_class
 
+_INPLACE: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": operator.iadd,
+    "Sub": operator.isub,
+    "Mult": operator.imul,
+    "MatMult": operator.imatmul,
+    "Div": operator.itruediv,
+    "FloorDiv": operator.ifloordiv,
+    "Mod": operator.imod,
+    "Pow": operator.ipow,
+    "LShift": operator.ilshift,
+    "RShift": operator.irshift,
+    "BitOr": operator.ior,
+    "BitXor": operator.ixor,
+    "BitAnd": operator.iand,
+}
 _BASIC = (object, int, float, complex, str, bytes, tuple, frozenset, list, dict, set)
 _NAMED_TUPLE = frozenset({"_replace", "_asdict", "_fields", "_make", "_field_defaults"})
 # Objects that pass a store on to another object, or whose attributes become source code of a library.
@@ -44,6 +60,7 @@ class Gates:
             "<own>": own,
             "<store>": storable,
             "<annotation>": checked_annotation,
+            "<inplace>": inplace,
             "<mark>": MARK,
             "<Exception>": Exception,
         }
@@ -144,6 +161,11 @@ def receiver(value: Any) -> None:
             f"a method that uses private attributes, or assigns attributes, was called on {_article(value)}; it may be"
             " called only on instances of classes defined in this code"
         )
+
+
+def inplace(operation: str, value: Any, other: Any) -> Any:
+    """`value += other` and its kin, for an attribute that had to be read through a gate."""
+    return _INPLACE[operation](value, other)
 
 
 def own(value: Any, name: str) -> Any:

@@ -8,10 +8,11 @@ refused    `g.gi_frame`     never
 
 from __future__ import annotations
 
-import sys
 import types
 import unicodedata
 from typing import Literal
+
+from agex_worker.sandbox.dangerous import EXPLICIT, HIDDEN, ONLY
 
 Kind = Literal["plain", "doubtful", "private", "refused"]
 
@@ -124,8 +125,6 @@ _DUNDER_REMEDIES = {
 }
 
 # Attributes whose meaning depends on the object, beyond those of a registration's `exclude`. Which objects, and what
-# happens there, is in dangerous.py and gates.py.
-DOUBTFUL: set[str] = {"format", "obj", "register"}
-
-# A module that a library imported for itself must not be reached through an object of that library.
-DOUBTFUL.update(name for name in sys.stdlib_module_names if not name.startswith("_"))
+# happens there, is in dangerous.py and gates.py. The names of modules are among them because a library keeps what it
+# imported for itself: the way to `os` leads through an attribute of that name.
+DOUBTFUL = frozenset({"format", "obj", "register"}) | {name.partition(".")[0] for name in {*EXPLICIT, *ONLY, *HIDDEN}}

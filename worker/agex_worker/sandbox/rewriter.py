@@ -7,6 +7,7 @@ thought about it. Gates have names that are no identifiers (`<attr>`), so no cod
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
@@ -152,9 +153,15 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         # `x.obj += other` also reads, and shows what it read to other's __radd__.
-        if isinstance(node.target, ast.Attribute) and self._kind(node.target.attr) == "doubtful":
-            self._refuse(node, f"+= and its kin on the attribute {node.target.attr}", "read it, then assign it")
-        return super().generic_visit(node)
+        if not isinstance(node.target, ast.Attribute) or self._kind(node.target.attr) != "doubtful":
+            return super().generic_visit(node)
+        if not _is_path(node.target):
+            self._refuse(node, f"+= and its kin on the attribute {node.target.attr}", "give the object a name first")
+        read = copy.deepcopy(node.target)
+        read.ctx = ast.Load()
+        operation = ast.Constant(type(node.op).__name__)
+        value = _call("<inplace>", node.value, operation, self.visit(read), self.visit(node.value))
+        return _located(ast.Assign([self.visit(node.target)], value), node)
 
     def _stored(self, node: ast.Attribute, kind: Kind, on_receiver: bool) -> ast.AST:
         if is_dunder(node.attr):
@@ -346,6 +353,13 @@ def _call(gate: str, at: ast.expr, *arguments: ast.expr) -> ast.Call:
 def _located(node: _N, at: ast.AST) -> _N:
     ast.copy_location(node, at)
     return ast.fix_missing_locations(node)
+
+
+def _is_path(node: ast.expr) -> bool:
+    """Whether it is a name, or attributes of one: then it may be evaluated twice."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)
 
 
 def _after_docstring(body: list[ast.stmt]) -> int:

@@ -1,0 +1,43 @@
+"""All of this folder once more as a user without privileges, where the tests run as root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+NOBODY = 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="these tests run without privileges already")
+def test_every_attack_ends_the_same_for_a_user_without_privileges() -> None:
+    here = Path(__file__)
+    for directory in (*Path(sys.prefix).resolve().parents, *here.resolve().parents, Path(sys.prefix)):
+        if not directory.stat().st_mode & 0o001:
+            pytest.skip(f"others may not enter {directory}")
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, NOBODY, NOBODY)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": home,
+            "TMPDIR": home,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        finished = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(here.parent), f"--ignore={here}"],
+            env=environment,
+            cwd=here.parents[2],
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-2000:]

@@ -1,0 +1,111 @@
+"""What a worker may say when: the whole table, tried cell by cell."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from agex_protocol import messages as m
+from agex_protocol.errors import ProtocolError
+from agex_protocol.turns import ENDINGS, FROM_WORKER, FROM_ZYGOTE, Conversation
+
+ACTION = b"a" * 16
+NOTHING = m.Encoded(b"")
+SAID: dict[type, Any] = {
+    m.Ready: m.Ready(1, (), ()),
+    m.Refused: m.Refused("seccomp", "no"),
+    m.Begun: m.Begun(""),
+    m.Buffer: m.Buffer(ACTION, b"", True),
+    m.Call: m.Call(ACTION, 1, "f", ()),
+    m.Finished: m.Finished(ACTION, NOTHING),
+    m.Succeeded: m.Succeeded(ACTION, NOTHING),
+    m.GaveUp: m.GaveUp(ACTION, ""),
+    m.Asked: m.Asked(ACTION, ""),
+    m.Raised: m.Raised(ACTION, "", "", ""),
+    m.Kept: m.Kept(ACTION, "", "", ""),
+}
+AFTER = {"starting": "idle", "beginning": "idle", "running": "idle"}
+
+
+def conversation(state: str) -> Conversation:
+    talk = Conversation()
+    if state == "over":
+        talk.heard(SAID[m.Refused])
+    elif state != "starting":
+        talk.heard(SAID[m.Ready])
+        if state == "beginning":
+            talk.begin()
+        elif state in ("running", "answering"):
+            talk.run(ACTION)
+        if state == "answering":
+            talk.heard(SAID[m.Call])
+    assert talk.state == state
+    return talk
+
+
+def test_the_table_speaks_of_every_message_of_a_worker_and_of_nothing_else() -> None:
+    assert set(SAID) == set(get_args(m.ToSupervisor)) == set().union(*FROM_WORKER.values())
+    assert set(get_args(m.FromZygote)) == set().union(*FROM_ZYGOTE.values())
+    assert set(get_args(m.Ending)) == ENDINGS
+
+
+@pytest.mark.parametrize("kind", SAID, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("state", FROM_WORKER)
+def test_a_message_is_admitted_in_its_states_only(state: str, kind: type) -> None:
+    talk = conversation(state)
+    if kind not in FROM_WORKER[state]:
+        with pytest.raises(ProtocolError) as caught:
+            talk.heard(SAID[kind])
+        assert str(caught.value) == f"{kind.__name__} while {state}"
+        return
+    talk.heard(SAID[kind])
+    expected = {m.Refused: "over", m.Buffer: "running", m.Call: "answering"}.get(kind, AFTER[state])
+    assert talk.state == expected
+
+
+@pytest.mark.parametrize("kind", FROM_WORKER["running"], ids=lambda kind: kind.__name__)
+def test_a_forged_action_id_is_refused_whatever_it_is_on(kind: type) -> None:
+    forged = type(SAID[kind])(b"b" * 16, *[getattr(SAID[kind], name) for name in SAID[kind].__slots__[1:]])
+    with pytest.raises(ProtocolError) as caught:
+        conversation("running").heard(forged)
+    assert str(caught.value) == f"{kind.__name__} for an action that is not under way"
+
+
+def test_an_ending_is_heard_once() -> None:
+    talk = conversation("running")
+    talk.heard(SAID[m.Finished])
+    with pytest.raises(ProtocolError):
+        talk.heard(SAID[m.Finished])
+
+
+@pytest.mark.parametrize("number", [0, 2, -1])
+def test_calls_are_counted_from_one_without_a_gap(number: int) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        conversation("running").heard(m.Call(ACTION, number, "f", ()))
+    assert str(caught.value) == f"call {number} where 1 was due"
+
+
+def test_calls_are_answered_one_by_one_and_counted_anew_in_the_next_action() -> None:
+    talk = conversation("answering")
+    talk.answered()
+    with pytest.raises(ProtocolError):
+        talk.heard(m.Call(ACTION, 1, "f", ()))
+    talk.heard(m.Call(ACTION, 2, "f", ()))
+    talk.answered()
+    talk.heard(SAID[m.Finished])
+    talk.run(ACTION)
+    talk.heard(m.Call(ACTION, 1, "f", ()))
+
+
+@pytest.mark.parametrize("state", FROM_WORKER)
+def test_the_supervisor_asks_only_an_idle_worker(state: str) -> None:
+    if state == "idle":
+        conversation(state).run(ACTION)
+        conversation(state).begin()
+        return
+    with pytest.raises(ProtocolError) as caught:
+        conversation(state).run(ACTION)
+    assert str(caught.value) == f"the worker is {state}, not idle"
+    with pytest.raises(ProtocolError):
+        conversation(state).begin()
