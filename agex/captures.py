@@ -9,8 +9,10 @@ from __future__ import annotations
 import dis
 import functools
 import sys
+import sysconfig
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 from agex.errors import ConfigurationError, ContractError
 from agex_supervisor.outbound import is_importable
@@ -32,12 +34,25 @@ def refuse_captured_data(obj: object, name: str) -> None:
 
 
 def refuse_riders(obj: object) -> None:
-    """For what is pickled with an input or a host function's result: ContractError for a class or function of a script
-    that would carry data along."""
+    """For what is pickled with an input or a host function's result: ContractError for a class or function of the
+    application's own that would carry data along. A library's inner functions hold what the library made."""
+    if _is_installed(obj):
+        return
     try:
         refuse_captured_data(obj, f"{getattr(obj, '__qualname__', obj)!s}, which a value belongs to,")
     except ConfigurationError as error:
         raise ContractError(str(error)) from error
+
+
+def _is_installed(obj: Any) -> bool:
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    return file is not None and any(Path(file).is_relative_to(root) for root in _installed_roots())
+
+
+@functools.cache
+def _installed_roots() -> tuple[str, ...]:
+    return tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def _travels_in_silence(value: object) -> bool:

@@ -6,8 +6,10 @@ Every breach is a ValueError here; `encode` and `decode` make it the error of th
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Generator, Hashable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 MAX_INT_BITS = 4096
@@ -71,6 +73,18 @@ class Work:
         self.left -= units
         if self.left < 0:
             raise ValueError("too many small items for its size; give many of them as an array or a DataFrame")
+
+
+@contextmanager
+def collector_paused() -> Generator[None, None, None]:
+    """No garbage collection meanwhile: it walks all that is being built, again and again, and none of it is garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def check_int(number: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
-from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys
+from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys, collector_paused
 from agex_protocol.bulk import BARE, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.leaves import LEAVES, unpack_int
@@ -34,9 +34,10 @@ def decode(
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     try:
         caps.check_sizes(head, [len(view) for view in views])
-        wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
-        decoder = _Decoder(views, caps, Work(len(head)), build or _parts)
-        value = decoder.unpack(wire, shape)
+        with collector_paused():
+            wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
+            decoder = _Decoder(views, caps, Work(len(head)), build or _parts)
+            value = decoder.unpack(wire, shape)
         decoder.finish()
     except AgexError:
         raise
@@ -211,7 +212,7 @@ class _Decoder:
     def unpack_numpy(self, wire: Any, shape: Shape) -> Any:
         from agex_protocol import arrays
 
-        self.charge(5)
+        self.charge(8)
         return arrays.unpack_array(wire, self.get) if shape.kind == "ndarray" else arrays.unpack_scalar(wire)
 
     def unpack_pandas(self, wire: Any, shape: Shape) -> Any:

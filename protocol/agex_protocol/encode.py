@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgpack
 
-from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys
+from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
 from agex_protocol.errors import NotPortable
 from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
@@ -34,7 +34,8 @@ def encode(
     """
     encoder = _Encoder(Caps.within(max_bytes))
     try:
-        head = cast(bytes, msgpack.packb(encoder.pack(value, shape)))
+        with collector_paused():
+            head = cast(bytes, msgpack.packb(encoder.pack(value, shape)))
         encoder.settle(head)
     except UnicodeEncodeError:
         raise NotPortable(
@@ -270,6 +271,7 @@ class _Encoder:
             raise unlike(value, shape)
         from agex_protocol import arrays
 
+        self._work += 8
         return arrays.pack_array(value, self.put)
 
     def pack_npscalar(self, value: Any, shape: Shape) -> Any:
@@ -277,7 +279,7 @@ class _Encoder:
             raise unlike(value, shape)
         from agex_protocol import arrays
 
-        self._work += 5
+        self._work += 8
         return arrays.pack_scalar(value)
 
     def pack_pandas(self, value: Any, shape: Shape) -> Any:

@@ -462,9 +462,11 @@ def test_a_workspace_of_the_callers_own_is_worked_in_and_stays(pool: agex.Pool, 
     assert tmp_path.joinpath("out.txt").read_text() == "GIVEN"
 
 
-def test_two_sandboxes_do_not_see_each_others_files(pool: agex.Pool) -> None:
-    with agex.Sandbox(policy=NATIVE, pool=pool) as one, agex.Sandbox(policy=NATIVE, pool=pool) as two:
+def test_two_sandboxes_do_not_see_each_others_files(pool: agex.Pool, tmp_path: Path) -> None:
+    own = agex.Sandbox(policy=NATIVE, pool=pool, workspace=tmp_path)
+    with own as one, agex.Sandbox(policy=NATIVE, pool=pool) as two:
         place = one.run("import os\nopen('mine', 'w').write('secret')\nos.path.abspath('mine')", returns=str).unwrap()
+        assert Path(place).read_text() == "secret"
 
         assert two.run("import os\nos.listdir('.')", returns=list[str]).unwrap() == []
         outcome = two.run("open(place).read()", {"place": place})

@@ -1,4 +1,4 @@
-"""Calls that nothing makes by accident are answered with death: tracing, namespaces, mounts, the kernel's own modules."""
+"""Calls that nothing makes by accident are answered with death: tracing, namespaces, mounts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ CALLS = {
     "trace": ("ask('ptrace', 0, 0, 0, 0)", True),
     "namespace": ("ask('unshare', 0x10000000)", True),
     "mount": ("ask('mount', b'none', b'/', b'tmpfs', 0, None)", False),
-    "module": ("ask('delete_module', b'nosuch', 0)", False),
 }
 
 

@@ -64,7 +64,7 @@ def test_a_message_is_admitted_in_its_states_only(state: str, kind: type) -> Non
     assert talk.state == expected
 
 
-@pytest.mark.parametrize("kind", FROM_WORKER["running"], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(FROM_WORKER["running"], key=str), ids=lambda kind: kind.__name__)
 def test_a_forged_action_id_is_refused_whatever_it_is_on(kind: type) -> None:
     forged = type(SAID[kind])(b"b" * 16, *[getattr(SAID[kind], name) for name in SAID[kind].__slots__[1:]])
     with pytest.raises(ProtocolError) as caught:
@@ -86,11 +86,17 @@ def test_calls_are_counted_from_one_without_a_gap(number: int) -> None:
     assert str(caught.value) == f"call {number} where 1 was due"
 
 
+def test_a_call_that_was_answered_cannot_be_made_again() -> None:
+    talk = conversation("answering")
+    talk.answered()
+    with pytest.raises(ProtocolError) as caught:
+        talk.heard(SAID[m.Call])
+    assert str(caught.value) == "call 1 where 2 was due"
+
+
 def test_calls_are_answered_one_by_one_and_counted_anew_in_the_next_action() -> None:
     talk = conversation("answering")
     talk.answered()
-    with pytest.raises(ProtocolError):
-        talk.heard(m.Call(ACTION, 1, "f", ()))
     talk.heard(m.Call(ACTION, 2, "f", ()))
     talk.answered()
     talk.heard(SAID[m.Finished])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import struct
 from typing import Any
@@ -128,6 +129,11 @@ def test_the_same_key_twice_is_refused() -> None:
 
 def test_a_key_that_cannot_be_hashed_is_refused() -> None:
     assert refused(["set", [["list", []]]], ANY) == "TypeError: unhashable type: 'list'"
+
+
+def test_the_garbage_collector_runs_again_after_a_value_was_refused() -> None:
+    refused(1, STR)
+    assert gc.isenabled()
 
 
 def test_nesting_beyond_the_cap_is_refused() -> None:

@@ -143,6 +143,15 @@ ATTACKS: dict[str, tuple[str, ...]] = {
     "format of a str subclass": (
         "class S(str):\n    def __contains__(self, x): return False\nwon(S('{0.__class__}').format(()))",
     ),
+    "format by an alias that passes reads on": (
+        "import typing\nwon(typing.Annotated[str, 1].format('{0.__class__}', ()))",
+        "typing",
+    ),
+    "format by an alias that we make": ("won(type(list[int])(str, ()).format('{0.__class__}', ()))",),
+    "format by a library's own text class": (
+        "import collections\nwon(collections.UserString('{0.__class__}').format(()))",
+        "collections",
+    ),
     "format_map": ("won('{a.__class__}'.format_map({'a': ()}))",),
     "the Formatter class": ("import string\nwon(string.Formatter().get_field('0.__class__', [()], {})[0])", "string"),
     # --- syntax that reads or binds without looking like it
@@ -272,6 +281,10 @@ ATTACKS: dict[str, tuple[str, ...]] = {
     "a base of except*": (
         "class G(ExceptionGroup):\n    def split(self, kind): return 1\nwon(G)",
     ),
+    "members that become globals of the program": (
+        "import enum\n@enum.global_enum\nclass E(enum.Enum):\n    A = 1\nwon(E)",
+        "enum",
+    ),
     "a description of memory": ("class A:\n    __array_interface__ = {}\nwon(A)",),
     "a description of memory in a namespace": (
         "import types\nwon(types.SimpleNamespace(**{'__array_interface__': {}}))",
@@ -376,6 +389,30 @@ ATTACKS: dict[str, tuple[str, ...]] = {
     # --- files and native libraries
     "a file outside": ("with open(outside) as f: won(f.read())",),
     "a file by the class of an open file": ("f = open('inside', 'wb', 0)\nk = type(f)\nf.close()\nwith k(outside) as f: won(f.read())",),
+    "a file by initialising an open one again": (
+        "with open('inside', 'wb', 0) as f:\n    f.__init__(outside)\n    won(f.read())",
+    ),
+    "the same by its class and a super of our own": (
+        """
+        def super(): return f
+        with open('inside', 'wb', 0) as f:
+            super().__init__(outside)
+            won(f.read())
+        """,
+    ),
+    "a shared property by its initialiser": (
+        """
+        import fractions
+        shared = fractions.Fraction.numerator
+        old = shared.fget
+        try:
+            property.__init__(shared, lambda self: 1)
+            won(shared)
+        finally:
+            if shared.fget is not old: property.__init__(shared, old)
+        """,
+        "fractions",
+    ),
     "a file by io": ("import io\nwith io.FileIO(outside) as f: won(f.read())", "io"),
     "a file by pathlib": ("import pathlib\nwon(pathlib.Path(outside).read_text())", "pathlib"),
     "a file by numpy": ("import numpy as np\nwon(np.fromfile(outside, dtype=np.uint8))", "numpy"),

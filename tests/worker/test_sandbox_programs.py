@@ -323,7 +323,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
         class C: pass
         c=C()
         setattr(c,'k',1)
-        r=[getattr(c,'k'),getattr(c,'z',5),hasattr(c,'k'),hasattr(c,'q'),hasattr([],'__iter__'),vars(c)]
+        r=[getattr(c,'k'),getattr(c,'z',5),hasattr(c,'k'),hasattr(c,'q'),hasattr([],'__iter__'),dict(vars(c))]
         delattr(c,'k')
         r+[hasattr(c,'k')]
         """,
@@ -457,6 +457,36 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
         """,
         "pandas",
     ),
+    "a decorator that names what it returns": (
+        """
+        def named(function):
+            def inner(*args):
+                return function(*args)
+            inner.__name__ = function.__name__
+            inner.__doc__ = function.__doc__
+            return inner
+        @named
+        def double(x):
+            "Twice."
+            return 2 * x
+        [double(2), double.__name__, double.__doc__]
+        """,
+    ),
+    "initialisers by the name of the base": (
+        """
+        class Base(dict):
+            def __init__(self, x):
+                dict.__init__(self, x=x)
+                self.x = x
+        class Derived(Base):
+            def __init__(self):
+                Base.__init__(self, 2)
+        class Text(str):
+            def format(self, *args):
+                return "own " + super().format(*args)
+        [Derived()["x"], Derived().x, Text("{}-{}").format(1, 2)]
+        """,
+    ),
     "attributes named like modules": (
         """
         class Clock:
@@ -529,7 +559,7 @@ def test_a_method_checks_what_it_was_called_on_once_and_is_then_native() -> None
                 self.total += step
                 self._last = step
     """
-    assert _gates(source) == ["<mark>", "<self>", "<self>"]
+    assert _gates(source) == ["<mark>", *["<Own>", "<self>", "<Exception>", "<self>"] * 2]
 
 
 def test_errors_name_the_lines_of_the_source() -> None:

@@ -65,9 +65,11 @@ ONLY: dict[str, frozenset[str]] = {
 # Single members.
 HIDDEN: dict[str, frozenset[str]] = {
     "bz2": _words("open BZ2File"),
+    "abc": _words("update_abstractmethods"),
+    "collections": _words("UserString"),
     "contextlib": _words("redirect_stdout redirect_stderr chdir"),
     "dataclasses": _words("make_dataclass Field"),
-    "enum": _words("property"),
+    "enum": _words("global_enum global_enum_repr global_flag_repr global_str property"),
     "glob": _words("glob iglob glob0 glob1"),
     "gzip": _words("open GzipFile"),
     "hashlib": _words("file_digest"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import types
 from _string import formatter_field_name_split  # type: ignore[import-not-found]
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,16 +11,18 @@ from typing import Any
 Read = Callable[[Any, str], Any]
 
 
-def format_method(value: Any, read: Read) -> Callable[..., str]:
-    """What `value.format` is: bound for a str, else (`str.format`) a function of the str and the arguments."""
+def checked_format(found: Any, read: Read) -> Any:
+    """The attribute `format` of something: where it is that of str, a function that does the same by `read`."""
 
     def of_class(text: str, /, *args: Any, **named: Any) -> str:
         return _format(text, read, args, named)
 
     def bound(*args: Any, **named: Any) -> str:
-        return _format(value, read, args, named)
+        return _format(found.__self__, read, args, named)
 
-    return of_class if isinstance(value, type) else bound
+    if found is str.format:
+        return of_class
+    return bound if type(found) is types.BuiltinFunctionType and isinstance(found.__self__, str) else found
 
 
 def _format(text: str, read: Read, args: Sequence[Any], named: Mapping[str, Any]) -> str:

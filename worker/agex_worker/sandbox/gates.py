@@ -13,15 +13,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from agex_protocol.plan import ModuleGrant, SandboxPlan
-from agex_worker.sandbox import types_shown
 from agex_worker.sandbox.annotation_text import checked_annotation
 from agex_worker.sandbox.dangerous import MEMBERS
 from agex_worker.sandbox.facade import Facade
 from agex_worker.sandbox.files import WorkspaceFiles
-from agex_worker.sandbox.formatting import format_method
+from agex_worker.sandbox.formatting import checked_format
 from agex_worker.sandbox.methods import METHODS
-from agex_worker.sandbox.names import READABLE, Refused, kind_of, why_refused
-from agex_worker.sandbox.own import MARK, MARK_NAME, class_of, is_own, is_own_class
+from agex_worker.sandbox.names import READABLE, STORABLE_DUNDERS, Refused, is_dunder, kind_of, why_refused
+from agex_worker.sandbox.own import MARK, Own, class_of, is_own, is_own_class
+from agex_worker.sandbox.types_shown import is_closed, type_of
 
 _INPLACE: dict[str, Callable[[Any, Any], Any]] = {
     "Add": operator.iadd,
@@ -62,6 +62,7 @@ class Gates:
             "<annotation>": checked_annotation,
             "<inplace>": inplace,
             "<mark>": MARK,
+            "<Own>": Own,
             "<Exception>": Exception,
         }
 
@@ -89,10 +90,11 @@ class Gates:
             return getattr(value, name)
         if name[0] == "_":
             return self._dunder(value, name)
+        if kind is types.GenericAlias or (kind.__module__ == "typing" and "__origin__" in vars(value)):
+            # `Annotated[str, 1].format` is str.format: what is asked for here is that of the origin.
+            return self.attribute(value.__origin__, name)
         cls = class_of(value)
         self._check_member(cls, name)
-        if name == "format" and issubclass(cls, str):
-            return format_method(value, self.get)
         if name == "obj" and issubclass(cls, BaseException):
             raise Refused("the attribute obj of an error is not allowed here: it may be a module's own object")
         if name == "register" and cls is value:
@@ -102,6 +104,8 @@ class Gates:
         if name in METHODS and (method := METHODS[name].applies(cls)):
             return self._replaced(value, cls, name, method)
         found = getattr(value, name)
+        if name == "format":
+            return checked_format(found, self.get)
         if issubclass(type(found), types.ModuleType):
             raise Refused(f"the attribute {name} is not allowed here: it is a module; import it, if it is registered")
         return found
@@ -117,7 +121,12 @@ class Gates:
     def _dunder(self, value: Any, name: str) -> Any:
         if name == "__class__":
             if is_own(value):
-                return types_shown.type_of(value)
+                return type_of(value)
+        elif name == "__init__":
+            if is_own(value) or (type(value) is super and is_own_class(class_of(value))):
+                return getattr(value, name)
+            if issubclass(type(value), type) and not is_closed(value):
+                return _init_of(value)
         elif name == "__new__":
             # Elsewhere it makes objects of classes that take care of what they are made of.
             if (type(value) is super and is_own_class(class_of(value))) or class_of(value) in _BASIC:
@@ -156,11 +165,11 @@ class Gates:
 
 def receiver(value: Any) -> None:
     """What a method was called on must be an object, or a class, of the agent's own."""
-    if getattr(type(value), MARK_NAME, None) is not MARK and not is_own(value):
+    if not is_own(value):
         raise Refused(
             f"a method that uses private attributes, or assigns attributes, was called on {_article(value)}; it may be"
             " called only on instances of classes defined in this code"
-        )
+        ) from None
 
 
 def inplace(operation: str, value: Any, other: Any) -> Any:
@@ -178,7 +187,7 @@ def own(value: Any, name: str) -> Any:
 def storable(value: Any, name: str) -> Any:
     """For a store of a public attribute: not on classes, modules and functions that others use as well."""
     kind = type(value)
-    if getattr(kind, MARK_NAME, None) is MARK or is_own(value):
+    if is_own(value):
         return value
     if issubclass(kind, type | types.ModuleType | types.FunctionType | Facade) or _shared(kind):
         raise Refused(
@@ -192,9 +201,20 @@ def target(value: Any, name: object) -> Any:
     """The object whose attribute of that name may be set or deleted."""
     if type(name) is not str:
         raise TypeError(f"attribute name must be a plain str, not {type(name).__name__!r}")
-    if name.startswith("<") or kind_of(name) == "refused" or (name.startswith("__") and name.endswith("__")):
+    allowed = name in STORABLE_DUNDERS or not (is_dunder(name) or kind_of(name) == "refused")
+    if name.startswith("<") or not allowed:
         raise Refused(f"assigning to the attribute {name} is not allowed here: {why_refused(name)}")
     return own(value, name) if name.startswith("_") else storable(value, name)
+
+
+def _init_of(cls: Any) -> Callable[..., None]:
+    """`Base.__init__`, for objects of the agent's own: it would turn anybody's file into another one."""
+
+    def init(instance: Any, /, *args: Any, **named: Any) -> None:
+        receiver(instance)
+        cls.__init__(instance, *args, **named)
+
+    return init
 
 
 def _checked_store(store: Callable[..., None], *, bound: bool = False) -> Callable[..., None]:

@@ -86,7 +86,7 @@ _METHODS = frozenset(
         *(f"i{name}" for name in _OPERATORS if name != "divmod"),
         *"lt le eq ne gt ge hash bool len length_hint int float complex index round trunc floor ceil".split(),
         *"neg pos abs invert str repr bytes format iter next reversed contains getitem setitem delitem missing".split(),
-        *"call enter exit aenter aexit aiter anext await init post_init init_subclass class_getitem copy".split(),
+        *"call enter exit aenter aexit aiter anext await post_init init_subclass class_getitem copy".split(),
         *"deepcopy dir".split(),
     ]
 )
@@ -94,13 +94,17 @@ READABLE = _METHODS | {
     "__name__", "__qualname__", "__doc__", "__module__", "__version__", "__members__", "__slots__", "__match_args__",
     "__cause__", "__context__", "__suppress_context__", "__notes__",
 }  # fmt: skip
-GATED_DUNDERS = frozenset({"__class__", "__new__", "__setattr__", "__delattr__"})
+GATED_DUNDERS = frozenset({"__class__", "__init__", "__new__", "__setattr__", "__delattr__"})
+# What `super()` without arguments gives of any class: the agent's own object, one class further up.
+READABLE_OF_SUPER = READABLE | {"__init__", "__new__"}
+# A decorator names the function that it returns.
+STORABLE_DUNDERS = frozenset({"__name__", "__qualname__", "__doc__"})
 
 # Methods that a class of the agent may define. Left out: what answers for the class's place in the type system
 # (__instancecheck__, __mro_entries__), what pickling and copying obey (__reduce__), what C code trusts as a description
 # of memory (__array_interface__, __buffer__), and what runs after the action (__del__).
 DEFINABLE = _METHODS | {
-    "__new__",     "__getattr__", "__setattr__", "__delattr__", "__set_name__", "__get__", "__set__", "__delete__",
+    "__new__", "__init__", "__getattr__", "__setattr__", "__delattr__", "__set_name__", "__get__", "__set__", "__delete__",
 }  # fmt: skip
 # Names that a class body may assign to; __match_args__ and __slots__ only as literals.
 ASSIGNABLE = _METHODS | {"__doc__", "__slots__", "__match_args__", "__version__", "__author__"}

@@ -16,28 +16,29 @@ MARK_NAME = "_abc_<own>"
 GATE_NAME = "<attr>"
 
 
-class Mark(property):
-    """The only instance is MARK. A property, because enum, pydantic and their like leave those alone in a class body."""
-
-    def __reduce__(self) -> str:
-        return "MARK"
+class Own:
+    """What an object of the agent's own answers under MARK_NAME: this class itself."""
 
 
-MARK = Mark()
+def _answer(_: object) -> type[Own]:
+    return Own
+
+
+# A plain property, because enum, pydantic and their like leave those alone in a class body, and CPython reads them fast.
+MARK = property(_answer)
 
 
 def is_own_class(kind: Any) -> bool:
-    """Whether this class, or one that it inherits from, was defined by agent code."""
-    return getattr(kind, MARK_NAME, None) is MARK
+    """Whether this class, or one that it inherits from, was defined by agent code; also after it was pickled."""
+    mark = getattr(kind, MARK_NAME, None)
+    return type(mark) is property and mark.fget is _answer
 
 
 def is_own(value: Any) -> bool:
     """Whether this is an instance of such a class, or such a class, or a function that agent code defined."""
     kind = type(value)
-    if getattr(kind, MARK_NAME, None) is MARK:
+    if is_own_class(value if issubclass(kind, type) else kind):
         return True
-    if issubclass(kind, type):
-        return is_own_class(value)
     return kind is types.FunctionType and GATE_NAME in value.__globals__
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from agex_worker.sandbox.names import is_dunder
+from agex_worker.sandbox.own import MARK_NAME
 
 
 def receiver_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
@@ -20,11 +21,21 @@ def receiver_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
 
 
 def with_prologue(node: ast.FunctionDef | ast.AsyncFunctionDef, receiver: str, position: int) -> None:
-    """Begin the body with the check of what the method was called on."""
+    """Begin the body with the check of what the method was called on, without a call where it is one of our objects:
+
+    try:
+        if self.MARK is not Own: <self>(self)
+    except Exception:
+        <self>(self)
+    """
+    given = ast.Name(receiver, ast.Load())
+    call = ast.Expr(ast.Call(ast.Name("<self>", ast.Load()), [given], []))
+    answer = ast.Attribute(given, MARK_NAME, ast.Load())
+    test = ast.Compare(answer, [ast.IsNot()], [ast.Name("<Own>", ast.Load())])
+    handler = ast.ExceptHandler(ast.Name("<Exception>", ast.Load()), None, [call])
+    check = ast.Try([ast.If(test, [call], [])], [handler], [], [])
     at = node.body[position] if position < len(node.body) else node
-    check = ast.Call(ast.Name("<self>", ast.Load()), [ast.Name(receiver, ast.Load())], [])
-    statement = ast.copy_location(ast.Expr(check), at)
-    node.body.insert(position, ast.fix_missing_locations(statement))
+    node.body.insert(position, ast.fix_missing_locations(ast.copy_location(check, at)))
 
 
 def _needs_check(node: ast.AST, name: str) -> bool:

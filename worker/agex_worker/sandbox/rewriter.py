@@ -20,7 +20,9 @@ from agex_worker.sandbox.names import (
     DEFINABLE,
     LITERAL_ONLY,
     READABLE,
+    READABLE_OF_SUPER,
     REFUSED_TO_BIND,
+    STORABLE_DUNDERS,
     Kind,
     SandboxViolation,
     is_dunder,
@@ -142,6 +144,8 @@ class _Rewriter(ast.NodeTransformer):
         on_receiver = isinstance(node.value, ast.Name) and node.value.id in self._receivers[-1:]
         node.value = self.visit(node.value)
         kind = self._kind(node.attr)
+        if _is_super(node.value) and node.attr in READABLE_OF_SUPER:
+            return node
         if kind == "refused":
             self._refuse(node, f"the attribute {node.attr}", why_refused(node.attr))
         if not isinstance(node.ctx, ast.Load):
@@ -164,10 +168,13 @@ class _Rewriter(ast.NodeTransformer):
         return _located(ast.Assign([self.visit(node.target)], value), node)
 
     def _stored(self, node: ast.Attribute, kind: Kind, on_receiver: bool) -> ast.AST:
-        if is_dunder(node.attr):
+        dunder = is_dunder(node.attr)
+        if dunder and node.attr not in STORABLE_DUNDERS:
             self._refuse(node, f"assigning to the attribute {node.attr}", why_refused(node.attr))
         if not on_receiver:
-            node.value = _call("<own>" if kind == "private" else "<store>", node, node.value, ast.Constant(node.attr))
+            node.value = _call(
+                "<own>" if dunder or kind == "private" else "<store>", node, node.value, ast.Constant(node.attr)
+            )
         return node
 
     def _kind(self, name: str) -> Kind:
@@ -315,6 +322,8 @@ class _Rewriter(ast.NodeTransformer):
 
     def _binds(self, node: ast.AST, name: str, *, scope: str | None = None, defines: bool = False) -> None:
         self._normal(node, name)
+        if name == "super":
+            self._refuse(node, "binding the name super", "choose another name")
         scope = scope or self._scopes[-1]
         if is_dunder(name):
             allowed = {"class": DEFINABLE if defines else ASSIGNABLE - LITERAL_ONLY, "module": _MODULE_NAMES}
@@ -353,6 +362,14 @@ def _call(gate: str, at: ast.expr, *arguments: ast.expr) -> ast.Call:
 def _located(node: _N, at: ast.AST) -> _N:
     ast.copy_location(node, at)
     return ast.fix_missing_locations(node)
+
+
+def _is_super(node: ast.expr) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id="super"), args=[], keywords=[]):
+            return True
+        case _:
+            return False
 
 
 def _is_path(node: ast.expr) -> bool:

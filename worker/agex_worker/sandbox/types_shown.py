@@ -83,7 +83,7 @@ def shown(kind: Any) -> Any:
     return _stand_in(kind) if (kind.__module__, kind.__qualname__) in UNCONSTRUCTIBLE else kind
 
 
-def is_closed(kind: type) -> bool:
+def is_closed(kind: Any) -> bool:
     """Whether the class stands for, or inherits from, one that only has stand-ins."""
     return issubclass(type(kind), StandIn) or any(
         (base.__module__, base.__qualname__) in UNCONSTRUCTIBLE for base in kind.__mro__

@@ -1,0 +1,44 @@
+"""The first programs of the three users run as they are written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "AGEX"))}
+    finished = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert (finished.returncode, finished.stderr) == (0, ""), finished.stderr
+    return finished.stdout
+
+
+def test_every_example_is_tried_here() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == ["embedder.py", "server.py", "tune_policy.py"]
+
+
+def test_the_embedder_gets_a_dict_of_floats() -> None:
+    assert run("embedder.py").splitlines()[-1] == "{'price': 499999.5, 'revenue': 1.5}"
+
+
+def test_the_server_answers_each_tenant_and_is_harmed_by_none() -> None:
+    lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in run("server.py").splitlines()}
+
+    assert lines["ada"] == ["ok", str(29.9 * 2 + 45.5)]
+    assert lines["bob"][0] == "error"
+    assert lines["eve"][0] == "error"
+    assert lines["mallory"][0] == "timeout"
+
+
+def test_the_operator_sees_the_typo_the_limit_and_what_holds() -> None:
+    text = run("tune_policy.py")
+
+    assert "refused:" in text and "wal_time" in text and "wall_time" in text
+    assert "MemoryError" in text
+    assert "files.read       held by landlock, seccomp" in text
