@@ -13,6 +13,7 @@ import sysconfig
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from agex.errors import ConfigurationError, ContractError
 from agex_supervisor.outbound import is_importable

@@ -13,7 +13,7 @@ import pytest
 from agex.local import LocalExecutor
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.contract import Contract
-from agex_supervisor.execution import Executed, Unsent
+from agex_supervisor.execution import Executed
 from agex_supervisor.host_calls import hosted
 
 
@@ -47,12 +47,12 @@ def test_each_way_to_end_a_task_has_its_kind(tmp_path: Path, code: str, kind: st
     assert run(executor(tmp_path), code, int, task=True).kind == kind
 
 
-def test_the_last_expression_is_checked_and_otherwise_stays_behind(tmp_path: Path) -> None:
+def test_the_last_expression_is_checked_by_the_contract(tmp_path: Path) -> None:
     local = executor(tmp_path)
 
     assert run(local, "3", float).value == 3.0
-    kept = run(local, "'x'", int)
-    assert kept.kind == "finished" and isinstance(kept.value, Unsent) or kept.kind == "raised"
+    missed = run(local, "'x'", int)
+    assert (missed.kind, missed.error and missed.error.type) == ("raised", "ContractError")
 
 
 def test_files_lie_in_the_workspace(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_contract_holds_as_it_does_across_a_process() -> None:
     assert value == [3.0] and type(value[0]) is float
     assert "ContractError" in str(agent.model.requests[1].messages[-1])  # type: ignore[attr-defined]
     with pytest.raises(agex.ContractError):
-        agent.task(_length)(5)
+        agent.task(_length)(5)  # type: ignore[arg-type]
 
 
 def _length(text: str) -> int:

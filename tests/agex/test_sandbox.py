@@ -38,7 +38,7 @@ def native(pool: agex.Pool) -> Iterator[agex.Sandbox]:
 
 
 def works(sandbox: agex.Sandbox) -> bool:
-    return sandbox.run("20 + 22", returns=int).unwrap() == 42
+    return bool(sandbox.run("20 + 22", returns=int).unwrap() == 42)
 
 
 # --- values and output ---
@@ -324,7 +324,7 @@ def test_cancel_without_a_run_does_nothing(restricted: agex.Sandbox) -> None:
 def test_arun_gives_the_same_and_runs_beside_others(pool: agex.Pool) -> None:
     async def both() -> list[agex.SandboxOutcome]:
         with agex.Sandbox(pool=pool) as one, agex.Sandbox(pool=pool) as two:
-            return await asyncio.gather(one.arun("1 + 1", returns=int), two.arun("2 + 2", returns=int))
+            return list(await asyncio.gather(one.arun("1 + 1", returns=int), two.arun("2 + 2", returns=int)))
 
     assert [outcome.value for outcome in asyncio.run(both())] == [2, 4]
 

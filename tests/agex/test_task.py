@@ -273,9 +273,10 @@ def test_arguments_are_validated_before_the_model_is_asked(pool: agex.Pool) -> N
         """Add."""
         raise NotImplementedError
 
-    for arguments in ((["1"],), ([1.0], "2"), (), ([1.0], 1, 2)):
+    wrong: list[tuple[Any, ...]] = [(["1"],), ([1.0], "2"), (), ([1.0], 1, 2)]
+    for arguments in wrong:
         with pytest.raises(agex.ContractError, match=r"total\(\)") as caught:
-            total(*arguments)  # type: ignore[arg-type]
+            total(*arguments)
         assert isinstance(caught.value, TypeError)
     with pytest.raises(agex.ContractError, match="nosuch"):
         total([1.0], nosuch=1)  # type: ignore[call-arg]
@@ -338,7 +339,8 @@ def test_every_empty_body_makes_a_task(pool: agex.Pool, body: str, tmp_path: Pat
     cell: dict[str, Any] = {"__name__": "__main__"}
     exec(code, cell)
 
-    assert agent.task(cell["do"])() == 1
+    do: Any = agent.task(cell["do"])
+    assert do() == 1
 
 
 def test_a_body_that_does_something_is_refused(pool: agex.Pool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -39,6 +38,6 @@ class Attack:
             assert (ended.status, ended.value) == ("error", None), (kept, ended)
 
 
-def each(attacks: tuple[Attack, ...]) -> Any:
+def each(attacks: tuple[Attack, ...]) -> pytest.MarkDecorator:
     """A test's parameter `attack`, once for each."""
     return pytest.mark.parametrize("attack", attacks, ids=[attack.name for attack in attacks])

@@ -24,7 +24,9 @@ def sample(annotation: Any) -> Any:
     """Some value of a field's type, with every container filled."""
     if dataclasses.is_dataclass(annotation):
         hints = get_type_hints(annotation)
-        return cast(Any, annotation)(**{field.name: sample(hints[field.name]) for field in dataclasses.fields(annotation)})
+        return cast(Any, annotation)(
+            **{field.name: sample(hints[field.name]) for field in dataclasses.fields(annotation)}
+        )
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return arguments[-1]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import pickle
 import secrets
+import select
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgpack
 import pytest
 
 from agex_policies.compile import compile_plan
 from agex_policies.schema import Policy
 from agex_protocol import messages as m
 from agex_protocol.buffers import enclose
-from agex_protocol.plan import Limits, LockdownPlan, SandboxPlan
+from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import ANY
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.worker import OnCall, Turn, Worker
@@ -88,8 +91,6 @@ class Hired:
 
     def value(self, code: str, inputs: Mapping[str, object] | None = None) -> Any:
         """What a plain last expression gives: None, a bool, a number, a text or a list of them."""
-        import msgpack
-
         turn = self.run(code, inputs)
         assert isinstance(turn.ending, m.Finished), turn
         return msgpack.unpackb(turn.head)
@@ -180,11 +181,6 @@ def channel_code() -> str:
     return CHANNEL
 
 
-@pytest.fixture(scope="session")
-def default_limits() -> Limits:
-    return Limits()
-
-
 def is_gone(pid: int) -> bool:
     """Whether a process has ended, reaped or not."""
     try:
@@ -197,7 +193,6 @@ def is_gone(pid: int) -> bool:
 @pytest.fixture
 def wait_gone() -> Callable[[int], None]:
     """Wait until a process that is not our child has ended."""
-    import select
 
     def wait_gone(pid: int) -> None:
         if is_gone(pid):
@@ -214,3 +209,35 @@ def wait_gone() -> Callable[[int], None]:
             os.close(pidfd)
 
     return wait_gone
+
+
+@pytest.fixture
+def unprivileged(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], object]], object]:
+    """Call something in a forked child without root's powers; gives its result, which must be msgpack's."""
+
+    def unprivileged(call: Callable[[], object]) -> object:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                if os.geteuid() == 0:
+                    base = tmp_path_factory.getbasetemp()
+                    for directory in (tmp_path, base, base.parent):
+                        directory.chmod(0o777)
+                    os.setgroups([])
+                    os.setgid(65534)
+                    os.setuid(65534)
+                os.write(write, msgpack.packb(call()))
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(write)
+        with open(read, "rb") as result:
+            data = result.read()
+        assert os.waitpid(child, 0)[1] == 0
+        return msgpack.unpackb(data)
+
+    return unprivileged

@@ -147,7 +147,9 @@ def test_closing_ends_a_session_that_is_still_writing(plan: LockdownPlan, hire_f
     pool = Pool(spares=0)
     worker = hire_from(pool)
     root = worker.place.home.parent.parent
-    code = "import os\nprint('go')\nnumber = 0\nwhile True:\n    number += 1\n    os.mkdir(f'd{number % 500}-{number}')\n"
+    code = (
+        "import os\nprint('go')\nnumber = 0\nwhile True:\n    number += 1\n    os.mkdir(f'd{number % 500}-{number}')\n"
+    )
     turns: list[Any] = []
     thread = threading.Thread(target=lambda: turns.append(worker.run(code)))
     thread.start()
@@ -228,7 +230,7 @@ def test_files_stay_in_the_workspace_from_one_worker_to_the_next(pool: Pool, hir
 
 def test_a_pool_does_not_cross_a_fork_and_the_child_harms_nothing(plan: LockdownPlan, hire_from: HireFrom) -> None:
     """In a process of its own, for pytest has threads."""
-    program = f"""
+    program = """
     import os, sys
     from agex_policies.compile import compile_plan
     from agex_policies.schema import Policy
@@ -253,7 +255,9 @@ def test_a_pool_does_not_cross_a_fork_and_the_child_harms_nothing(plan: Lockdown
     pool.checkin(place)
     pool.close()
     """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)], capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterable
@@ -184,7 +185,8 @@ def test_too_many_threads_are_seen_even_when_the_action_ends_at_once(hire: Hire,
     code = "import threading\nfor _ in range(20): threading.Thread(target=threading.Event().wait, daemon=True).start()"
     turn = hire(limited(threads=10)).run(code)
     assert turn.ending is None
-    assert turn.death == Death("limit", "limits.threads: 21 threads, 10 allowed")
+    assert turn.death is not None and turn.death.cause == "limit"  # how many had begun is the scheduler's choice
+    assert re.fullmatch(r"limits\.threads: \d\d threads, 10 allowed", turn.death.detail)
 
 
 def test_death_while_large_inputs_are_sent_is_told_and_nothing_hangs(hire: Hire) -> None:
@@ -260,9 +262,9 @@ def test_the_first_cause_of_death_is_kept(hire: Hire) -> None:
     worker.cancel()
     worker.close()
     worker.kill("violation", "last")
-    assert worker.run(m.Run(b"a", "1", m.Encoded(b""), b"", False), [], timeout_s=1, on_call=lambda *_: []).death == Death(
-        "limit", "first"
-    )
+    assert worker.run(
+        m.Run(b"a", "1", m.Encoded(b""), b"", False), [], timeout_s=1, on_call=lambda *_: []
+    ).death == Death("limit", "first")
 
 
 def test_cancelling_while_it_is_closed_never_signals_another_process(hire: Hire) -> None:
