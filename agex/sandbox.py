@@ -86,6 +86,7 @@ class Sandbox:
         self._given = _directory(workspace) if workspace is not None else None
         self._made: Path | None = None
         self._executor: Executor | None = None
+        self._last_contract: tuple[Any, Contract] | None = None
         self._running = threading.Lock()
         self._closed = False
 
@@ -181,10 +182,16 @@ class Sandbox:
         return self._executor
 
     def _contract(self, returns: Any) -> Contract:
+        annotation = Any if returns is None else returns
+        last = self._last_contract
+        if last is not None and last[0] is annotation:
+            return last[1]  # most sandboxes ask for one type again and again, and compiling it costs as much as a run
         try:
-            return Contract.of(Any if returns is None else returns, where="returns", local=self.isolation == "none")
+            contract = Contract.of(annotation, where="returns", local=self.isolation == "none")
         except Unportable as error:
             raise ContractError(str(error)) from error
+        self._last_contract = (annotation, contract)
+        return contract
 
 
 def _directory(workspace: str | Path) -> Path:

@@ -75,10 +75,10 @@ class Reading:
             return self.read(annotation.__supertype__)
         if isinstance(annotation, _ALIASES):
             return self._alias(annotation)
-        origin = get_origin(annotation)
+        origin: Any = get_origin(annotation)
         if isinstance(origin, _ALIASES):
             # A generic alias with its parameters given, as numpy's NDArray is from 2.5 on.
-            return self.read(cast(Any, origin).__value__[get_args(annotation)])
+            return self.read(origin.__value__[get_args(annotation)])
         if origin in (Annotated, typing.Required, typing.NotRequired, typing.Final, typing.ClassVar):
             return self._annotated(annotation)
         if origin in (Union, types.UnionType):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
+from pathlib import Path
+
 import pytest
 
 from agex_policies.compile import compile_plan

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import linecache
 import os
+import sys
 import traceback
 from dataclasses import dataclass
 
 MAX_MESSAGE_CHARS = 4_000
 MAX_TRACEBACK_CHARS = 12_000
-OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# In a worker only the first is loaded; with isolation "none" agent code runs among all of them.
+OUR_PACKAGES = ("agex_worker", "agex_supervisor", "agex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,16 @@ def bounded(text: str, limit: int) -> str:
 
 
 def _drop_ours(told: traceback.TracebackException) -> None:
+    ours = tuple(
+        os.path.dirname(os.path.abspath(module.__file__)) + os.sep
+        for name in OUR_PACKAGES
+        if (module := sys.modules.get(name)) is not None and module.__file__ is not None
+    )
     seen: list[traceback.TracebackException | None] = [told]
     while seen:
         each = seen.pop()
         if each is None:
             continue
-        kept = [frame for frame in each.stack if not frame.filename.startswith(OURS)]
+        kept = [frame for frame in each.stack if not frame.filename.startswith(ours)]
         each.stack = traceback.StackSummary.from_list(kept)
         seen += [each.__cause__, each.__context__, *(each.exceptions or [])]
