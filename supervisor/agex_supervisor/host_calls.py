@@ -85,7 +85,8 @@ class HostCalls:
             try:
                 given[argument.name] = contract.decode(head, buffers, self._caps)
             except ContractMismatch as error:
-                return answer(call.action, call.call, error_type="TypeError", error=str(error)[:MAX_ERROR_CHARS])
+                text = f"{call.name}({argument.name}=...): {error}"
+                return answer(call.action, call.call, error_type="TypeError", error=text[:MAX_ERROR_CHARS])
         return self._run(call, hosted, given)
 
     def _run(self, call: m.Call, hosted: Hosted, given: dict[str, Any]) -> Iterator[object]:

@@ -58,10 +58,20 @@ class OwnCode:
         path = list(self._packages[parent]) if parent else None
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)
-            spec = find(name, path) if find is not None else None
+            try:
+                spec = find(name, path) if find is not None else None
+            except KeyError:
+                # A namespace package in another: the import system looks for the outer one among the loaded modules.
+                spec = self._namespace_in(parent, name)
             if spec is not None:
                 return cast(importlib.machinery.ModuleSpec, spec)
         return None
+
+    def _namespace_in(self, parent: str, name: str) -> importlib.machinery.ModuleSpec:
+        spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        places = [Path(place, name.rpartition(".")[2]) for place in self._packages.get(parent, ())]
+        spec.submodule_search_locations = [str(place) for place in places if place.is_dir()]
+        return spec
 
     def _namespace(self, name: str, spec: importlib.machinery.ModuleSpec) -> ModuleFound:
         locations = tuple(spec.submodule_search_locations or ())

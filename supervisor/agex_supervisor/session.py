@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,9 @@ class Session:
         # Held while a worker is used or let go of, so that close() from another thread waits for the run that it ends.
         # Reentrant, because a host function may close the session that calls it.
         self._busy = threading.RLock()
+        # Guards the two below: a cancellation counts for the run that is under way, and for no later one.
+        self._state = threading.Lock()
+        self._running = False
         self._cancelled = False
         self.report = LockdownReport(kit.plan.isolation)
 
@@ -82,7 +85,6 @@ class Session:
         on_call: OnCall,
     ) -> Turn:
         """One action. How it ended is in the Turn; raises only what `start()` raises, and NotSendable for the inputs."""
-        self._cancelled = False
         if len(code) > MAX_CODE_CHARS:
             raise NotSendable(
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
@@ -90,35 +92,45 @@ class Session:
         action = secrets.token_bytes(16)
         head, buffers = dump(dict(inputs), self._equipment.admit)
         first, encoded = enclose(action, head, buffers)
+        run = m.Run(action, code, encoded, returns, task)
         with self._busy:
+            with self._state:
+                self._running, self._cancelled = True, False
             try:
-                self.start()
-            except WorkerFailed:
-                if not self._cancelled:
-                    raise
-                return Turn(death=Death("cancelled", "cancelled by the caller"))
-            assert self._place is not None
-            worker = self._place.worker
-            if self._cancelled:
-                worker.cancel()
-            run = m.Run(action, code, encoded, returns, task)
-            turn = worker.run(run, first, timeout_s=timeout_s, on_call=on_call)
-            if turn.death is not None:
+                turn = self._run(run, first, timeout_s, on_call)
+            finally:
+                with self._state:
+                    self._running = False
+            if turn.death is not None or self._cancelled:
                 self._let_go()
             return turn
 
     def cancel(self) -> None:
-        """End the action under way, from any thread."""
-        self._cancelled = True
-        place = self._place
-        if place is not None:
-            place.worker.cancel()
+        """End the action under way, from any thread. Nothing happens if there is none."""
+        with self._state:
+            if self._running:
+                self._cancelled = True
+                if (place := self._place) is not None:
+                    place.worker.cancel()
 
     def close(self) -> None:
         """Kill the worker, and wait for the run that this ends. The workspace stays where it was made."""
         self.cancel()
         with self._busy:
             self._let_go()
+
+    def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:
+        try:
+            self.start()
+        except WorkerFailed:
+            if not self._cancelled:
+                raise
+            return Turn(death=Death("cancelled", "cancelled by the caller"))
+        assert self._place is not None
+        worker = self._place.worker
+        if self._cancelled:
+            worker.cancel()  # it came before there was a worker to end
+        return worker.run(run, buffers, timeout_s=timeout_s, on_call=on_call)
 
     def _let_go(self) -> None:
         place, self._place = self._place, None

@@ -6,14 +6,15 @@ import os
 import pickle
 import secrets
 import select
+import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import msgpack
-from pathlib import Path
-
 import pytest
 
 from agex_policies.compile import compile_plan
@@ -23,10 +24,13 @@ from agex_protocol.buffers import enclose
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import ANY
 from agex_supervisor.pool import Kit, Place, Pool
+from agex_supervisor.scratch import remove_tree
 from agex_supervisor.worker import OnCall, Turn, Worker
 
 # Only to find a hang: no test is about how long anything takes.
 HANG_S = 60.0
+
+TEMPORARY = tempfile.gettempdir()
 
 # What hostile code has: the socket, the id of its action, and a way to write whatever it likes.
 CHANNEL = """
@@ -214,23 +218,27 @@ def wait_gone() -> Callable[[int], None]:
 
 
 @pytest.fixture
-def unprivileged(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[], object]], object]:
-    """Call something in a forked child without root's powers; gives its result, which must be msgpack's."""
+def unprivileged() -> Callable[[Callable[[Path], object]], object]:
+    """Call something in a forked child without root's powers; gives its result, which must be msgpack's.
 
-    def unprivileged(call: Callable[[], object]) -> object:
+    It is given a directory of its own: other users cannot enter tmp_path.
+    """
+
+    def unprivileged(call: Callable[[Path], object]) -> object:
+        ground = Path(tempfile.mkdtemp(prefix="agex-test-", dir=TEMPORARY))
+        ground.chmod(0o777)
         read, write = os.pipe()
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # xdist has threads; the child uses none of their locks
+            child = os.fork()
         if child == 0:
             status = 1
             try:
                 if os.geteuid() == 0:
-                    base = tmp_path_factory.getbasetemp()
-                    for directory in (tmp_path, base, base.parent):
-                        directory.chmod(0o777)
                     os.setgroups([])
                     os.setgid(65534)
                     os.setuid(65534)
-                os.write(write, msgpack.packb(call()))
+                os.write(write, cast(bytes, msgpack.packb(call(ground))))
                 status = 0
             except BaseException:
                 traceback.print_exc()
@@ -239,7 +247,9 @@ def unprivileged(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         os.close(write)
         with open(read, "rb") as result:
             data = result.read()
-        assert os.waitpid(child, 0)[1] == 0
+        ended = os.waitpid(child, 0)[1]
+        remove_tree(ground)
+        assert ended == 0
         return msgpack.unpackb(data)
 
     return unprivileged

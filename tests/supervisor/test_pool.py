@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from agex_policies.errors import IsolationUnavailable
+from agex_protocol import messages as m
 from agex_protocol.plan import LockdownPlan
 from agex_supervisor import pool as pool_module
 from agex_supervisor.errors import PoolExhausted, PreloadFailed
@@ -41,13 +43,13 @@ def test_fifty_checkouts_leave_no_descriptor_process_or_directory(
     descriptors, processes = open_descriptors(), children()
     pool = Pool(spares=1)
     kit = Kit(plan)
+    root = pool.new_workspace().parent.parent
     for _ in range(50):
         home = pool.new_workspace()
         place = pool.checkout(kit, home)
         pool.checkin(place)
         assert not place.worker.slot.exists() and home.is_dir()
     wait_for_spares(pool)
-    root = home.parent.parent
     pool.close()
     assert not root.exists()
     assert open_descriptors() == descriptors
@@ -73,6 +75,20 @@ def test_failures_leave_no_descriptor_or_process(
     assert children() == processes
 
 
+def test_a_worker_that_cannot_be_locked_is_refused_by_the_layers_name(
+    plan: LockdownPlan, pool: Pool, open_descriptors: Callable[[], set[str]]
+) -> None:
+    kit = Kit(replace(plan, seccomp=b"\0" * 8))
+    seen: list[set[str]] = []
+    for _ in range(2):
+        with pytest.raises(IsolationUnavailable) as caught:
+            pool.checkout(kit, pool.new_workspace())
+        assert "; seccomp: " in str(caught.value)
+        seen.append(open_descriptors())
+    assert seen[0] == seen[1]
+    assert list(pool.new_workspace().parent.with_name("slots").iterdir()) == []
+
+
 def test_a_killed_zygote_ends_its_workers_and_the_next_checkout_has_a_new_one(
     plan: LockdownPlan, hire_from: HireFrom, open_descriptors: Callable[[], set[str]]
 ) -> None:
@@ -93,10 +109,13 @@ def test_a_killed_zygote_ends_its_workers_and_the_next_checkout_has_a_new_one(
     assert open_descriptors() == descriptors
 
 
-def test_a_spare_that_was_killed_is_passed_over(plan: LockdownPlan, pool: Pool, hire_from: HireFrom) -> None:
+def test_a_spare_that_was_killed_is_passed_over(
+    plan: LockdownPlan, pool: Pool, hire_from: HireFrom, wait_gone: Callable[[int], None]
+) -> None:
     pool.warm(Kit(plan))
     (spare,) = children() - {worker.pid for worker in psutil.Process().children()}
     os.kill(spare, signal.SIGKILL)
+    wait_gone(spare)
     worker = hire_from(pool)
     assert worker.worker.pid != spare
     assert worker.value("2") == 2
@@ -211,7 +230,8 @@ def test_a_workspace_that_was_swapped_comes_home_as_a_directory(
     worker = hire_from(pool)
     etc = os.stat("/etc")
     turn = worker.run(f"import os\nos.chdir('..')\nos.rename('work', 'away')\n{replacement}")
-    assert turn.death is None and turn.ending.__class__.__name__ == "Finished", turn
+    # One that cannot be read is a breach for a supervisor that is not root: then it comes home all the same.
+    assert isinstance(turn.ending, m.Finished) or (turn.death.cause == "limit" and "mkdir" in replacement), turn
     pool.checkin(worker.place)
     home = worker.place.home
     assert home.is_dir() and not home.is_symlink() and list(home.iterdir()) == []

@@ -20,7 +20,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary directory of the test's own, so that no sweep meets a neighbour's."""
     directory = tmp_path / "tmp"
     directory.mkdir()
-    directory.chmod(0o777)
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
     return directory
 
@@ -134,16 +133,15 @@ def test_a_wide_tree_is_removed(temporary: Path) -> None:
 
 
 def test_directories_that_let_nobody_in_are_removed_without_roots_powers(
-    temporary: Path, unprivileged: Callable[[Callable[[], object]], object]
+    unprivileged: Callable[[Callable[[Path], object]], object],
 ) -> None:
-    def try_it() -> bool:
-        tree = temporary / "tree"
+    def try_it(ground: Path) -> bool:
+        tree = ground / "tree"
         (tree / "outer" / "inner").mkdir(parents=True)
         (tree / "outer" / "inner" / "file").touch()
         (tree / "beside").mkdir(mode=0)
-        for closed in (tree / "outer" / "inner", tree / "outer", tree):
-            closed.chmod(0o500 if closed == tree else 0)
-        tree.chmod(0o700)
+        for closed in (tree / "outer" / "inner", tree / "outer"):
+            closed.chmod(0)
         remove_tree(tree)
         return tree.exists()
 

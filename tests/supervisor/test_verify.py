@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,14 +31,14 @@ def ordinary() -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def test_a_worker_of_ours_is_seen_to_be_locked(
-    plan: LockdownPlan, pool: Pool, hire_from: Callable[..., Any]
-) -> None:
+def test_a_worker_of_ours_is_seen_to_be_locked(plan: LockdownPlan, pool: Pool, hire_from: Callable[..., Any]) -> None:
     worker = hire_from(pool).worker
     assert verify(worker.pid, plan) == ["no_new_privs", "capabilities", "seccomp", "descriptors"]
 
 
-def test_a_worker_without_its_filter_is_found_out(plan: LockdownPlan, pool: Pool, hire_from: Callable[..., Any]) -> None:
+def test_a_worker_without_its_filter_is_found_out(
+    plan: LockdownPlan, pool: Pool, hire_from: Callable[..., Any]
+) -> None:
     worker = hire_from(pool, Kit(replace(plan, seccomp=b""))).worker
     with pytest.raises(IsolationUnavailable) as caught:
         verify(worker.pid, plan)
@@ -74,10 +73,8 @@ def test_an_ordinary_process_lacks_the_first_layer(plan: LockdownPlan, ordinary:
 
 
 def test_a_process_that_is_gone_cannot_be_verified() -> None:
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
     with pytest.raises(IsolationUnavailable) as caught:
-        verify(child, KERNEL)
-    assert f"/proc/{child} cannot be read to verify it" in str(caught.value)
+        verify(gone.pid, KERNEL)
+    assert f"/proc/{gone.pid} cannot be read to verify it" in str(caught.value)

@@ -102,11 +102,9 @@ def test_files_that_come_and_go_do_not_hide_the_others(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_read_is_a_breach_for_it_cannot_be_measured(
-    tmp_path: Path, unprivileged: Callable[[Callable[[], object]], object]
+    unprivileged: Callable[[Callable[[Path], object]], object],
 ) -> None:
-    def look() -> str | None:
-        place = tmp_path / "place"
-        place.mkdir()
+    def look(place: Path) -> str | None:
         (place / "closed").mkdir(mode=0o300)
         return breach(place)
 

@@ -78,7 +78,8 @@ def test_what_a_peer_does_not_take_is_kept_and_sent_in_order(ends: Ends) -> None
     pieces = [m.Buffer(ACTION, bytes([number]) * (1 << 20), True) for number in range(8)]
     wire.queue(iter(pieces))
     assert wire.unsent
-    reader, taken = FrameReader(), []
+    reader = FrameReader()
+    taken: list[m.Buffer] = []
     while len(taken) < len(pieces):
         wire.write()
         reader.feed(far.recv(1 << 20))

@@ -20,6 +20,11 @@ from agex_supervisor.worker import Death
 Hire = Callable[..., Any]
 Limited = Callable[..., LockdownPlan]
 
+
+def never(call: m.Call, values: list[Any]) -> Iterable[object]:
+    raise AssertionError(f"{call.name} was called")
+
+
 FUNCTION = (m.HostFunction("ask", "", ()),)
 
 
@@ -41,11 +46,16 @@ def test_a_worker_is_stopped_between_its_actions_and_goes_on_with_the_next(hire:
 
 def test_output_of_an_action_that_is_over_is_not_told_of_the_next(hire: Hire) -> None:
     worker = hire()
-    worker.run("import os")
-    # As a thread that was about to write when its process was stopped.
+    work = worker.worker.slot / "work"
+    worker.run(
+        "import os, threading\ndef late():\n    while not os.path.exists('go'): pass\n"
+        "    os.write(1, b'late')\n    os.mkdir('done')\nthreading.Thread(target=late).start()"
+    )
+    (work / "go").touch()
+    # It was stopped with the action; as if the signal had come later than its last words.
     os.kill(worker.worker.pid, signal.SIGCONT)
-    with open(f"/proc/{worker.worker.pid}/fd/1", "wb", buffering=0) as pipe:
-        pipe.write(b"late")
+    while not (work / "done").exists():
+        pass
     assert worker.run("print('mine')").stdout == "mine\n"
 
 
@@ -262,9 +272,8 @@ def test_the_first_cause_of_death_is_kept(hire: Hire) -> None:
     worker.cancel()
     worker.close()
     worker.kill("violation", "last")
-    assert worker.run(
-        m.Run(b"a", "1", m.Encoded(b""), b"", False), [], timeout_s=1, on_call=lambda *_: []
-    ).death == Death("limit", "first")
+    turn = worker.run(m.Run(b"a", "1", m.Encoded(b""), b"", False), [], timeout_s=1, on_call=never)
+    assert turn.death == Death("limit", "first")
 
 
 def test_cancelling_while_it_is_closed_never_signals_another_process(hire: Hire) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from agex_protocol.messages import ModuleFound
+from agex_worker.tracebacks import remember_source
 
 Find = Callable[[str], ModuleFound]
 
@@ -77,6 +78,11 @@ class OwnSource(importlib.abc.SourceLoader):
         self._fullname = fullname
         self._file = file
         self._source = source
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The file is there but cannot be opened, which linecache would take for "no lines".
+        remember_source(self._file, self.get_source(self._fullname) or "")
+        super().exec_module(module)
 
     def get_filename(self, fullname: str) -> str:
         return self._file

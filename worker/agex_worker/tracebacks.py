@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import linecache
 import os
 import sys
@@ -25,7 +26,9 @@ class ErrorText:
 
 def remember_source(filename: str, source: str) -> None:
     """Let tracebacks and inspect show these lines under this file name."""
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    # Lines as Python counts them, which str.splitlines() does not; each ends, or the carets beneath the last are off.
+    lines = io.StringIO(source if source.endswith("\n") else source + "\n", newline=None).readlines()
+    linecache.cache[filename] = (len(source), None, lines, filename)
 
 
 def error_text(error: BaseException) -> ErrorText:
