@@ -22,7 +22,7 @@ from agex_protocol.plan import LockdownPlan
 from agex_supervisor import pool as pool_module
 from agex_supervisor.errors import PoolExhausted, PreloadFailed
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.scratch import LOCK, sweep
+from agex_supervisor.scratch import LOCK, remove_tree, sweep
 
 HireFrom = Callable[..., Any]
 
@@ -281,35 +281,42 @@ def test_a_pool_does_not_cross_a_fork_and_the_child_harms_nothing(plan: Lockdown
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_killed_supervisor_takes_its_processes_along_and_the_next_sweeps_its_directory(
-    wait_gone: Callable[[int], None],
-) -> None:
-    program = """
-    import sys, threading
-    from agex_policies.compile import compile_plan
-    from agex_policies.schema import Policy
-    from agex_supervisor.pool import Kit, Pool
+SUPERVISOR = """
+import os, sys
+from agex_policies.compile import compile_plan
+from agex_policies.schema import Policy
+from agex_supervisor.pool import Kit, Pool
 
-    pool, kit = Pool(spares=0), Kit(compile_plan(Policy.load("full-python"), "kernel"))
-    pool.warm(kit)
-    place = pool.checkout(kit, pool.new_workspace())
-    pool.warm(kit)
+pool, kit = Pool(spares=0), Kit(compile_plan(Policy.load("full-python"), "kernel"))
+pool.warm(kit)
+place = pool.checkout(kit, pool.new_workspace())
+pool.warm(kit)
+if sys.argv[1] == "alone" or os.fork():
     print(place.worker.zygote.pid, place.worker.pid, place.worker.slot.parent.parent, flush=True)
-    sys.stdin.read()
-    """
-    command = [sys.executable, "-c", textwrap.dedent(program)]
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("forks", ["forks", "alone"])
+def test_a_killed_supervisor_takes_its_processes_along_and_the_next_sweeps_its_directory(
+    forks: str, wait_gone: Callable[[int], None]
+) -> None:
+    """Also when a child that the application forked lives on, with a copy of every descriptor."""
+    command = [sys.executable, "-c", SUPERVISOR, forks]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
         zygote, worker, root = supervisor.stdout.readline().split()
-        below = {child.pid for child in psutil.Process(supervisor.pid).children(recursive=True)}
-        assert below >= {int(zygote), int(worker)} and len(below) == 3
+        below = {child.pid for child in psutil.Process(int(zygote)).children()}
+        assert int(worker) in below and len(below) == 2
         sweep()
         assert (Path(root) / LOCK).exists()
         supervisor.kill()
-    for process in below:
-        wait_gone(process)
+        for process in (int(zygote), *below):
+            wait_gone(process)
     sweep()
-    assert not Path(root).exists()
+    assert forks == "forks" or not Path(root).exists()
+    remove_tree(Path(root))
 
 
 @pytest.mark.parametrize("numbers", [{"max_workers": 0}, {"spares": -1}, {"wait_s": -0.5}])

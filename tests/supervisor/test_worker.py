@@ -143,12 +143,16 @@ def test_a_worker_that_stops_itself_is_ended_at_its_deadline(hire: Hire) -> None
 def test_decoding_the_arguments_of_calls_does_not_move_the_deadline(hire: Hire) -> None:
     """A function's own time is the host's; what comes before it is caused by the worker alone."""
 
+    calls: list[m.Call] = []
+
     def decode_for_long(call: m.Call, values: list[Any]) -> Iterable[object]:
-        threading.Event().wait(0.05)
+        calls.append(call)
+        threading.Event().wait(0.1)
         return answer(call.action, call.call)
 
-    turn = hire(functions=FUNCTION).run("while True: ask()", timeout_s=0.4, on_call=decode_for_long)
+    turn = hire(functions=FUNCTION).run("while True: ask()", timeout_s=0.5, on_call=decode_for_long)
     assert turn.death == Death("timeout", "the deadline of the action passed")
+    assert len(calls) <= 5
 
 
 def test_the_time_of_a_host_function_is_not_the_workers(hire: Hire) -> None:
