@@ -6,7 +6,6 @@ import inspect
 import logging
 import re
 import secrets
-import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -287,7 +286,7 @@ class Sessions:
             raise SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {wait_s:g} s")
         try:
             if name not in self._workspaces:
-                self._workspaces[name] = self._new()
+                self._workspaces[name] = self._agent.pool.new_workspace()
             return self._workspaces[name]
         except BaseException:
             turn.release()
@@ -309,11 +308,6 @@ class Sessions:
             workspaces, self._workspaces = list(self._workspaces.values()), {}
         for workspace in workspaces:
             remove_tree(workspace)
-
-    def _new(self) -> Path:
-        if self._agent.isolation == "none":
-            return Path(tempfile.mkdtemp(prefix="agex-workspace-"))
-        return self._agent.pool.new_workspace()
 
 
 def _names_of_caller() -> Mapping[str, Any]:

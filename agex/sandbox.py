@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -172,9 +171,6 @@ class Sandbox:
         if self._executor is None:
             if self._given is not None:
                 self._executor = self._bench.executor(own_workspace=str(self._given))
-            elif self.isolation == "none":
-                self._made = Path(tempfile.mkdtemp(prefix="agex-workspace-"))
-                self._executor = self._bench.executor(self._made)
             else:
                 self._made = self._pool.new_workspace()
                 self._executor = self._bench.executor(self._made)

@@ -94,7 +94,7 @@ class BootFailed:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A worker exists; its pidfd comes with the frame."""
+    """A worker exists; its pidfd comes with the frame. pid 0, and no descriptor: there was no room to fork."""
 
     serial: int
     pid: int

@@ -21,9 +21,10 @@ async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | Non
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         # The thread must be out before what it works with is taken away.
-        if interrupt is not None:
-            interrupt()
-        await asyncio.wait([work])
+        while not work.done():
+            if interrupt is not None:
+                interrupt()  # again and again: the first may come before there is anything to interrupt
+            await asyncio.wait([work], timeout=0.05)
         raise
 
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 
+MAX_TYPE_CHARS = 200
 MAX_MESSAGE_CHARS = 4_000
 MAX_TRACEBACK_CHARS = 12_000
 # In a worker only the first is loaded; with isolation "none" agent code runs among all of them.
@@ -33,7 +34,7 @@ def remember_source(filename: str, source: str) -> None:
 
 def error_text(error: BaseException) -> ErrorText:
     """Type, message and traceback of an exception, whatever its own methods do."""
-    kind = type(error).__name__
+    kind = type_name(error)
     try:
         message = str(error)
     except Exception as second:
@@ -45,6 +46,11 @@ def error_text(error: BaseException) -> ErrorText:
     except Exception as second:
         text = f"{kind}: {message}\n<its traceback cannot be made: {type(second).__name__}>\n"
     return ErrorText(kind, bounded(message, MAX_MESSAGE_CHARS), bounded(text, MAX_TRACEBACK_CHARS))
+
+
+def type_name(value: object) -> str:
+    """The name of a value's class, which agent code may have made as long as it likes."""
+    return bounded(type(value).__name__, MAX_TYPE_CHARS)
 
 
 def bounded(text: str, limit: int) -> str:

@@ -11,7 +11,7 @@ from agex_protocol.plan import SandboxPlan
 from agex_worker.sandbox.compiler import VALUE_NAME, compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
-from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_source
+from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_source, type_name
 
 MAX_TEXT_CHARS = 32_000
 MAX_REPR_CHARS = 2_000
@@ -119,7 +119,7 @@ def _last_value(value: object, accept: Callable[[object], object], keep: bool) -
     except ContractError as error:
         if not keep:
             return raised(error)
-        return Ended("kept", text=_shown(value), error=ErrorText(type(value).__name__, str(error)))
+        return Ended("kept", text=_shown(value), error=ErrorText(type_name(value), bounded(str(error), MAX_REPR_CHARS)))
 
 
 def _shown(value: object) -> str:
