@@ -118,10 +118,12 @@ class Sandbox:
         except NotSendable as error:
             raise ContractError(str(error)) from error
         finally:
-            if self._bench.sandbox.mode == "full" and self._executor is not None:
-                # Ordinary Python can change its interpreter for whatever runs in it next: that must be nothing.
-                self._executor.close()
-            self._running.release()
+            try:
+                if self._bench.sandbox.mode == "full" and self._executor is not None:
+                    # Ordinary Python can change its interpreter for whatever runs in it next: that must be nothing.
+                    self._executor.close()
+            finally:
+                self._running.release()
 
     async def arun(
         self,

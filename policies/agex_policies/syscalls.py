@@ -7,6 +7,7 @@ point to: a call whose danger lies behind a pointer (a path, a struct) is here o
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass
 from enum import Enum
 
@@ -76,14 +77,28 @@ def _own_process(names: str, *, or_zero: bool) -> tuple[Rule, ...]:
     return (own, _allow(names, Argument(0, 0))) if or_zero else (own,)
 
 
+# PROT_WRITE or PROT_EXEC or neither.
+_WRITE_OR_EXECUTE = 0x2 | 0x4
+_PROTECTIONS = (0x0, 0x2, 0x4)
+# MAP_TYPE, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_HUGETLB.
+_KIND_OF_MAPPING = 0xF | 0x20 | 0x100 | 0x4_0000
+# A file shared, a file private, nothing but memory private. Shared memory without a file stays whole while one page of it is
+# mapped, and only what is mapped counts for RLIMIT_AS.
+_MAPPINGS = (0x1, 0x2, 0x22)
+
 MEMORY = Group(
     "memory",
     "Allocators and loaded libraries. Memory writable and executable at once is refused; that is a hurdle, no wall, for"
-    " it can be had in two steps. Huge-page pools and stacks that grow by themselves serve nobody here.",
+    " it can be had in two steps. Shared memory without a file is refused, because no limit would count it. Huge-page pools"
+    " and stacks that grow by themselves serve nobody here.",
     (
-        _allow("brk munmap mremap msync"),
-        *(_allow("mmap", Argument(2, protection, 0x6), Argument(3, 0, 0x4_0100)) for protection in (0x0, 0x2, 0x4)),
-        *(_allow("mprotect", Argument(2, protection, 0x6)) for protection in (0x0, 0x2, 0x4)),
+        _allow("brk munmap mremap"),
+        *(
+            _allow("mmap", Argument(2, protection, _WRITE_OR_EXECUTE), Argument(3, mapping, _KIND_OF_MAPPING))
+            for protection in _PROTECTIONS
+            for mapping in _MAPPINGS
+        ),
+        *(_allow("mprotect", Argument(2, protection, _WRITE_OR_EXECUTE)) for protection in _PROTECTIONS),
         # NORMAL RANDOM SEQUENTIAL WILLNEED DONTNEED FREE DONTFORK DOFORK HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP COLD
         # PAGEOUT POPULATE_READ POPULATE_WRITE, and GUARD_INSTALL GUARD_REMOVE (stacks, glibc 2.42). Not REMOVE (9), which
         # punches holes into files shared with a reader, nor MERGEABLE (12), which tells who else has the same page.
@@ -134,6 +149,9 @@ IDENTITY = Group(
     ),
 )
 
+# Reads and writes that wait for the disk. The bit differs by architecture, and there is none without Linux.
+_O_DIRECT: int = getattr(os, "O_DIRECT", 0)
+
 DESCRIPTORS = Group(
     "descriptors",
     "Reading, writing and waiting on what is open. No memfd_create, splice, tee or vmsplice: memory that no limit counts"
@@ -141,23 +159,37 @@ DESCRIPTORS = Group(
     (
         _allow("read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3"),
         _allow("poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait pipe pipe2"),
-        _allow("eventfd2 copy_file_range fsync fdatasync ftruncate fadvise64 sync_file_range"),
-        # Other modes punch holes into files that somebody else has mapped.
-        _allow("fallocate", Argument(1, 0)),
-        # DUPFD GETFD SETFD GETFL SETFL GETLK SETLK SETLKW DUPFD_CLOEXEC. Not SETOWN and SETSIG, which make the kernel
-        # send signals to a process of one's choice, nor SETLEASE, NOTIFY, SETPIPE_SZ and seals.
-        *_allow_values("fcntl", 1, (0, 1, 2, 3, 4, 5, 6, 7, 1030)),
+        _allow("eventfd2 copy_file_range ftruncate"),
+        # It would fill the disk faster than a watch can look; other modes punch holes into files that somebody else has
+        # mapped. glibc's posix_fallocate writes instead.
+        _rule(Errno(errno.EOPNOTSUPP), "fallocate"),
+        # DUPFD GETFD SETFD GETFL GETLK DUPFD_CLOEXEC. Not SETOWN and SETSIG, which make the kernel send signals to a process
+        # of one's choice, nor SETLEASE, NOTIFY, SETPIPE_SZ and seals. GETLK must give its true answer, "nobody has a lock":
+        # sqlite reads it from the struct.
+        *_allow_values("fcntl", 1, (0, 1, 2, 3, 5, 1030)),
+        _allow("fcntl", Argument(1, 4), Argument(2, 0, _O_DIRECT)),  # SETFL
         # FIONREAD FIOCLEX FIONCLEX FIONBIO TCGETS TIOCGWINSZ; TIOCSTI would type into a terminal.
         *_allow_values("ioctl", 1, (0x541B, 0x5451, 0x5450, 0x5421, 0x5401, 0x5413)),
         # FICLONE: pathlib of Python 3.14 copies in another way if told so, and fails if refused.
         _rule(Errno(errno.EOPNOTSUPP), "ioctl", Argument(1, 0x4004_9409)),
         # An advisory lock among processes has no meaning for one that shares its files with none; sqlite and fsspec ask.
+        # Each SETLK or SETLKW could cost the kernel memory that no limit counts.
         _rule(Errno(0), "flock"),
+        *(_rule(Errno(0), "fcntl", Argument(1, command)) for command in (6, 7)),
     ),
 )
 
-# O_PATH: a descriptor for any directory, which Landlock does not ask about and fchdir would follow.
-_O_PATH = 0x20_0000
+DURABILITY = Group(
+    "durability",
+    "Nothing of a workspace has to survive a power cut, and a process cannot be killed while the kernel writes its files out:"
+    " it would outlive its deadline. So waiting for the disk succeeds at once. Advice about files is not taken, for one of"
+    " its kinds writes them out too.",
+    (_rule(Errno(0), "fsync fdatasync sync_file_range sync syncfs msync fadvise64"),),
+)
+
+# O_PATH gives a descriptor for any directory, which Landlock does not ask about and fchdir would follow. O_TMPFILE makes
+# files that no watch can see; tempfile then takes a name. O_SYNC and O_DSYNC wait for the disk within each write.
+_FORBIDDEN_TO_OPEN = 0x20_0000 | 0x40_0000 | 0x10_0000 | 0x1000 | _O_DIRECT
 
 FILES = Group(
     "files",
@@ -165,8 +197,8 @@ FILES = Group(
     " others' files, modes, owners, times, attributes, device nodes, watches, and chdir by path; fchdir follows a directory"
     " that could be opened. openat2 hides its flags behind a pointer; ENOSYS makes callers use openat.",
     (
-        _allow("open", Argument(1, 0, _O_PATH)),
-        _allow("openat", Argument(2, 0, _O_PATH)),
+        _allow("open", Argument(1, 0, _FORBIDDEN_TO_OPEN)),
+        _allow("openat", Argument(2, 0, _FORBIDDEN_TO_OPEN)),
         _rule(Errno(errno.ENOSYS), "openat2"),
         _allow("creat stat fstat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat"),
         _allow("getdents getdents64 statfs fstatfs fchdir truncate"),
@@ -220,7 +252,7 @@ DEADLY = Group(
     ),
 )
 
-GROUPS = (MEMORY, THREADS, SIGNALS, CLOCKS, IDENTITY, DESCRIPTORS, FILES, CHANNELS, ABSENT, DEADLY)
+GROUPS = (MEMORY, THREADS, SIGNALS, CLOCKS, IDENTITY, DESCRIPTORS, DURABILITY, FILES, CHANNELS, ABSENT, DEADLY)
 
 # Younger than libseccomp 2.5.0. Where the library does not know one, its rule is left out and the call refused with EPERM.
 YOUNGER_THAN_LIBSECCOMP = frozenset({"faccessat2", "close_range", "epoll_pwait2", "mount_setattr", "fchmodat2"})

@@ -33,7 +33,7 @@ _BYTE_MEMORY = 24
 class Caps:
     """What a decoder accepts. Sizes in bytes; `memory_bytes` bounds what a head could unfold to, before it does."""
 
-    head_bytes: int = 64 << 20
+    head_bytes: int = 16 << 20
     memory_bytes: int = 1 << 30
     buffer_bytes: int = 1 << 30
     buffers: int = 20_000

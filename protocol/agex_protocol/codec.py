@@ -17,6 +17,9 @@ import msgpack
 
 from agex_protocol.errors import ProtocolError
 
+# In one message: two for each argument of a call, one for each parameter of a registered function.
+MAX_CONTAINERS = 20_000
+
 T = TypeVar("T")
 Reader = Callable[[object], Any]
 
@@ -63,6 +66,16 @@ def _dump(parts: list[object]) -> bytes:
 
 
 def _load(data: bytes) -> Any:
+    containers = 0
+
+    def count(container: Any) -> Any:
+        # One frame can hold millions of empty arrays, each of which takes time and memory to make.
+        nonlocal containers
+        containers += 1
+        if containers > MAX_CONTAINERS:
+            raise ValueError("too many arrays and maps")
+        return container
+
     try:
         return msgpack.unpackb(
             data,
@@ -71,6 +84,8 @@ def _load(data: bytes) -> Any:
             max_ext_len=0,
             max_array_len=65_536,
             max_map_len=4_096,
+            list_hook=count,
+            object_hook=count,
         )
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise ProtocolError(f"a frame is not msgpack within the caps: {type(error).__name__}") from error

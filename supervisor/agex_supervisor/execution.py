@@ -105,7 +105,7 @@ class WorkerExecutor:
         started = time.monotonic()
         shape = returns.shape.to_bytes()
         turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
-        executed = self._told(turn, returns)
+        executed = self._told(turn, returns, task)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
         executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)
         return executed
@@ -116,14 +116,14 @@ class WorkerExecutor:
     def close(self) -> None:
         self._session.close()
 
-    def _told(self, turn: Turn, returns: Contract) -> Executed:
+    def _told(self, turn: Turn, returns: Contract, task: bool) -> Executed:
         if turn.death is not None:
             return Executed("died", death=turn.death)
+        if not _answers(turn.ending, returns, task):
+            return self._violated(f"{type(turn.ending).__name__} does not answer what was asked")
         match turn.ending:
-            case m.Finished(_, value):
-                if not value.head and not value.buffers:
-                    return Executed("finished")
-                return self._decoded("finished", turn, returns)
+            case m.Finished():
+                return Executed("finished") if task else self._decoded("finished", turn, returns)
             case m.Succeeded():
                 return self._decoded("succeeded", turn, returns)
             case m.GaveUp(_, text):
@@ -144,11 +144,27 @@ class WorkerExecutor:
         try:
             return Executed(kind, returns.decode(turn.head, turn.buffers, self._caps))
         except ContractMismatch as error:
-            return Executed("mismatch", error=ErrorInfo("ContractError", str(error)))
+            return Executed("mismatch", error=ErrorInfo("ContractError", display(str(error), limit=8000)))
         except ValueRefused as error:
-            # A worker that encodes by our own codec never writes this: it is not our worker any more.
-            self._session.close()
-            return Executed("died", death=Death("violation", str(error)))
+            return self._violated(str(error))
+
+    def _violated(self, what: str) -> Executed:
+        # A worker that runs our own code never writes this: it is not our worker any more.
+        self._session.close()
+        return Executed("died", death=Death("violation", display(what, limit=500, one_line=True)))
+
+
+def _answers(ending: object, returns: Contract, task: bool) -> bool:
+    """Whether an ending is one that this question can have: else a worker could end a typed run without its value."""
+    match ending:
+        case m.Raised():
+            return True
+        case m.Finished(_, value):
+            return task != bool(value.head or value.buffers)
+        case m.Kept():
+            return not task and returns.shape.kind == "any"
+        case _:
+            return task
 
 
 def _error(kind: str, message: str, traceback: str) -> ErrorInfo:

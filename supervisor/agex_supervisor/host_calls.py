@@ -16,6 +16,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.buffers import enclose
 from agex_protocol.errors import ProtocolError
 from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.display import display
 from agex_supervisor.outbound import Admit, NotSendable, dump
 from agex_supervisor.worker import Value
 
@@ -77,6 +78,9 @@ class HostCalls:
         hosted = self._functions.get(call.name)
         if hosted is None:
             raise ProtocolError(f"a call of {call.name[:60]!r}, which is not registered")
+        if sum(len(head) for head, _ in values) > self._caps.head_bytes:
+            text = f"{call.name}(): its arguments are too large together; pass arrays or DataFrames"
+            return answer(call.action, call.call, error_type="TypeError", error=text)
         given: dict[str, Any] = {}
         for argument, (head, buffers) in zip(call.arguments, values, strict=True):
             contract = hosted.contracts.get(argument.name)
@@ -85,8 +89,9 @@ class HostCalls:
             try:
                 given[argument.name] = contract.decode(head, buffers, self._caps)
             except ContractMismatch as error:
-                text = f"{call.name}({argument.name}=...): {error}"
+                text = f"{call.name}({argument.name}=...): {display(str(error), limit=MAX_ERROR_CHARS)}"
                 return answer(call.action, call.call, error_type="TypeError", error=text[:MAX_ERROR_CHARS])
+        _refuse_shifted(hosted, given)
         return self._run(call, hosted, given)
 
     def _run(self, call: m.Call, hosted: Hosted, given: dict[str, Any]) -> Iterator[object]:
@@ -102,6 +107,21 @@ class HostCalls:
         except Exception as error:
             kind, text = type(error).__name__, _text(error)
         return answer(call.action, call.call, error_type=kind, error=text[:MAX_ERROR_CHARS])
+
+
+def _refuse_shifted(hosted: Hosted, given: Mapping[str, Any]) -> None:
+    """ProtocolError for arguments that no call can have, and by which one would take the place of another unchecked."""
+    skipped = False
+    for parameter in hosted.declared.parameters:
+        name, kind = parameter.name, parameter.kind
+        if name not in given:
+            skipped = skipped or kind in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")
+        elif skipped and (kind == "POSITIONAL_ONLY" or (kind == "VAR_POSITIONAL" and given[name])):
+            raise ProtocolError(f"{hosted.declared.name}() got {name!r} past an argument that was left out")
+        elif kind == "VAR_KEYWORD":
+            named = {each.name for each in hosted.declared.parameters if each.kind != "POSITIONAL_ONLY"}
+            if twice := sorted(named & set(given[name])):
+                raise ProtocolError(f"{hosted.declared.name}() got {twice[0]!r} once more among {name!r}")
 
 
 def spread(hosted: Hosted, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -13,6 +13,18 @@ from agex_protocol.plan import Limits
 MAX_DEPTH = 64
 
 
+def stopped(pid: int) -> bool:
+    """Whether every thread of a process that was sent SIGSTOP stands still."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat", "rb") as stat:
+                if stat.read().rsplit(b")", 1)[1].split()[0] not in (b"T", b"t", b"Z", b"X"):
+                    return False
+    except (OSError, IndexError):
+        return False  # a thread, or all of it, has just ended
+    return True
+
+
 class Watch:
     """Looks at one worker from outside. `breach()` names the limit that is passed, or is None."""
 

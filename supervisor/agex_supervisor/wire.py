@@ -83,4 +83,5 @@ def wait_readable(descriptor: int, deadline: float) -> bool:
     """Wait until a descriptor is readable, at most until time.monotonic() == deadline."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    left = None if deadline == float("inf") else max(0.0, deadline - time.monotonic()) * 1000
+    return bool(poll.poll(left))

@@ -27,13 +27,15 @@ from agex_supervisor.errors import WorkerFailed
 from agex_supervisor.output import Output
 from agex_supervisor.promises import unavailable
 from agex_supervisor.verify import verify
-from agex_supervisor.watch import Watch
+from agex_supervisor.watch import Watch, stopped
 from agex_supervisor.wire import Wire, wait_readable
 from agex_supervisor.zygote import Born, Zygote
 
 READY_TIMEOUT_S = 20.0
-DEATH_TIMEOUT_S = 5.0
+DEATH_TIMEOUT_S = 0.3
 WATCH_INTERVAL_S = 0.1
+MAX_WATCH_INTERVAL_S = 1.0
+STOP_TIMEOUT_S = 0.2
 # The kernel enforces processor time by counting ticks and reports it by the clock: on a busy machine the two differ much.
 CPU_TIME_SEEN = 0.5
 
@@ -148,11 +150,12 @@ class Worker:
         self._continue()
         self._wire.queue(itertools.chain(buffers, [run]))
         self._converse(turn, time.monotonic() + timeout_s, on_call)
-        if turn.death is None and (breach := self._watch.breach()) is not None:
-            self.kill("limit", breach)
-            turn.ending, turn.death = None, self._bury()
         if turn.death is None:
-            self._stop()
+            self._stop()  # before the last look, so that nothing moves under it
+            if (breach := self._watch.breach()) is not None:
+                self.kill("limit", breach)
+                turn.ending, turn.death = None, self._bury()
+        if turn.death is None:
             turn.cpu_s = self._cpu_s() - cpu_before
             turn.peak_rss_bytes = self._peak_rss_bytes()
             self._stdout.drain()
@@ -202,16 +205,18 @@ class Worker:
             if now >= deadline and type(message) not in ENDINGS:
                 self.kill("timeout", "the deadline of the action passed")
             elif now >= look_again:
-                look_again = now + WATCH_INTERVAL_S
                 if (breach := self._watch.breach()) is not None:
                     self.kill("limit", breach)
+                looked = time.monotonic()
+                # A workspace of many files makes looking dear: it never takes more than a tenth of our time.
+                look_again = looked + min(max(WATCH_INTERVAL_S, 10 * (looked - now)), MAX_WATCH_INTERVAL_S)
             if self._death is not None:
                 turn.death = self._bury(turn)
                 return
             if isinstance(message, m.Buffer):
                 self._take(message)
             elif isinstance(message, m.Call):
-                deadline += self._answer(message, on_call)
+                deadline += self._answer(message, on_call, deadline)
             elif message is not None:
                 self._end(turn, message)
             else:
@@ -221,7 +226,7 @@ class Worker:
         try:
             return self._next()
         except ProtocolError as error:
-            self.kill("violation", display(str(error), limit=500, one_line=True))
+            self._violated(error)
             return None
 
     def _next(self) -> Any | None:
@@ -234,23 +239,26 @@ class Worker:
         try:
             self._inbox.take(message)
         except ProtocolError as error:
-            self.kill("violation", str(error))
+            self._violated(error)
 
     def _end(self, turn: Turn, ending: Any) -> None:
         try:
             ((turn.head, turn.buffers),) = self._inbox.open(getattr(ending, "value", m.Encoded(b"")))
             turn.ending = ending
         except ProtocolError as error:
-            self.kill("violation", str(error))
+            self._violated(error)
 
-    def _answer(self, call: m.Call, on_call: OnCall) -> float:
+    def _answer(self, call: m.Call, on_call: OnCall, deadline: float) -> float:
         """Gives the seconds that the host function took. Decoding is the worker's own time, or calls could fill hours."""
         try:
             answer = iter(on_call(call, self._inbox.open(*(argument.value for argument in call.arguments))))
         except ProtocolError as error:
-            self.kill("violation", display(str(error), limit=500, one_line=True))
+            self._violated(error)
             return 0.0
         started = time.monotonic()
+        if started >= deadline:
+            self.kill("timeout", "the deadline of the action passed")
+            return 0.0
         first = next(answer)
         took = time.monotonic() - started
         self._conversation.answered()
@@ -276,11 +284,14 @@ class Worker:
             try:
                 self._wire.read()
             except ProtocolError as error:
-                self.kill("violation", str(error))
+                self._violated(error)
             if self._wire.ended and self._death is None:
                 self._explain_end()
         elif self._pidfd in happened:
             self._explain_end()
+
+    def _violated(self, error: ProtocolError) -> None:
+        self.kill("violation", display(str(error), limit=500, one_line=True))
 
     def _explain_end(self) -> None:
         """The stream ended, or the process did: give the other a moment to follow, so that the cause can be told."""
@@ -309,17 +320,22 @@ class Worker:
         if self._closed:
             return self._death or Death("closed", "its session is over")
         self.kill("closed", "its session is over")
-        if not self._is_dead(DEATH_TIMEOUT_S):
-            raise WorkerFailed(
-                "kill", f"process {self.pid} was sent SIGKILL and is still there after {DEATH_TIMEOUT_S} s"
-            )
+        dead = self._is_dead(DEATH_TIMEOUT_S)
         for output in (self._stdout, self._stderr):
             output.drain()
         death = self._death or Death("closed", "")
-        try:
-            reaped = self.zygote.reap(self.serial)
-        except (ProtocolError, WorkerFailed):
-            reaped = None  # the zygote is gone too, and with it the wait status
+        with self._lock:
+            self._closed = True
+            pidfd, self._pidfd = self._pidfd, -1
+        self._wire.close()
+        self._stdout.close()
+        self._stderr.close()
+        if not dead:
+            # It is in the middle of a system call that no signal ends, such as writing back a file, and runs no code of
+            # its own any more. Nobody has to wait for that.
+            threading.Thread(target=self._reap, args=(pidfd,), name="agex-burial", daemon=True).start()
+            return death
+        reaped = self._reap(pidfd)
         if reaped is not None:
             if turn is not None:
                 turn.cpu_s, turn.peak_rss_bytes = reaped.cpu_s, reaped.peak_rss_bytes
@@ -327,13 +343,17 @@ class Worker:
                 death = self._death = _told(reaped, self._plan)
         elif death.cause == "signal":
             death = self._death = Death("exit", "it ended together with its zygote")
-        with self._lock:
-            self._closed = True
-            os.close(self._pidfd)
-        self._wire.close()
-        self._stdout.close()
-        self._stderr.close()
         return death
+
+    def _reap(self, pidfd: int) -> m.Reaped | None:
+        """Wait for its end and have the zygote take its wait status; None if the zygote is gone, too."""
+        try:
+            wait_readable(pidfd, float("inf"))
+            return self.zygote.reap(self.serial)
+        except (ProtocolError, WorkerFailed):
+            return None
+        finally:
+            os.close(pidfd)
 
     def _fate(self) -> str:
         death = self._death
@@ -355,6 +375,9 @@ class Worker:
         # Between actions nothing of it may run: no watch is kept then.
         self._signal(signal.SIGSTOP)
         self._stopped = True
+        until = time.monotonic() + STOP_TIMEOUT_S
+        while not stopped(self.pid) and not self._is_dead() and time.monotonic() < until:
+            os.sched_yield()
 
     def _continue(self) -> None:
         if self._stopped:

@@ -111,13 +111,29 @@ REFUSED: dict[str, tuple[str, str | int]] = {
     "the parent's processors": (tried("os.sched_getaffinity(os.getppid())"), "EPERM"),
     "whether a process exists": (tried("os.getpgid(os.getppid())"), "EPERM"),
     "dumpable": ("print(call(157, 4, 1, 0, 0, 0))", "EPERM"),
-    "memory writable and executable": ("import mmap\n" + tried("mmap.mmap(-1, 4096, prot=7)"), "EPERM"),
+    "memory writable and executable": (
+        "import mmap\n" + tried("mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE, prot=7)"),
+        "EPERM",
+    ),
+    "shared memory without a file": ("import mmap\n" + tried("mmap.mmap(-1, 4096, flags=mmap.MAP_SHARED)"), "EPERM"),
+    "shared memory, with the bits of MAP_SHARED_VALIDATE": ("print(call(9, 0, 4096, 3, 0x23, -1, 0))", "EPERM"),
+    "shared memory, with high bits": ("print(call(9, 0, 4096, 3, 0x1_0000_0021, -1, 0))", "EPERM"),
     "a hole in a mapped file": (
-        "import mmap\nm = mmap.mmap(-1, 4096)\n" + tried("m.madvise(mmap.MADV_REMOVE)"),
+        "import mmap\nf = open('f', 'w+b')\nf.truncate(4096)\nm = mmap.mmap(f.fileno(), 4096)\n"
+        + tried("m.madvise(mmap.MADV_REMOVE)"),
         "EPERM",
     ),
     "a hole in a file": (
         "f = open('f', 'wb')\nf.truncate(8192)\nprint(call(285, f.fileno(), 3, 0, 4096))",
+        "EOPNOTSUPP",
+    ),
+    "a big file in no time": ("print(call(285, open('f', 'wb').fileno(), 0, 0, 1 << 20))", "EOPNOTSUPP"),
+    "a file without a name": (tried("os.open('.', os.O_TMPFILE | os.O_RDWR)"), "EPERM"),
+    "writes that wait for the disk": (tried("os.open('f', os.O_WRONLY | os.O_CREAT | os.O_SYNC)"), "EPERM"),
+    "writes that wait for the data": (tried("os.open('f', os.O_WRONLY | os.O_CREAT | os.O_DSYNC)"), "EPERM"),
+    "writes past the cache": (tried("os.open('f', os.O_WRONLY | os.O_CREAT | os.O_DIRECT)"), "EPERM"),
+    "writes past the cache, turned on later": (
+        "import fcntl\nf = open('f', 'wb')\n" + tried("fcntl.fcntl(f, fcntl.F_SETFL, os.O_DIRECT)"),
         "EPERM",
     ),
     "pages of a file in memory": ("print(call(27, 0, 0, 0))", "EPERM"),
@@ -215,7 +231,25 @@ assert asyncio.run(main()) == 3
     "sqlite": """
 import sqlite3
 with sqlite3.connect("t.db") as c:
-    c.execute("pragma journal_mode=wal"); c.execute("create table t(a)"); c.execute("insert into t values (1)")
+    assert c.execute("pragma journal_mode=wal").fetchone() == ("wal",)
+    c.execute("create table t(a)"); c.execute("insert into t values (1)")
+with sqlite3.connect("t.db") as second:
+    second.execute("insert into t values (2)"); second.execute("pragma wal_checkpoint(truncate)")
+assert second.execute("select a from t").fetchall() == [(1,), (2,)]
+""",
+    "a sqlite transaction that was broken off": """
+import shutil, sqlite3
+first = sqlite3.connect("t.db"); first.execute("create table t(a)"); first.execute("insert into t values (1)"); first.commit()
+first.execute("pragma cache_size=1"); first.execute("pragma cache_spill=1")
+first.execute("begin exclusive"); first.executemany("insert into t values (?)", [("x" * 3000,)] * 50)
+for end in ("", "-journal"): shutil.copyfile("t.db" + end, "u.db" + end)
+assert os.stat("u.db").st_size > 100_000
+second = sqlite3.connect("u.db"); assert second.execute("select a from t").fetchall() == [(1,)]
+""",
+    "room for a file, temporary files": """
+import tempfile
+with open("r", "wb") as f: os.posix_fallocate(f.fileno(), 0, 10_000); assert os.fstat(f.fileno()).st_size == 10_000
+with tempfile.TemporaryFile(dir=".") as f: f.write(b"x"); f.flush(); os.fdatasync(f.fileno()); os.sync()
 """,
     "signals to itself": """
 import signal
@@ -279,6 +313,23 @@ def test_no_call_is_in_two_groups() -> None:
                 groups_of.setdefault(name, set()).add(group.name)
     assert {name: groups for name, groups in groups_of.items() if len(groups) > 1} == {}
     assert all(group.reason for group in GROUPS)
+
+
+def test_a_lock_on_a_file_succeeds_and_is_not_held(tmp_path: Path) -> None:
+    code = """
+import fcntl
+f = open("f", "wb")
+fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print(any(line.split()[4] == str(os.getpid()) for line in open("/proc/locks")))
+"""
+    assert outcome(code, tmp_path, filtered=True) == "False"
+    assert outcome(code, tmp_path, filtered=False) == "True"
+
+
+@pytest.mark.parametrize("call", ["os.fsync(-1)", "os.fdatasync(-1)", "os.posix_fadvise(-1, 0, 0, 4)"])
+def test_waiting_for_the_disk_never_reaches_the_kernel(call: str, tmp_path: Path) -> None:
+    assert outcome(tried(call), tmp_path, filtered=True) == "reached"
+    assert outcome(tried(call), tmp_path, filtered=False) == "EBADF"
 
 
 def test_errors_of_probes_are_what_their_callers_expect(tmp_path: Path) -> None:

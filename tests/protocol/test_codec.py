@@ -128,3 +128,10 @@ def test_a_name_in_an_error_is_short() -> None:
     with pytest.raises(ProtocolError) as caught:
         unpack_message(packed("x" * 1_000_000), m.ToSupervisor)
     assert str(caught.value) == f"a message of kind {'x' * 40!r} has no place here"
+
+
+def test_a_frame_of_nothing_but_empty_arrays_is_refused_before_they_are_made() -> None:
+    empty = msgpack.packb([[] for _ in range(60_000)])
+    many = b"\xdc\x00\x1e" + empty * 30  # an array of thirty such arrays
+    with pytest.raises(ProtocolError, match="within the caps"):
+        unpack_message(many, m.ToSupervisor)

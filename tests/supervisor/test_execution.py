@@ -220,3 +220,35 @@ def test_names_that_a_worker_cannot_make_are_refused_and_nothing_is_left(
         before = before or open_descriptors()
     assert open_descriptors() == before
     assert shared.stats().busy == busy
+
+
+FORGE = """
+import os, stat, sys
+from agex_protocol import messages as m
+from agex_protocol.codec import pack_message
+from agex_protocol.framing import frame
+session = next(each for each in __import__("gc").get_objects() if type(each).__name__ == "Session")
+os.write(session._channel.descriptor, frame(pack_message(MESSAGE)))
+import time
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "task"),
+    [
+        ("m.Finished(session._action, m.Encoded(b''))", False),
+        ("m.GaveUp(session._action, 'x')", False),
+        ("m.Asked(session._action, 'x')", False),
+        ("m.Kept(session._action, 'T', 'r', 'why')", False),
+        ("m.Succeeded(session._action, m.Encoded(b'\\x03'))", False),
+        ("m.Kept(session._action, 'T', 'r', 'why')", True),
+        ("m.Finished(session._action, m.Encoded(b'\\x03'))", True),
+    ],
+)
+def test_an_ending_that_was_not_asked_for_is_a_violation_and_no_value(
+    message: str, task: bool, bench: Executing
+) -> None:
+    executed = bench().run(FORGE.replace("MESSAGE", message), NUMBER, task=task)
+    assert (executed.kind, executed.value) == ("died", None)
+    assert executed.death is not None and executed.death.cause == "violation"

@@ -172,3 +172,35 @@ def test_an_interrupt_of_the_application_is_not_an_answer() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         called(f)
+
+
+def variadic(a: int = 1, *rest: str) -> object:
+    return (a, rest)
+
+
+def keyworded(*, amount: int, **opts: str) -> object:
+    return (amount, opts)
+
+
+def positional(a: int = 0, b: str = "", /) -> object:
+    return (a, b)
+
+
+def optional(path: int = 3, **opts: str) -> object:
+    return (path, opts)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (variadic, {"rest": ("evil",)}),
+        (keyworded, {"amount": 5, "opts": {"amount": "evil"}}),
+        (positional, {"b": "evil"}),
+        (optional, {"opts": {"path": "evil"}}),
+    ],
+)
+def test_no_argument_takes_the_place_of_another_that_was_checked_by_another_type(
+    function: Callable[..., Any], arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(ProtocolError):
+        called(function, **arguments)

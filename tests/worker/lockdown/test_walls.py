@@ -154,6 +154,13 @@ def make_uncounted_memory(world: Any) -> object:
     return "reached"
 
 
+def make_shared_memory(world: Any) -> object:
+    import mmap
+
+    mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_SHARED)
+    return "reached"
+
+
 def change_a_limit(world: Any) -> object:
     import resource
 
@@ -204,6 +211,7 @@ WALLS = (
     Wall(have_the_kernel_signal_the_zygote, ("seccomp",)),
     Wall(start_a_process, ("seccomp",)),
     Wall(make_uncounted_memory, ("seccomp",)),
+    Wall(make_shared_memory, ("seccomp",)),
     Wall(change_a_limit, ("seccomp",)),
     Wall(become_dumpable, ("seccomp",)),
     Wall(watch_a_directory, ("seccomp",)),
@@ -285,7 +293,7 @@ def call_by_an_i386_number(world: Any) -> object:
     import mmap
 
     # mov eax, 20 (getpid of i386); int 0x80; ret
-    code = mmap.mmap(-1, mmap.PAGESIZE)
+    code = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
     code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
     address = ctypes.addressof(ctypes.c_char.from_buffer(code))
     if ctypes.CDLL(None).mprotect(ctypes.c_void_p(address), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC):

@@ -7,6 +7,7 @@ tried here. The supervisor does not believe the report; it is there to stop a wo
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -155,9 +156,18 @@ def _look_into_the_zygote(ground: _Ground) -> str:
 
 
 def _make_uncounted_memory(ground: _Ground) -> str:
-    # A memfd lies outside RLIMIT_AS until it is mapped.
+    # Both lie outside RLIMIT_AS where they are not mapped.
+    return _worst([_result(_make_a_memory_file), _result(_make_shared_memory)])
+
+
+def _make_a_memory_file() -> str:
     os.close(os.memfd_create("agex-probe"))
     return f"{REACHED}: made a memory file"
+
+
+def _make_shared_memory() -> str:
+    mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_SHARED).close()
+    return f"{REACHED}: made shared memory"
 
 
 def _roots(ground: _Ground, *, read: bool = True) -> list[str]:
