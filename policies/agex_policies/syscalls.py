@@ -187,9 +187,13 @@ DURABILITY = Group(
     (_rule(Errno(0), "fsync fdatasync sync_file_range sync syncfs msync fadvise64"),),
 )
 
-# O_PATH gives a descriptor for any directory, which Landlock does not ask about and fchdir would follow. O_TMPFILE makes
-# files that no watch can see; tempfile then takes a name. O_SYNC and O_DSYNC wait for the disk within each write.
-_FORBIDDEN_TO_OPEN = 0x20_0000 | 0x40_0000 | 0x10_0000 | 0x1000 | _O_DIRECT
+# A descriptor for any directory, which Landlock does not ask about and fchdir would follow.
+_O_PATH = 0x20_0000
+# A file that no watch can see. tempfile and libffi (callbacks of ctypes) take a name if told that it is not supported.
+_O_TMPFILE = 0x40_0000
+# Each write waits for the disk.
+_O_SYNC = 0x10_0000 | 0x1000
+_NO_FLAGS_OF = _O_PATH | _O_TMPFILE | _O_SYNC | _O_DIRECT
 
 FILES = Group(
     "files",
@@ -197,8 +201,10 @@ FILES = Group(
     " others' files, modes, owners, times, attributes, device nodes, watches, and chdir by path; fchdir follows a directory"
     " that could be opened. openat2 hides its flags behind a pointer; ENOSYS makes callers use openat.",
     (
-        _allow("open", Argument(1, 0, _FORBIDDEN_TO_OPEN)),
-        _allow("openat", Argument(2, 0, _FORBIDDEN_TO_OPEN)),
+        _allow("open", Argument(1, 0, _NO_FLAGS_OF)),
+        _allow("openat", Argument(2, 0, _NO_FLAGS_OF)),
+        _rule(Errno(errno.EOPNOTSUPP), "open", Argument(1, _O_TMPFILE, _O_TMPFILE)),
+        _rule(Errno(errno.EOPNOTSUPP), "openat", Argument(2, _O_TMPFILE, _O_TMPFILE)),
         _rule(Errno(errno.ENOSYS), "openat2"),
         _allow("creat stat fstat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat"),
         _allow("getdents getdents64 statfs fstatfs fchdir truncate"),
