@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO_BIN := .venv-demo/bin
 PROJECT := pyproject.toml
 
-.PHONY: help demo test check format lint types contracts bench clean
+.PHONY: help demo test attacks check format lint types contracts bench clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -15,6 +15,10 @@ demo: .venv-demo/installed ## the main job on bundled data, with a scripted mode
 
 test: .venv/installed ## run the tests
 	@$(BIN)/pytest -n 2 -q $(ARGS)
+
+attacks: .venv/installed ## every payload in every cell, then 200 killed supervisors
+	@$(BIN)/python -m tests.attacks
+	@$(BIN)/python -m tests.attacks.sudden_death 200
 
 check: .venv/installed lint types contracts test ## everything that CI runs but the wheel
 
@@ -43,7 +47,7 @@ clean: ## remove both environments and every cache
 .venv-demo/installed: $(PROJECT)
 	@echo "making .venv-demo (once) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "agex needs Python 3.11 or later; set PYTHON=..."; exit 1; }
-	@$(PYTHON) -m venv .venv-demo
+	@$(PYTHON) -m venv --clear .venv-demo
 	@echo "installing agex, pandas and pyarrow ..."
 	@$(DEMO_BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
@@ -51,7 +55,7 @@ clean: ## remove both environments and every cache
 .venv/installed: $(PROJECT)
 	@echo "making .venv (once) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "agex needs Python 3.11 or later; set PYTHON=..."; exit 1; }
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 	@echo "installing agex and what its tests need ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --editable '.[demo]' --group dev

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
         WorkerFailed,
     )
     from agex.outcome import TaskOutcome
-    from agex.sandbox import Denial, Sandbox, SandboxOutcome
+    from agex.sandbox import Sandbox, SandboxOutcome
     from agex.task import Task
     from agex_policies.schema import Policy
+    from agex_supervisor.denials import Denial
     from agex_supervisor.events import (
         ActionEvent,
         CancelledEvent,
@@ -66,9 +67,10 @@ _HOMES = {
         "StateError TaskCancelled TaskError TaskFailed TaskNeedsInput TaskTimeout WorkerDied WorkerFailed"
     ),
     "agex.outcome": "TaskOutcome",
-    "agex.sandbox": "Denial Sandbox SandboxOutcome",
+    "agex.sandbox": "Sandbox SandboxOutcome",
     "agex.task": "Task",
     "agex_policies.schema": "Policy",
+    "agex_supervisor.denials": "Denial",
     "agex_supervisor.events": (
         "ActionEvent CancelledEvent ClarifyEvent ErrorEvent Event FailEvent NoteEvent OutputEvent "
         "SuccessEvent TaskStartEvent"

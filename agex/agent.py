@@ -31,7 +31,6 @@ from agex_supervisor.events import Event
 from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
 from agex_supervisor.pool import Pool
-from agex_supervisor.scratch import remove_tree
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -300,14 +299,14 @@ class Sessions:
                 workspace = self._workspaces.pop(name, None)
                 del self._turns[name]
             if workspace is not None:
-                remove_tree(workspace)
+                self._agent.pool.drop_workspace(workspace)
         turn.release()
 
     def close(self) -> None:
         with self._lock:
             workspaces, self._workspaces = list(self._workspaces.values()), {}
         for workspace in workspaces:
-            remove_tree(workspace)
+            self._agent.pool.drop_workspace(workspace)
 
 
 def _names_of_caller() -> Mapping[str, Any]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agex.errors import AgexError, IsolationUnavailable, PolicyError
+from agex.policy_commands import AsJson, policies
 from agex.sandbox import Sandbox, SandboxOutcome
-from agex_policies.load import packaged_names
-from agex_policies.schema import Policy
 from agex_supervisor.display import display
 from agex_supervisor.execution import Unsent
 
@@ -27,10 +25,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-policies = typer.Typer(help="Look at policies.", no_args_is_help=True)
 app.add_typer(policies, name="policy")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 PolicyOption = Annotated[str, typer.Option("--policy", help="A packaged policy's name, or a path to a .toml file.")]
 
 
@@ -59,6 +55,9 @@ def run(
         str | None, typer.Option(help="A directory to work in; by default one that is thrown away.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds of wall clock; the policy's limit stands.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say what was refused to the script also where it ended well.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a Python script in a locked worker. Its output is shown when it has ended."""
@@ -70,9 +69,10 @@ def run(
     with sandbox:
         outcome = sandbox.run(code, {"argv": [file, *(arguments or [])]}, timeout_s=timeout)
     if as_json:
-        typer.echo(json.dumps(_plain(outcome), ensure_ascii=False))
+        # In ASCII: no terminal control of the script's reaches a terminal.
+        typer.echo(json.dumps(_plain(outcome)))
     else:
-        _show(outcome)
+        _show(outcome, verbose)
     raise typer.Exit(0 if outcome.status == "ok" else EXIT_FAILED)
 
 
@@ -97,37 +97,6 @@ def demo() -> None:
     show()
 
 
-@policies.command("list")
-def list_policies(as_json: AsJson = False) -> None:
-    """The packaged policies, and for whom each is."""
-    found = {name: Policy.load(name).description for name in packaged_names()}
-    _print(found, as_json, lambda: "\n".join(f"{name:16} {text}" for name, text in found.items()))
-
-
-@policies.command("show")
-def show_policy(
-    name: Annotated[str, typer.Argument(help="A packaged name or a path.")], as_json: AsJson = False
-) -> None:
-    """A policy with everything that it inherits."""
-    policy = Policy.load(name)
-    _print(policy.model_dump(mode="json"), as_json, policy.to_toml)
-
-
-@policies.command("check")
-def check_policy(
-    file: Annotated[str, typer.Argument(help="A packaged name or a path.")], as_json: AsJson = False
-) -> None:
-    """Say whether a policy file is right; exit code 4 and the reason if it is not."""
-    policy = Policy.load(file)
-    _print({"policy": policy.name, "ok": True}, as_json, lambda: f"{policy.name}: ok")
-
-
-@policies.command("schema")
-def policy_schema() -> None:
-    """The JSON Schema of policy files, for editors."""
-    typer.echo(json.dumps(Policy.model_json_schema(), indent=2))
-
-
 def _source(file: str) -> str:
     if file == "-":
         return sys.stdin.read()
@@ -137,7 +106,7 @@ def _source(file: str) -> str:
         raise typer.BadParameter(f"{file} cannot be read: {error}") from error
 
 
-def _show(outcome: SandboxOutcome) -> None:
+def _show(outcome: SandboxOutcome, verbose: bool) -> None:
     if outcome.stdout:
         typer.echo(display(outcome.stdout), nl=not outcome.stdout.endswith("\n"))
     if outcome.stderr:
@@ -145,6 +114,9 @@ def _show(outcome: SandboxOutcome) -> None:
     error = outcome.error
     if error is not None:
         typer.echo(display(error.traceback or f"{outcome.status}: {error.message}").rstrip("\n"), err=True)
+    if verbose or outcome.status != "ok":
+        for denial in outcome.denials:
+            typer.echo(f"denied: {denial}", err=True)
 
 
 def _plain(outcome: SandboxOutcome) -> dict[str, Any]:
@@ -156,6 +128,8 @@ def _plain(outcome: SandboxOutcome) -> dict[str, Any]:
 
 
 def _as_data(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_as_data(each) for each in part]
     return dataclasses.asdict(part) if dataclasses.is_dataclass(part) and not isinstance(part, type) else part
 
 
@@ -165,10 +139,6 @@ def _is_json(value: object) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _print(data: object, as_json: bool, text: Callable[[], str]) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False) if as_json else text())
 
 
 def _die(status: int, text: str) -> None:

@@ -14,11 +14,14 @@ from typing import Any
 
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.contract import Contract, ContractMismatch
-from agex_supervisor.execution import ErrorInfo, Executed, RunUsage, Unsent
+from agex_supervisor.death import Death
+from agex_supervisor.denials import Denial, merged, of_death, of_words
+from agex_supervisor.display import display
+from agex_supervisor.execution import MAX_TEXT_CHARS, Executed, RunUsage, error_info, unsent
 from agex_supervisor.host_calls import Hosted, spread
 from agex_supervisor.output import TextOutput
 from agex_supervisor.promises import CELLS, LockdownReport
-from agex_supervisor.worker import Death
+from agex_worker import denials as refusals
 from agex_worker import turn
 from agex_worker.sandbox.files import WorkspaceFiles
 
@@ -59,6 +62,7 @@ class LocalExecutor:
         output = TextOutput(self._limits.output_bytes)
         started, cpu = time.monotonic(), time.thread_time()
         names = {**self._names, "print": _printer(output)}
+        record = refusals.Record()
         self._cause = ""
         timer = threading.Timer(timeout_s, self._interrupt, ("timeout",))
         timer.daemon = True
@@ -66,16 +70,19 @@ class LocalExecutor:
         try:
             with self._lock:
                 self._thread = threading.get_ident()
-            ended = turn.execute(
-                code,
-                self._sandbox,
-                names,
-                inputs,
-                task=task,
-                filename=f"<action {self._runs}>",
-                files=WorkspaceFiles(self._workspace),
-                accept=lambda value: _accepted(value, returns),
-                keep=returns.shape.kind == "any",
+            ended = refusals.collected(
+                record,
+                lambda: turn.execute(
+                    code,
+                    self._sandbox,
+                    names,
+                    inputs,
+                    task=task,
+                    filename=f"<action {self._runs}>",
+                    files=WorkspaceFiles(self._workspace),
+                    accept=lambda value: _accepted(value, returns),
+                    keep=returns.shape.kind == "any",
+                ),
             )
         except Interrupted:
             ended = turn.Ended("interrupted")
@@ -85,6 +92,7 @@ class LocalExecutor:
             timer.cancel()
         executed = self._told(ended)
         executed.stdout = output.take()
+        executed.denials = self._denials(record, executed.death, timeout_s)
         executed.usage = RunUsage(time.monotonic() - started, time.thread_time() - cpu, 0)
         return executed
 
@@ -105,16 +113,24 @@ class LocalExecutor:
         if self._cause and ended.kind in ("interrupted", "raised"):
             detail = "the deadline of the action passed" if self._cause == "timeout" else "cancelled by the caller"
             return Executed("died", death=Death(self._cause, detail))
-        error = ErrorInfo(ended.error.type, ended.error.message, ended.error.traceback)
+        error = ended.error
         match ended.kind:
             case "finished" | "succeeded":
                 return Executed(ended.kind, ended.value)
             case "kept":
-                return Executed("finished", Unsent(error.type, ended.text, error.message))
+                return Executed("finished", unsent(error.type, ended.text, error.message))
             case "gave_up" | "asked":
-                return Executed(ended.kind, text=ended.text)
+                return Executed(ended.kind, text=display(ended.text, limit=MAX_TEXT_CHARS))
             case _:
-                return Executed("raised", error=error)
+                return Executed("raised", error=error_info(error.type, error.message, error.traceback))
+
+    def _denials(self, record: refusals.Record, death: Death | None, timeout_s: float) -> list[Denial]:
+        told = [of_words(*refusal) for refusal in record.take()]
+        if death is None:
+            return merged(told)
+        by_policy = timeout_s >= self._limits.wall_time_s
+        limit = of_death(death.cause, death.detail, deadline_is_policy=by_policy)
+        return merged(told, others=[] if limit is None else [limit])
 
 
 def _accepted(value: object, returns: Contract) -> object:

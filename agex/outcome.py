@@ -16,6 +16,7 @@ from agex.errors import (
     TaskTimeout,
     WorkerDied,
 )
+from agex_supervisor.denials import Denial
 from agex_supervisor.events import Event
 from agex_supervisor.loop import Finish
 from agex_supervisor.model import Usage
@@ -27,7 +28,8 @@ class TaskOutcome:
     """status: "success", "failed", "needs_input", "timeout", "cancelled", "budget" or "error".
 
     value: the validated value of a success. message: why there is none. usage: tokens; cost: by the agent's prices,
-    None without them. commit: the state after the task, None while no state is kept.
+    None without them. commit: the state after the task, None while no state is kept. denials: what was refused to the
+    agent's code in any of its actions.
     """
 
     status: str
@@ -39,6 +41,7 @@ class TaskOutcome:
     events: list[Event] = field(default_factory=list[Event])
     lockdown: LockdownReport = field(default_factory=lambda: LockdownReport("none"))
     error: TaskError | None = None
+    denials: list[Denial] = field(default_factory=list[Denial])
 
     def unwrap(self) -> Any:
         """The value; or the TaskError, which carries this outcome."""
@@ -59,6 +62,7 @@ def outcome_of(finish: Finish, events: list[Event], lockdown: LockdownReport, co
         events=events,
         lockdown=lockdown,
         error=error,
+        denials=finish.denials,
     )
     if error is not None:
         error.outcome = outcome

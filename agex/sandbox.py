@@ -15,24 +15,14 @@ from agex.isolation import asked
 from agex.pools import shared_pool
 from agex.registry import Registry
 from agex.workbench import Workbench
-from agex_policies.schema import Policy
+from agex_policies.schema import Policy, refuse_sources_in
 from agex_supervisor.bridge import on_thread
 from agex_supervisor.contract import Contract, Unportable
+from agex_supervisor.denials import Denial
 from agex_supervisor.execution import ErrorInfo, Executed, Executor, RunUsage
 from agex_supervisor.outbound import NotSendable
 from agex_supervisor.pool import Pool
 from agex_supervisor.promises import LockdownReport
-from agex_supervisor.scratch import remove_tree
-
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """One thing that a layer refused, as far as the kernel lets one know it: an unknown part is an empty string."""
-
-    layer: str
-    operation: str
-    target: str
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +30,7 @@ class SandboxOutcome:
     """How a run ended. status: "ok", "error", "timeout", "killed", "cancelled" or "violation".
 
     value: the last expression, validated as `returns`; without `returns` plain data, or Unsent. error: what the code
-    raised, or why it was ended.
+    raised, or why it was ended. denials: what was refused to it meanwhile, also where it went on.
     """
 
     status: str
@@ -83,6 +73,8 @@ class Sandbox:
         self._bench = Workbench(registry, policy, self.isolation, self._pool)
         self.policy = self._bench.policy
         self._given = _directory(workspace) if workspace is not None else None
+        if self._given is not None:
+            refuse_sources_in(self.policy, self._given)
         self._made: Path | None = None
         self._executor: Executor | None = None
         self._last_contract: tuple[Any, Contract] | None = None
@@ -153,7 +145,7 @@ class Sandbox:
             self._executor.close()
             self._executor = None
         if self._made is not None:
-            remove_tree(self._made)
+            self._pool.drop_workspace(self._made)
             self._made = None
 
     def __enter__(self) -> Self:
@@ -229,6 +221,7 @@ def _outcome(executed: Executed, report: LockdownReport) -> SandboxOutcome:
         stdout=executed.stdout,
         stderr=executed.stderr,
         error=error,
+        denials=executed.denials,
         usage=executed.usage,
         lockdown=report,
     )

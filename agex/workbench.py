@@ -10,6 +10,7 @@ from agex.captures import refuse_captured_data, refuse_riders
 from agex.errors import ConfigurationError, ContractError
 from agex.registry import Registry
 from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unenforced
+from agex_policies.host_calls import host_call_limits_of
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
 from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
@@ -64,7 +65,7 @@ class Workbench:
             place = workspace or Path(own_workspace)
             return LocalExecutor(self.sandbox, self._bindings, functions, place, self.limits, self.unenforced)
         caps = Caps.within(self.limits.result_bytes)
-        calls = HostCalls(functions.values(), caps, refuse_riders)
+        calls = HostCalls(functions.values(), caps, refuse_riders, host_call_limits_of(self.policy))
         kit = Kit(self.plan(), self._preload(), own_workspace)
         session = Session(self._pool, kit, self._equip(calls), workspace, self.unenforced)
         return WorkerExecutor(session, calls, caps)

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-settings.register_profile("agex", deadline=None)
+# Examples are kept nowhere: an unprivileged user may not write beside the tests.
+settings.register_profile("agex", deadline=None, database=None)
 settings.load_profile("agex")

@@ -17,6 +17,7 @@ from agex_policies import sections
 from agex_policies.load import packaged_names
 from agex_policies.narrowing import WITHIN
 from agex_policies.schema import Policy, values
+from agex_policies.syscall_options import OPTIONAL
 from agex_protocol import budget, framing, messages, turns
 from agex_supervisor.promises import CELLS, FLOOR, PROCESS_HOLDS
 
@@ -69,6 +70,10 @@ def test_every_policy_key_has_its_line_with_its_default() -> None:
 def test_keys_that_are_not_available_yet_are_marked_and_no_others() -> None:
     marked = {cells[0].strip("`") for cells in _rows("docs/policies.md", "key") if "not available yet" in cells[3]}
     assert marked == set(_unavailable_keys())
+
+
+def test_every_group_of_system_calls_that_a_policy_can_open_has_its_line() -> None:
+    assert _table("docs/policies.md", "group") == [group.name for group in OPTIONAL]
 
 
 def test_every_limit_says_what_it_counts_for() -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import PurePath
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Literal
 
-from agex_policies.bpf import compile_filter
+from agex_policies.bpf import compile_filter, compile_seal
+from agex_policies.certificates import certificate_paths
 from agex_policies.errors import IsolationUnavailable, PolicyError
+from agex_policies.grants import parse_grant
 from agex_policies.machine import Machine
 from agex_policies.narrowing import module_allowed
 from agex_policies.python_paths import collapsed, interpreter_paths
 from agex_policies.quantities import size_bytes, time_s
-from agex_policies.schema import Policy
-from agex_protocol.plan import Isolation, Limits, LockdownPlan, ModuleGrant, SandboxPlan
+from agex_policies.schema import Policy, refuse_sources_in, values
+from agex_policies.shipped import filter_on
+from agex_policies.syscall_rules import Group
+from agex_policies.syscalls import resolve
+from agex_protocol.plan import Isolation, Limits, LockdownPlan, ModuleGrant, SandboxPlan, Wanted
 
 # Before ABI 3 (Linux 6.2) Landlock lets files outside be truncated.
 LEAST_LANDLOCK_ABI = 3
@@ -35,11 +41,21 @@ FIXED_ENVIRONMENT = {
 # Programs write to it to be rid of something.
 _ALWAYS_WRITABLE = ("/dev/null",)
 
-# Through these a worker would reach other processes, or everything.
-_NEVER_GRANTED = ("/", "/proc", "/sys", "/dev")
+# By these a worker would reach everything, or devices; by what lies below the others, processes and the kernel's own switches.
+_NEVER_GRANTED = ("/", "/dev")
+_NOTHING_BELOW = ("/proc", "/sys")
 
 # Keys that only the kernel's walls hold, then those that also need a process of the worker's own.
-_HELD_BY_KERNEL = ("filesystem.read", "filesystem.write", "network.allow", "syscalls.allow", "syscalls.deny")
+_HELD_BY_KERNEL = (
+    "filesystem.read",
+    "filesystem.write",
+    "filesystem.hide_host",
+    "network.allow",
+    "syscalls.allow",
+    "syscalls.deny",
+    "isolation.namespaces",
+    "isolation.cgroup",
+)
 _HELD_BY_PROCESS = (
     "limits.memory",
     "limits.cpu_time",
@@ -49,8 +65,29 @@ _HELD_BY_PROCESS = (
     "limits.workspace_size",
     "limits.workspace_files",
     "results.max_size",
+    "host_calls.errors",
+    "host_calls.max_rate",
+    "host_calls.max_bytes",
     "env.pass",
 )
+
+# With these values the key asks for nothing, so nothing of it is missing where it cannot be held.
+_ASKING_NOTHING: dict[str, tuple[object, ...]] = {
+    "filesystem.hide_host": (False,),
+    "isolation.namespaces": ("off", "auto"),
+    "isolation.cgroup": ("off", "auto"),
+    "host_calls.errors": ("message",),
+    "host_calls.max_rate": (None,),
+    "host_calls.max_bytes": (None,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Real paths that a worker may reach beside its workspace, none within another; directories with all beneath them."""
+
+    read: tuple[str, ...]
+    write: tuple[str, ...]  # to be read, too
 
 
 def compile_plan(
@@ -71,21 +108,38 @@ def compile_plan(
             environment=_environment(policy),
         )
     machine = machine or Machine.detect()
-    _require_layers(machine)
-    python = interpreter_paths()
-    read = _granted(policy, "filesystem.read", policy.filesystem.read)
-    write = _granted(policy, "filesystem.write", policy.filesystem.write)
-    _refuse_writable_python(policy, write, python)
+    namespaces = _wanted(machine, "namespaces", _namespaces(policy))
+    _require_layers(machine, namespaces)
+    paths = paths_of(policy)
+    groups = _syscall_groups(policy)
     return LockdownPlan(
         policy=policy.name,
         isolation="kernel",
         limits=limits_of(policy),
-        read=collapsed([*python, *read]),
-        write=collapsed([*_ALWAYS_WRITABLE, *write]),
-        landlock_abi=machine.landlock_abi,
-        seccomp=compile_filter(),
+        read=paths.read,
+        write=paths.write,
+        landlock_abi=machine.landlock_abi if machine.landlock_package else 0,
+        seccomp=b"" if machine.seatbelt else filter_on(machine, groups),
+        # Without the library nobody could name what is told.
+        seccomp_told=compile_filter(groups, told=True) if machine.libseccomp and machine.listener else b"",
+        seal=compile_seal() if machine.libseccomp and machine.listener else b"",
+        namespaces=namespaces,
+        cgroup=_wanted(machine, "cgroup", policy.isolation.cgroup),
+        network=tuple(parse_grant(grant.model_dump()) for grant in policy.network.allow),
         environment=_environment(policy),
     )
+
+
+def paths_of(policy: Policy) -> Paths:
+    """What this policy lets a worker read and write on this machine. PolicyError where that cannot be granted."""
+    python = interpreter_paths()
+    read = _granted(policy, "filesystem.read", policy.filesystem.read)
+    write = _granted(policy, "filesystem.write", policy.filesystem.write)
+    _refuse_writable_python(policy, write, python)
+    for path in write:
+        refuse_sources_in(policy, Path(path), "what [filesystem] write grants:")
+    trusted = certificate_paths() if policy.network.allow else ()
+    return Paths(collapsed([*python, *read, *trusted]), collapsed([*_ALWAYS_WRITABLE, *write]))
 
 
 def compile_sandbox(policy: Policy, modules: Iterable[ModuleGrant] = ()) -> SandboxPlan:
@@ -94,7 +148,8 @@ def compile_sandbox(policy: Policy, modules: Iterable[ModuleGrant] = ()) -> Sand
     for module in granted:
         if not module_allowed(module.name, policy.python.modules):
             allowed = ", ".join(policy.python.modules) or "none"
-            raise _error(policy, "python.modules", f"module {module.name!r} may not be registered; allowed: {allowed}")
+            message = f"module {module.name!r} may not be registered; allowed: {allowed}"
+            raise _error(policy, "python.modules", message, "name it there, or do not register it")
     return SandboxPlan(mode=policy.python.mode, modules=granted, builtins=policy.python.builtins)
 
 
@@ -124,11 +179,14 @@ def unenforced(policy: Policy, isolation: Isolation) -> tuple[str, ...]:
     order = ("none", "process", "kernel")
     required = policy.isolation.require
     if order.index(isolation) < order.index(required):
-        raise _error(policy, "isolation.require", f"isolation={isolation!r} is weaker than {required!r}")
+        message = f"isolation={isolation!r} is weaker than {required!r}"
+        raise _error(policy, "isolation.require", message, f"use isolation={required!r}")
     if isolation == "none" and policy.python.mode == "full":
         message = "mode 'full' has no inner sandbox, and isolation='none' has nothing else"
         raise _error(policy, "python.mode", message, "use isolation='kernel', or 'process' where the code is trusted")
-    not_held = {"kernel": (), "process": _HELD_BY_KERNEL, "none": _HELD_BY_KERNEL + _HELD_BY_PROCESS}[isolation]
+    held_elsewhere = {"kernel": (), "process": _HELD_BY_KERNEL, "none": _HELD_BY_KERNEL + _HELD_BY_PROCESS}[isolation]
+    now = values(policy)
+    not_held = tuple(key for key in held_elsewhere if now[key] not in _ASKING_NOTHING.get(key, ()))
     asked_for = [key for key in not_held if key in policy.origin.named]
     if asked_for and isolation not in policy.isolation.accept:
         raise _error(
@@ -140,11 +198,33 @@ def unenforced(policy: Policy, isolation: Isolation) -> tuple[str, ...]:
     return not_held
 
 
-def _require_layers(machine: Machine) -> None:
+def _namespaces(policy: Policy) -> Wanted:
+    return "required" if policy.filesystem.hide_host else policy.isolation.namespaces
+
+
+def _wanted(machine: Machine, layer: Literal["namespaces", "cgroup"], wanted: Wanted) -> Wanted:
+    """What the policy wants of a layer that not every machine has, as far as looking tells that it is not there."""
+    why = machine.no_namespaces if layer == "namespaces" else machine.no_cgroup
+    if why and wanted == "required":
+        promise = "files.metadata" if layer == "namespaces" else "memory"
+        remedy = f'{why}; see `agex doctor`, or write {layer} = "auto" under [isolation]'
+        raise IsolationUnavailable(promise, (layer,), remedy)
+    return "off" if why else wanted
+
+
+def _require_layers(machine: Machine, namespaces: Wanted) -> None:
+    """What can be told before anything is started. Whether all that is left holds every promise is told by the worker."""
+    if machine.seatbelt:
+        return
     if machine.system != "Linux":
         remedy = (
             f"{machine.system} has no such layer that this version can use: run on Linux, or use isolation='process'"
         )
+        if machine.system == "Darwin":
+            remedy = (
+                "the lockdown of macOS (Seatbelt) is experimental and was never run on a Mac: run on Linux, use"
+                " isolation='process', or set AGEX_EXPERIMENTAL_SEATBELT=1 to try it on code that you trust"
+            )
         raise IsolationUnavailable("files.read", ("Landlock on Linux",), remedy)
     if machine.arch not in ("x86_64", "aarch64"):
         remedy = f"the filter is not made for {machine.arch}: use x86_64 or aarch64"
@@ -152,8 +232,8 @@ def _require_layers(machine: Machine) -> None:
     if not machine.seccomp:
         remedy = "use a kernel built with CONFIG_SECCOMP_FILTER, with /proc mounted"
         raise IsolationUnavailable("programs", ("seccomp",), remedy)
-    if not machine.libseccomp:
-        raise IsolationUnavailable("programs", ("seccomp",), "install libseccomp 2.5 or later and pyseccomp")
+    if namespaces != "off":
+        return  # a view of its own hides from a worker what an older Landlock would leave open
     if machine.landlock_abi == 0:
         remedy = (
             "use Linux 6.2 or later with `landlock` among the lsm= of its command line; a container must not deny it"
@@ -170,8 +250,9 @@ def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...
     for path in paths:
         if not os.path.exists(path):
             raise _error(policy, key, f"there is no {path} on this machine", "make it, or take it out of the policy")
-        if os.path.realpath(path) in _NEVER_GRANTED:
-            raise _error(policy, key, f"{path} holds far more than files", "name the directories that are meant")
+        real = PurePath(os.path.realpath(path))
+        if str(real) in _NEVER_GRANTED or any(real.is_relative_to(top) for top in _NOTHING_BELOW):
+            raise _error(policy, key, f"{path} holds far more than files, or none", "name directories of data")
     return paths
 
 
@@ -181,6 +262,13 @@ def _refuse_writable_python(policy: Policy, write: tuple[str, ...], python: tupl
             if PurePath(path).is_relative_to(installed) or PurePath(installed).is_relative_to(path):
                 message = f"{path} cannot be writable: {installed} belongs to Python, which your own process runs too"
                 raise _error(policy, "filesystem.write", message, "name a directory that holds data only")
+
+
+def _syscall_groups(policy: Policy) -> tuple[Group, ...]:
+    try:
+        return resolve(policy.syscalls.allow, policy.syscalls.deny)
+    except ValueError as error:
+        raise _error(policy, "syscalls", str(error)) from error
 
 
 def _environment(policy: Policy) -> dict[str, str]:
@@ -193,4 +281,4 @@ def _environment(policy: Policy) -> dict[str, str]:
 
 
 def _error(policy: Policy, key: str, message: str, remedy: str = "") -> PolicyError:
-    return PolicyError(message, remedy=remedy, key=key, file=policy.source or policy.name)
+    return policy.set_by(key).error(message, key=key, remedy=remedy)

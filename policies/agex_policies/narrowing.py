@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from agex_policies.quantities import size_bytes, time_s
+from agex_policies import grants
+from agex_policies.quantities import rate, size_bytes, time_s
+from agex_policies.syscalls import resolve
 
 Values = dict[str, Any]
 
 _ISOLATION = ("none", "process", "kernel")
+_WANTED = ("off", "auto", "required")
 
 
 def _size_within(inner: str, outer: str) -> bool:
@@ -41,8 +44,46 @@ def _paths_within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
     return all(any(PurePath(path).is_relative_to(top) for top in outer) for path in inner)
 
 
+def _grants_within(inner: tuple[Any, ...], outer: tuple[Any, ...]) -> bool:
+    tops = [grants.parse_grant(entry) for entry in outer]
+    return all(any(grants.within(grants.parse_grant(entry), top) for top in tops) for entry in inner)
+
+
+def _opened_within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    return resolve((*outer, *inner)) == resolve(outer)
+
+
+def _denied_as_much(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    return resolve((), (*inner, *outer)) == resolve((), inner)
+
+
 def _at_least_as_isolated(inner: str, outer: str) -> bool:
     return _ISOLATION.index(inner) >= _ISOLATION.index(outer)
+
+
+def _wanted_as_much(inner: str, outer: str) -> bool:
+    return _WANTED.index(inner) >= _WANTED.index(outer)
+
+
+def _hidden_as_much(inner: bool, outer: bool) -> bool:
+    return inner or not outer
+
+
+def _told_as_little(inner: str, outer: str) -> bool:
+    return outer == "message" or inner == "type"
+
+
+def _rate_within(inner: str | None, outer: str | None) -> bool:
+    if inner is None or outer is None:
+        return outer is None
+    mine, most = rate(inner), rate(outer)
+    return mine.count <= most.count and mine.per_s <= most.per_s
+
+
+def _budget_within(inner: str | None, outer: str | None) -> bool:
+    if inner is None or outer is None:
+        return outer is None
+    return _size_within(inner, outer)
 
 
 # Every grant, and how to see that the first value allows no more than the second.
@@ -52,6 +93,10 @@ WITHIN: dict[str, Callable[[Any, Any], bool]] = {
     "python.builtins": _names_within,
     "filesystem.read": _paths_within,
     "filesystem.write": _paths_within,
+    "filesystem.hide_host": _hidden_as_much,
+    "network.allow": _grants_within,
+    "syscalls.allow": _opened_within,
+    "syscalls.deny": _denied_as_much,
     "limits.memory": _size_within,
     "limits.cpu_time": _time_within,
     "limits.wall_time": _time_within,
@@ -62,7 +107,12 @@ WITHIN: dict[str, Callable[[Any, Any], bool]] = {
     "limits.workspace_files": _count_within,
     "limits.output": _size_within,
     "results.max_size": _size_within,
+    "host_calls.errors": _told_as_little,
+    "host_calls.max_rate": _rate_within,
+    "host_calls.max_bytes": _budget_within,
     "isolation.require": _at_least_as_isolated,
+    "isolation.namespaces": _wanted_as_much,
+    "isolation.cgroup": _wanted_as_much,
     "env.pass": _names_within,
 }
 

@@ -1,8 +1,11 @@
-"""Sizes and times as people write them: "512MiB", "1.5s". A number without a unit is refused, for it means nothing."""
+"""Sizes, times and rates as people write them: "512MiB", "1.5s", "100/s". A number without a unit is refused, for it means
+nothing.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 
 SIZE_UNITS = {
@@ -22,7 +25,22 @@ TIME_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60), "h": 
 _MOST_BYTES = 1 << 50
 _MOST_SECONDS = 366 * 24 * 3600
 
+_MOST_CALLS = 1_000_000_000
+
 _QUANTITY = re.compile(r"(?P<number>[0-9]{1,18}(\.[0-9]{1,9})?) ?(?P<unit>[A-Za-z]+)")
+_RATE = re.compile(r"(?P<count>[0-9]{1,10})/(?P<unit>s|min|h)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many at once, and after that as many again in every `period_s` seconds."""
+
+    count: int
+    period_s: float
+
+    @property
+    def per_s(self) -> float:
+        return self.count / self.period_s
 
 
 def size_bytes(text: object) -> int:
@@ -41,6 +59,16 @@ def time_s(text: object) -> float:
     if not 0 < seconds <= _MOST_SECONDS:
         raise ValueError(f"{text!r} is out of range: a time is above 0 and at most a year")
     return float(seconds)
+
+
+def rate(text: object) -> Rate:
+    """`text` as a Rate, from "100/s", "100/min" or "100/h"; at least one. ValueError says what is wrong with it."""
+    if not isinstance(text, str) or (found := _RATE.fullmatch(text)) is None:
+        raise ValueError(f"{text!r} is not a count a time in a string: write it like '100/s', '100/min' or '100/h'")
+    count = int(found["count"])
+    if not 1 <= count <= _MOST_CALLS:
+        raise ValueError(f"{text!r} is out of range: at least 1 and at most {_MOST_CALLS} a time")
+    return Rate(count, float(TIME_UNITS[found["unit"]]))
 
 
 def _split(text: object, units: tuple[str, ...], example: str) -> tuple[Decimal, str]:

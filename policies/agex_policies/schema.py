@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from agex_policies import sections
-from agex_policies.load import DEFAULT, Document, load_chain, parse
+from agex_policies.complaints import first_wrong, nearest
+from agex_policies.load import DEFAULT, Document, load_chain, parse, refuse_documents_in
 from agex_policies.narrowing import WITHIN, Values, wider_keys
+from agex_policies.wording import shown, toml
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a policy comes from. `named` are the keys that files not packaged with agex set, on the way up to it."""
+    """Where a policy comes from: `chain` is all that it stands on and itself, the root first.
+
+    `named` are the keys that documents not packaged with agex set, on the way up to it.
+    """
 
     name: str = "unnamed"
     source: Path | None = None
     packaged: bool = False
     named: frozenset[str] = frozenset()
+    chain: tuple[Document, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that it was read from, the root first."""
+        return tuple(document.path for document in self.chain if document.path is not None)
 
 
 class Policy(sections.Section):
     """What agent code may do and use. Immutable; made by `Policy.load` or `.extend`, which check what it grants."""
 
+    model_config = ConfigDict(
+        title="agex policy", json_schema_extra={"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    )
+
     extends: str | None = Field(
         default=None,
         description="The policy that this one narrows: a name, or a path from this file; by default 'default'.",
+        examples=["strict", "../base.toml"],
     )
     widen: tuple[str, ...] = Field(
-        default=(), description="Keys such as 'limits.memory' in which this policy allows more than the one it extends."
+        default=(),
+        description="Keys such as 'limits.memory' in which this policy allows more than the one it extends.",
+        json_schema_extra={"items": {"type": "string", "enum": list(WITHIN)}},
     )
     description: str = Field(default="", description="One sentence for people.")
     python: sections.Python = sections.Python()
@@ -87,17 +102,22 @@ class Policy(sections.Section):
         """All that is known of where it comes from."""
         return self._origin
 
+    def set_by(self, key: str) -> Document:
+        """The document that gave this dotted key its value, for messages; the policy's own where none of them did."""
+        chain = self._origin.chain or (Document(self.name, {}),)
+        return next((document for document in reversed(chain) if document.sets(key)), chain[-1])
+
     def check_ceiling(self) -> None:
         """PolicyError where this allows more than the policy that AGEX_POLICY_CEILING names; nothing is ever clamped."""
         named = os.environ.get("AGEX_POLICY_CEILING")
         if not named:
             return
-        ceiling = self._of(load_chain(named))
+        ceiling = _ceiling(named)
         beyond = wider_keys(values(self), values(ceiling))
         if beyond:
             mine, most = values(self)[beyond[0]], values(ceiling)[beyond[0]]
-            raise Document(self.name, {}, self.source).error(
-                f"{_shown(mine)} is beyond the ceiling {ceiling.name!r}, which allows {_shown(most)}",
+            raise self.set_by(beyond[0]).error(
+                f"{shown(mine)} is beyond the ceiling {ceiling.name!r}, which allows {shown(most)}",
                 key=beyond[0],
                 remedy="ask for less; whoever set AGEX_POLICY_CEILING can allow more",
             )
@@ -106,8 +126,8 @@ class Policy(sections.Section):
         """Text that loads as the same policy from any folder. It stands on `default`, and names where it is wider."""
         root = values(self._of(load_chain(DEFAULT)))
         mine = values(self)
-        lines = [f"extends = {_toml(DEFAULT)}", f"widen = {_toml(wider_keys(mine, root))}"]
-        lines.append(f"description = {_toml(self.description)}")
+        lines = [f"extends = {toml(DEFAULT)}", f"widen = {toml(wider_keys(mine, root))}"]
+        lines.append(f"description = {toml(self.description)}")
         section = ""
         for key, value in mine.items():
             if value is None:
@@ -116,7 +136,7 @@ class Policy(sections.Section):
             if table != section:
                 lines += ["", f"[{table}]"]
                 section = table
-            lines.append(f"{leaf} = {_toml(value)}")
+            lines.append(f"{leaf} = {toml(value)}")
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -134,20 +154,31 @@ class Policy(sections.Section):
         try:
             policy = self.model_validate(_merged(before, changes))
         except ValidationError as error:
-            raise _first_wrong(document, error) from error
+            raise first_wrong(document, error, [*Policy.model_fields, *before]) from error
         now = values(policy)
         _refuse_unavailable(document, now)
+        _refuse_contradiction(document, policy)
         unknown = [key for key in policy.widen if key not in WITHIN]
         if unknown:
-            raise document.error(f"{unknown[0]!r} is no key to widen", key="widen", remedy=_nearest(unknown[0], WITHIN))
+            raise document.error(f"{unknown[0]!r} is no key to widen", key="widen", remedy=nearest(unknown[0], WITHIN))
         for key in wider_keys(now, before):
             if key not in policy.widen:
-                message = f"{_shown(now[key])} allows more than {self.name!r}, which has {_shown(before[key])}"
+                message = f"{shown(now[key])} allows more than {self.name!r}, which has {shown(before[key])}"
                 remedy = f"a policy only narrows the one it extends; if this is meant, add {key!r} to `widen`"
                 raise document.error(message, key=key, remedy=remedy)
         named = frozenset[str]() if document.packaged else frozenset(key for key, _ in _dotted(changes))
-        policy._origin = Origin(document.name, document.path, document.packaged, self._origin.named | named)
+        above = self._origin
+        policy._origin = Origin(
+            document.name, document.path, document.packaged, above.named | named, (*above.chain, document)
+        )
         return policy
+
+
+def refuse_sources_in(policy: Policy, directory: Path, what: str = "the workspace") -> None:
+    """PolicyError where this policy, one that it extends, or the ceiling can be changed by who can write in `directory`."""
+    named = os.environ.get("AGEX_POLICY_CEILING")
+    ceiling = _ceiling(named).origin.chain if named else ()
+    refuse_documents_in((*policy.origin.chain, *ceiling), directory, what)
 
 
 def values(policy: Policy) -> Values:
@@ -163,7 +194,18 @@ def _dotted(tables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 # In these a child's list is added to its parent's; elsewhere its value takes the parent's place.
-_ADDED_UP = frozenset({"python.builtins", "filesystem.read", "filesystem.write", "isolation.accept", "env.pass"})
+ADDED_UP = frozenset(
+    {
+        "python.builtins",
+        "filesystem.read",
+        "filesystem.write",
+        "network.allow",
+        "syscalls.allow",
+        "syscalls.deny",
+        "isolation.accept",
+        "env.pass",
+    }
+)
 
 
 def _merged(before: Values, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,8 +218,9 @@ def _merged(before: Values, changes: Mapping[str, Any]) -> dict[str, Any]:
         new = cast(Mapping[str, Any], section).get(leaf, ())
         if leaf not in section:
             value = old
-        elif key in _ADDED_UP and isinstance(new, list | tuple):
-            value = tuple(dict.fromkeys([*old, *cast(list[Any], new)]))
+        elif key in ADDED_UP and isinstance(new, list | tuple):
+            entries = [*old, *cast(list[Any], new)]
+            value = tuple({repr(entry): entry for entry in entries}.values())
         else:
             value = new
         merged[table] = {**cast(Mapping[str, Any], merged.get(table, {})), leaf: value}
@@ -216,51 +259,16 @@ def _refuse_unavailable(document: Document, now: Values) -> None:
         for leaf, leaf_field in section.model_fields.items():
             key = f"{table}.{leaf_field.alias or leaf}"
             if leaf_field.json_schema_extra == sections.UNAVAILABLE and now[key] != leaf_field.default:
-                message = f"{_shown(now[key])} is not available in this version of agex"
+                message = f"{shown(now[key])} is not available in this version of agex"
                 raise document.error(message, key=key, remedy="leave the key out; nothing was started without it")
 
 
-def _first_wrong(document: Document, error: ValidationError) -> Exception:
-    # An unknown key first: its neighbours' errors often come from the same slip.
-    details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-    detail = details[0]
-    key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
-    if detail["type"] == "extra_forbidden":
-        return document.error("there is no such key", key=key, remedy=_nearest(key, _all_keys()))
-    return document.error(_reason(detail), key=key, remedy="see `agex policy schema`")
+def _refuse_contradiction(document: Document, policy: Policy) -> None:
+    if policy.filesystem.hide_host and policy.isolation.namespaces == "off":
+        message = 'other files can be hidden only by a mount namespace, and `isolation.namespaces` is "off"'
+        remedy = 'set it to "auto" or "required", or leave `hide_host` out'
+        raise document.error(message, key="filesystem.hide_host", remedy=remedy)
 
 
-def _reason(detail: ErrorDetails) -> str:
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
-    return f"{_shown(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
-
-
-def _all_keys() -> list[str]:
-    return [*Policy.model_fields, *values(Policy())]
-
-
-def _nearest(key: str, known: Any) -> str:
-    names = list(known)
-    for match in (difflib.get_close_matches(key, names, 1), [name for name in names if name.endswith("." + key)]):
-        if match:
-            return f"did you mean {match[0]!r}?"
-    leaves = {name.rpartition(".")[2]: name for name in names}
-    near = difflib.get_close_matches(key.rpartition(".")[2], leaves, 1)
-    return f"did you mean {leaves[near[0]]!r}?" if near else f"there are {', '.join(names)}"
-
-
-def _shown(value: Any) -> str:
-    text = _toml(value) if isinstance(value, str | bool | int | list | tuple) else repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(item) for item in cast(list[Any], value))}]"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+def _ceiling(named: str) -> Policy:
+    return Policy._of(load_chain(named))  # pyright: ignore[reportPrivateUsage] -- the same concept, outside of its class

@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
-from agex_policies.quantities import size_bytes, time_s
+from agex_policies.grants import parse_grant, target
+from agex_policies.quantities import SIZE_UNITS, TIME_UNITS, rate, size_bytes, time_s
+from agex_policies.syscall_options import OPTIONAL
+from agex_policies.syscalls import resolve
 
 UNAVAILABLE: dict[str, Any] = {"unavailable": True}
 
@@ -22,6 +25,11 @@ def _size(value: Any) -> Any:
 
 def _time(value: Any) -> Any:
     time_s(value)
+    return value
+
+
+def _rate(value: Any) -> Any:
+    rate(value)
     return value
 
 
@@ -37,8 +45,18 @@ def _module_name(value: str) -> str:
     return value
 
 
-Size = Annotated[str, BeforeValidator(_size), WithJsonSchema({"type": "string", "examples": ["512MiB"]})]
-Time = Annotated[str, BeforeValidator(_time), WithJsonSchema({"type": "string", "examples": ["3s"]})]
+def _text_schema(pattern: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": list(examples)})
+
+
+_NUMBER = r"[0-9]+(\.[0-9]+)? ?"
+
+Size = Annotated[str, BeforeValidator(_size), _text_schema(f"{_NUMBER}({'|'.join(SIZE_UNITS)})", "512MiB", "2GiB")]
+Time = Annotated[str, BeforeValidator(_time), _text_schema(f"{_NUMBER}({'|'.join(TIME_UNITS)})", "3s", "250ms", "5min")]
+Rate = Annotated[str, BeforeValidator(_rate), _text_schema("[0-9]+/(s|min|h)", "100/s", "1000/min")]
+# Of names or paths. Whether one list allows more than another takes a look at each pair.
+_MOST_ENTRIES = 1024
+
 Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
 Flag = Annotated[bool, Strict()]
 
@@ -58,10 +76,14 @@ class Python(Section):
         " may be read; the kernel's walls alone hold.",
     )
     modules: tuple[Annotated[str, AfterValidator(_module_name)], ...] = Field(
-        default=("*",), description="Modules that a program may register, each with its submodules; '*' is any."
+        default=("*",),
+        max_length=_MOST_ENTRIES,
+        description="Modules that a program may register, each with its submodules; '*' is any.",
     )
     builtins: tuple[str, ...] = Field(
-        default=(), description="Builtins allowed beyond the standard table of the inner sandbox."
+        default=(),
+        max_length=_MOST_ENTRIES,
+        description="Builtins allowed beyond the standard table of the inner sandbox.",
     )
 
 
@@ -69,34 +91,100 @@ class Filesystem(Section):
     """Files beyond the workspace and the Python installation. Relative paths start at the policy file's folder."""
 
     read: tuple[str, ...] = Field(
-        default=(), description="Files to read, or directories to read with all that is beneath them."
+        default=(),
+        max_length=_MOST_ENTRIES,
+        description="Files to read, or directories to read with all that is beneath them.",
     )
     write: tuple[str, ...] = Field(
-        default=(), description="The same for reading and writing. What is written there stays."
+        default=(),
+        max_length=_MOST_ENTRIES,
+        description="The same for reading and writing. What is written there stays.",
     )
     hide_host: Flag = Field(
         default=False,
-        description="Let even names and sizes of other files be invisible (takes a mount namespace).",
-        json_schema_extra=UNAVAILABLE,
+        description="Run nothing where even names and sizes of other files cannot be hidden; as if `isolation.namespaces`"
+        " were 'required'.",
     )
+
+
+class Grant(Section):
+    """One place to connect to, as it is written out in full."""
+
+    to: str = Field(description="'host:port', with a name, an IPv4 address, or an IPv6 address in brackets.")
+    tls: Literal["required", "any"] = Field(
+        description="'required': nothing but a TLS connection whose ClientHello names the host. 'any': any protocol."
+        " Where it is left out, names on port 443 require it."
+    )
+
+
+def _written_out(entry: object) -> dict[str, str]:
+    grant = parse_grant(dict(entry) if isinstance(entry, Grant) else entry)
+    return {"to": target(grant.host, grant.port), "tls": grant.tls}
+
+
+_GRANT_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": ":[0-9]{1,5}$", "examples": ["api.example.com:443", "10.0.0.5:5432"]},
+        {
+            "type": "object",
+            "properties": {
+                "to": {
+                    "type": "string",
+                    "pattern": ":[0-9]{1,5}$",
+                    "description": Grant.model_fields["to"].description,
+                },
+                "tls": {"enum": ["required", "any"], "description": Grant.model_fields["tls"].description},
+            },
+            "required": ["to"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def _without_repeats(grants: tuple[Grant, ...]) -> tuple[Grant, ...]:
+    return tuple(dict.fromkeys(grants))
 
 
 class Network(Section):
     """Where a worker may connect to, through a relay in the supervisor."""
 
-    allow: tuple[Any, ...] = Field(
-        default=(), description="Grants such as 'api.example.com:443'. None: no network.", json_schema_extra=UNAVAILABLE
+    allow: Annotated[
+        tuple[Annotated[Grant, BeforeValidator(_written_out), WithJsonSchema(_GRANT_SCHEMA)], ...],
+        AfterValidator(_without_repeats),
+    ] = Field(
+        default=(),
+        max_length=_MOST_ENTRIES,
+        description="Grants such as 'api.example.com:443' or { to = 'db.example.com:5432', tls = 'any' }: one host and one"
+        " port each, no wildcards. Without any there is no network. Private and local addresses have to be granted as"
+        " addresses.",
     )
+
+
+def _allowed(names: tuple[str, ...]) -> tuple[str, ...]:
+    resolve(names, ())
+    return names
+
+
+def _denied(names: tuple[str, ...]) -> tuple[str, ...]:
+    resolve((), names)
+    return names
 
 
 class Syscalls(Section):
-    """Changes to the list of system calls."""
+    """Changes to the list of system calls, by the names of groups or of calls that stand in one."""
 
-    allow: tuple[str, ...] = Field(
-        default=(), description="Groups or names allowed beyond the standard list.", json_schema_extra=UNAVAILABLE
+    allow: Annotated[tuple[str, ...], AfterValidator(_allowed)] = Field(
+        default=(),
+        max_length=_MOST_ENTRIES,
+        description=f"Groups, or calls of them, allowed beyond the standard list: {', '.join(group.name for group in OPTIONAL)}.",
+        examples=[["priorities"], ["timers", "sched_setaffinity"]],
     )
-    deny: tuple[str, ...] = Field(
-        default=(), description="Groups or names taken from the standard list.", json_schema_extra=UNAVAILABLE
+    deny: Annotated[tuple[str, ...], AfterValidator(_denied)] = Field(
+        default=(),
+        max_length=_MOST_ENTRIES,
+        description="Groups, or calls of them, that are refused; it wins over `allow`.",
+        examples=[["socketpair"]],
     )
 
 
@@ -135,18 +223,20 @@ class Results(Section):
 
 
 class HostCalls(Section):
-    """Calls from a worker to functions in your process."""
+    """Calls from a worker to functions in your process. A task counts from its start to its end, a Sandbox until it is closed."""
 
     errors: Literal["message", "type"] = Field(
         default="message",
         description="What of a host function's error the agent sees: its type and message, or its type alone.",
-        json_schema_extra=UNAVAILABLE,
     )
-    max_rate: str | None = Field(
-        default=None, description="Calls a time, such as '100/s'.", json_schema_extra=UNAVAILABLE
+    max_rate: Rate | None = Field(
+        default=None,
+        description="Per task: so many calls at once, and after that as many again in each of these times; a call above is"
+        " refused, and the agent is told. Without it, any number.",
     )
     max_bytes: Size | None = Field(
-        default=None, description="Per task: bytes of all calls together.", json_schema_extra=UNAVAILABLE
+        default=None,
+        description="Per task: bytes of all arguments and results of its calls together. Without it, any number.",
     )
 
 
@@ -161,10 +251,12 @@ class Isolation(Section):
         description="Run there although keys of this policy cannot be held there; they are reported as unenforced.",
     )
     namespaces: Literal["off", "auto", "required"] = Field(
-        default="off", description="Give a worker its own view of the machine.", json_schema_extra=UNAVAILABLE
+        default="auto",
+        description="Give a worker its own view of the machine: its files, processes and network. 'auto': where it can be had.",
     )
     cgroup: Literal["off", "auto", "required"] = Field(
-        default="off", description="Put a worker into a control group.", json_schema_extra=UNAVAILABLE
+        default="auto",
+        description="Put a worker into a control group that bounds its memory and threads. 'auto': where it can be had.",
     )
 
 
@@ -173,6 +265,7 @@ class Env(Section):
 
     passed: tuple[Annotated[str, AfterValidator(_environment_name)], ...] = Field(
         default=(),
+        max_length=_MOST_ENTRIES,
         alias="pass",
         description="Environment variables of your process that workers, and so agents, may see.",
     )

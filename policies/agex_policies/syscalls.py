@@ -1,264 +1,158 @@
-"""The system calls a worker may make, as data: named groups with a reason each. What is not here is refused with EPERM.
+"""What a policy makes of the lists of system calls: which groups a worker gets, and why a call is what it is.
 
-An allow-list, because the kernel grows calls faster than anybody can forbid them. Seccomp sees numbers, not what pointers
-point to: a call whose danger lies behind a pointer (a path, a struct) is here only where Landlock decides about it.
+A policy speaks of groups, or of single calls that stand in one: never of numbers, nor of a call that stands in none.
 """
 
 from __future__ import annotations
 
+import difflib
 import errno
-import os
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from agex_protocol.plan import SECCOMP_PID_PLACEHOLDER
+from agex_policies.syscall_options import ESSENTIAL, NEVER, OPTIONAL
+from agex_policies.syscall_rules import Action, Errno, Group, Rule
+from agex_policies.syscall_table import STANDARD
 
-# The kernel reads most arguments as 32 bits and ignores what is above; so must the filter, or high bits get around it.
-LOW_32 = 0xFFFF_FFFF
-ALL_64 = 0xFFFF_FFFF_FFFF_FFFF
-
-
-class Action(Enum):
-    """What becomes of a call."""
-
-    ALLOW = "allow"
-    KILL = "kill"
+ALLOWED = "allowed"
+ALLOWED_IN_PART = "allowed with some arguments"
+WITHOUT_EFFECT = "answered with success, without effect"
+REFUSED = "refused"
+DEADLY = "ends the worker"
 
 
 @dataclass(frozen=True, slots=True)
-class Errno:
-    """The call does nothing and returns this error; 0 is a success."""
+class Explained:
+    """What becomes of a call, or of the calls of a group, and why.
 
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """Holds if the argument at `index`, under `mask`, is `value`."""
-
-    index: int
-    value: int
-    mask: int = LOW_32
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What becomes of these calls where all `arguments` hold; without arguments, always."""
-
-    names: tuple[str, ...]
-    action: Action | Errno
-    arguments: tuple[Argument, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rules that belong together, and why they are as they are."""
+    group: "" where it stands in none. key: the policy key that decided, or by which a policy could allow it; "" if none.
+    """
 
     name: str
+    group: str
+    action: str
     reason: str
-    rules: tuple[Rule, ...]
+    key: str = ""
 
 
-def _rule(action: Action | Errno, names: str, *arguments: Argument) -> Rule:
-    return Rule(tuple(names.split()), action, arguments)
+def resolve(allow: Iterable[str] = (), deny: Iterable[str] = ()) -> tuple[Group, ...]:
+    """The groups of a policy that opens `allow` beyond the standard list and takes `deny` away from what there is.
+
+    What is refused already stays so: deny never weakens. ValueError names the entry, the rule and the remedy.
+    """
+    wanted, unwanted = frozenset(allow), frozenset(deny)
+    for entry in sorted(wanted):
+        _check_allowed(entry)
+    for entry in sorted(unwanted):
+        _check_denied(entry)
+    standard = [_only(group, group.calls - _named(group, unwanted)) for group in STANDARD]
+    opened = [_only(group, _named(group, wanted) - _named(group, unwanted)) for group in OPTIONAL]
+    return tuple(group for group in (*standard, *opened, _denied(unwanted)) if group.rules)
 
 
-def _allow(names: str, *arguments: Argument) -> Rule:
-    return _rule(Action.ALLOW, names, *arguments)
+def group_names() -> tuple[str, ...]:
+    """Every group that `allow` or `deny` may name, the standard ones first."""
+    return tuple(group.name for group in (*STANDARD, *OPTIONAL))
 
 
-def _allow_values(name: str, index: int, values: tuple[int, ...]) -> tuple[Rule, ...]:
-    return tuple(_allow(name, Argument(index, value)) for value in values)
+def explain(name: str, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> Explained:
+    """What a policy with these lists makes of a group or a call. Any name has an answer: what is nowhere is refused."""
+    unwanted = frozenset(deny)
+    group = next((each for each in (*STANDARD, *OPTIONAL) if name in {each.name, *each.calls}), None)
+    if group is None:
+        return Explained(name, "", REFUSED, _reason_never(name) or "it stands in no group, and so nobody may call it")
+    calls = group.calls if name == group.name else frozenset({name})
+    action = _action(
+        [rule for each in resolve(allow, unwanted) if each.name == group.name for rule in each.rules], calls
+    )
+    if calls & _named(group, unwanted):
+        key = "syscalls.deny"
+    else:
+        key = "syscalls.allow" if group in OPTIONAL else ""
+    return Explained(name, group.name, action, group.reason, key)
 
 
-def _own_process(names: str, *, or_zero: bool) -> tuple[Rule, ...]:
-    """The first argument is a process: this one, by its number or, where that means the same, by 0."""
-    own = _allow(names, Argument(0, SECCOMP_PID_PLACEHOLDER))
-    return (own, _allow(names, Argument(0, 0))) if or_zero else (own,)
+def option_for(name: str, arguments: Sequence[int], own_pid: int) -> str:
+    """The optional group that would allow exactly this call of the process that knows itself as `own_pid`; "" if none."""
+    return next(
+        (group.name for group in OPTIONAL if any(rule.holds(name, arguments, own_pid) for rule in group.rules)), ""
+    )
 
 
-# PROT_WRITE or PROT_EXEC or neither.
-_WRITE_OR_EXECUTE = 0x2 | 0x4
-_PROTECTIONS = (0x0, 0x2, 0x4)
-# MAP_TYPE, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_HUGETLB.
-_KIND_OF_MAPPING = 0xF | 0x20 | 0x100 | 0x4_0000
-# A file shared, a file private, nothing but memory private. Shared memory without a file stays whole while one page of it is
-# mapped, and only what is mapped counts for RLIMIT_AS.
-_MAPPINGS = (0x1, 0x2, 0x22)
+def _named(group: Group, entries: frozenset[str]) -> frozenset[str]:
+    """The calls of this group that the entries of a list mean."""
+    return group.calls if group.name in entries else group.calls & entries
 
-MEMORY = Group(
-    "memory",
-    "Allocators and loaded libraries. Memory writable and executable at once is refused; that is a hurdle, no wall, for"
-    " it can be had in two steps. Shared memory without a file is refused, because no limit would count it. Huge-page pools"
-    " and stacks that grow by themselves serve nobody here.",
-    (
-        _allow("brk munmap mremap"),
-        *(
-            _allow("mmap", Argument(2, protection, _WRITE_OR_EXECUTE), Argument(3, mapping, _KIND_OF_MAPPING))
-            for protection in _PROTECTIONS
-            for mapping in _MAPPINGS
-        ),
-        *(_allow("mprotect", Argument(2, protection, _WRITE_OR_EXECUTE)) for protection in _PROTECTIONS),
-        # NORMAL RANDOM SEQUENTIAL WILLNEED DONTNEED FREE DONTFORK DOFORK HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP COLD
-        # PAGEOUT POPULATE_READ POPULATE_WRITE, and GUARD_INSTALL GUARD_REMOVE (stacks, glibc 2.42). Not REMOVE (9), which
-        # punches holes into files shared with a reader, nor MERGEABLE (12), which tells who else has the same page.
-        *_allow_values("madvise", 2, (0, 1, 2, 3, 4, 8, 10, 11, 14, 15, 16, 17, 20, 21, 22, 23, 102, 103)),
-    ),
-)
 
-THREADS = Group(
-    "threads",
-    "Threads of this process. clone takes exactly the flags with which glibc and musl start a thread, so it can make"
-    " neither a process nor a namespace; clone3 hides its flags behind a pointer, and ENOSYS sends glibc back to clone.",
-    (
-        _allow("futex set_robust_list get_robust_list rseq set_tid_address arch_prctl gettid sched_yield"),
-        _allow("sched_get_priority_max sched_get_priority_min getcpu membarrier exit exit_group"),
-        *_allow_values("clone", 0, (0x3D_0F00, 0x7D_0F00)),
-        _rule(Errno(errno.ENOSYS), "clone3"),
-        *_own_process("sched_getaffinity sched_getparam sched_getscheduler", or_zero=True),
-    ),
-)
+def _only(group: Group, calls: frozenset[str]) -> Group:
+    """The group with these calls alone, and with all that it refuses."""
+    kept = (
+        replace(rule, names=tuple(name for name in rule.names if name in calls or not rule.gives))
+        for rule in group.rules
+    )
+    return replace(group, rules=tuple(rule for rule in kept if rule.names))
 
-SIGNALS = Group(
-    "signals",
-    "Handlers, timers and signals to this process alone: its number is put into the filter when the worker starts.",
-    (
-        _allow("rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack"),
-        _allow("restart_syscall setitimer getitimer alarm pause"),
-        *_own_process("kill tgkill", or_zero=False),
-    ),
-)
 
-CLOCKS = Group(
-    "clocks",
-    "Reading clocks and sleeping. Setting them is not among it.",
-    (_allow("clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times"),),
-)
+def _denied(unwanted: frozenset[str]) -> Group:
+    """Optional calls that the policy takes away, said aloud: learn mode must not let them through."""
+    rules = [rule for group in OPTIONAL for rule in _only(group, _named(group, unwanted)).rules]
+    refused = tuple(replace(rule, action=Errno(errno.EPERM)) for rule in rules)
+    return Group("denied", "The policy takes these away, in learn mode as well.", refused)
 
-IDENTITY = Group(
-    "identity",
-    "Who and where am I. Calls that can ask about another process are held to this one, or they would tell which exist.",
-    (
-        _allow("getpid getppid getuid geteuid getgid getegid getgroups getresuid getresgid getpgrp uname sysinfo"),
-        _allow("getrusage getrlimit umask getcwd getrandom"),
-        *_own_process("getpgid getsid", or_zero=True),
-        # Read one's own limits: a new limit would have to be given by the third argument.
-        _allow("prlimit64", Argument(0, 0), Argument(2, 0, ALL_64)),
-        # SET_NAME GET_NAME GET_DUMPABLE and SET_VMA, which names pieces of memory
-        *_allow_values("prctl", 0, (15, 16, 3, 0x5356_4D41)),
-    ),
-)
 
-# Reads and writes that wait for the disk. The bit differs by architecture, and there is none without Linux.
-_O_DIRECT: int = getattr(os, "O_DIRECT", 0)
+def _action(rules: list[Rule], calls: frozenset[str]) -> str:
+    about = [rule for rule in rules if calls.intersection(rule.names)]
+    if any(rule.action is Action.KILL for rule in about):
+        return DEADLY
+    given = [rule for rule in about if rule.gives]
+    if not given:
+        return REFUSED
+    if all(rule.action == Errno(0) for rule in given):
+        return WITHOUT_EFFECT
+    whole = len(given) == len(about) and not any(rule.arguments for rule in given)
+    return ALLOWED if whole and calls <= {name for rule in given for name in rule.names} else ALLOWED_IN_PART
 
-DESCRIPTORS = Group(
-    "descriptors",
-    "Reading, writing and waiting on what is open. No memfd_create, splice, tee or vmsplice: memory that no limit counts"
-    " and a famous source of kernel faults; sendfile is splice by another name, and shutil does without it.",
-    (
-        _allow("read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3"),
-        _allow("poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait pipe pipe2"),
-        _allow("eventfd2 copy_file_range ftruncate"),
-        # It would fill the disk faster than a watch can look; other modes punch holes into files that somebody else has
-        # mapped. glibc's posix_fallocate writes instead.
-        _rule(Errno(errno.EOPNOTSUPP), "fallocate"),
-        # DUPFD GETFD SETFD GETFL GETLK DUPFD_CLOEXEC. Not SETOWN and SETSIG, which make the kernel send signals to a process
-        # of one's choice, nor SETLEASE, NOTIFY, SETPIPE_SZ and seals. GETLK must give its true answer, "nobody has a lock":
-        # sqlite reads it from the struct.
-        *_allow_values("fcntl", 1, (0, 1, 2, 3, 5, 1030)),
-        _allow("fcntl", Argument(1, 4), Argument(2, 0, _O_DIRECT)),  # SETFL
-        # FIONREAD FIOCLEX FIONCLEX FIONBIO TCGETS TIOCGWINSZ; TIOCSTI would type into a terminal.
-        *_allow_values("ioctl", 1, (0x541B, 0x5451, 0x5450, 0x5421, 0x5401, 0x5413)),
-        # FICLONE: pathlib of Python 3.14 copies in another way if told so, and fails if refused.
-        _rule(Errno(errno.EOPNOTSUPP), "ioctl", Argument(1, 0x4004_9409)),
-        # An advisory lock among processes has no meaning for one that shares its files with none; sqlite and fsspec ask.
-        # Each SETLK or SETLKW could cost the kernel memory that no limit counts.
-        _rule(Errno(0), "flock"),
-        *(_rule(Errno(0), "fcntl", Argument(1, command)) for command in (6, 7)),
-    ),
-)
 
-DURABILITY = Group(
-    "durability",
-    "Nothing of a workspace has to survive a power cut, and a process cannot be killed while the kernel writes its files out:"
-    " it would outlive its deadline. So waiting for the disk succeeds at once. Advice about files is not taken, for one of"
-    " its kinds writes them out too.",
-    (_rule(Errno(0), "fsync fdatasync sync_file_range sync syncfs msync fadvise64"),),
-)
+def _check_allowed(entry: str) -> None:
+    if any(entry in {group.name, *group.calls} for group in OPTIONAL):
+        return
+    never = _reason_never(entry)
+    if never:
+        raise ValueError(f"{entry!r} can never be allowed: {never}. What can be: {_optional_names()}")
+    if any(entry in {group.name, *group.calls} for group in STANDARD):
+        raise ValueError(
+            f"{entry!r} cannot be opened any further than the standard list has it. What can be: {_optional_names()}"
+        )
+    raise _unknown(entry)
 
-# A descriptor for any directory, which Landlock does not ask about and fchdir would follow.
-_O_PATH = 0x20_0000
-# A file that no watch can see. tempfile and libffi (callbacks of ctypes) take a name if told that it is not supported.
-_O_TMPFILE = 0x40_0000
-# Each write waits for the disk.
-_O_SYNC = 0x10_0000 | 0x1000
-_NO_FLAGS_OF = _O_PATH | _O_TMPFILE | _O_SYNC | _O_DIRECT
 
-FILES = Group(
-    "files",
-    "Opening, listing and changing files: Landlock decides which. Not here is what Landlock does not decide about: links to"
-    " others' files, modes, owners, times, attributes, device nodes, watches, and chdir by path; fchdir follows a directory"
-    " that could be opened. openat2 hides its flags behind a pointer; ENOSYS makes callers use openat.",
-    (
-        _allow("open", Argument(1, 0, _NO_FLAGS_OF)),
-        _allow("openat", Argument(2, 0, _NO_FLAGS_OF)),
-        _rule(Errno(errno.EOPNOTSUPP), "open", Argument(1, _O_TMPFILE, _O_TMPFILE)),
-        _rule(Errno(errno.EOPNOTSUPP), "openat", Argument(2, _O_TMPFILE, _O_TMPFILE)),
-        _rule(Errno(errno.ENOSYS), "openat2"),
-        _allow("creat stat fstat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat"),
-        _allow("getdents getdents64 statfs fstatfs fchdir truncate"),
-        _allow("mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 symlink symlinkat"),
-        # glibc falls back to fchmodat, which is refused; EPERM would not let it tell a refusal from an old kernel.
-        _rule(Errno(errno.ENOSYS), "fchmodat2"),
-        # "This file system has no attributes": what shutil takes for an answer when it copies a file.
-        _rule(Errno(errno.EOPNOTSUPP), "listxattr llistxattr flistxattr"),
-    ),
-)
+def _check_denied(entry: str) -> None:
+    for group in STANDARD:
+        essential = sorted(_named(group, frozenset({entry})) & ESSENTIAL)
+        if essential:
+            others = ", ".join(sorted(group.calls - ESSENTIAL)) or "none"
+            what = "" if entry in group.calls else f" {', '.join(essential)}"
+            raise ValueError(
+                f"{entry!r} cannot be denied: no worker starts without{what or ' it'}. Of {group.name!r} can be: {others}"
+            )
+    known = any(entry in {group.name, *group.calls} for group in (*STANDARD, *OPTIONAL))
+    if not known and not _reason_never(entry):
+        raise _unknown(entry)
 
-# MSG_DONTWAIT and MSG_NOSIGNAL: what is left when all other flags must be 0.
-_PLAIN_SEND = LOW_32 & ~(0x40 | 0x4000)
-_MSG_OOB = 0x1
-# SOCK_NONBLOCK and SOCK_CLOEXEC may be added to a socket's type.
-_SOCKET_TYPE = LOW_32 & ~(0x800 | 0x8_0000)
 
-CHANNELS = Group(
-    "channels",
-    "The channel to the supervisor, and the pair of sockets by which asyncio wakes itself. No socket can be made that"
-    " reaches anything else. Sending takes no address, no fast open and no out-of-band byte (a past kernel escape);"
-    " sendmsg is left out altogether, so no descriptor can be sent. getsockopt reads TYPE, ERROR, PROTOCOL and DOMAIN:"
-    " others would give the peer's process id and a descriptor for it.",
-    (
-        _allow("socketpair", Argument(0, 1), Argument(1, 1, _SOCKET_TYPE), Argument(2, 0)),
-        _allow("sendto", Argument(3, 0, _PLAIN_SEND), Argument(4, 0, ALL_64)),
-        _allow("recvfrom", Argument(3, 0, _MSG_OOB)),
-        _allow("recvmsg", Argument(2, 0, _MSG_OOB)),
-        _allow("shutdown getsockname getpeername"),
-        *(_allow("getsockopt", Argument(1, 1), Argument(2, option)) for option in (3, 4, 38, 39)),
-    ),
-)
+def _reason_never(name: str) -> str:
+    promised = next((each for each in NEVER if name in each.names), None)
+    return f"{promised.reason} (promise {promised.promise!r})" if promised is not None else ""
 
-ABSENT = Group(
-    "absent",
-    "Calls that libraries probe for: told that this kernel lacks them, they take an older way.",
-    (_rule(Errno(errno.ENOSYS), "io_uring_setup io_uring_enter io_uring_register pidfd_open epoll_pwait2"),),
-)
 
-DEADLY = Group(
-    "deadly",
-    "No library calls these by accident; one attempt is an attack, and ends the process.",
-    (
-        _rule(
-            Action.KILL,
-            "ptrace process_vm_readv process_vm_writev bpf perf_event_open userfaultfd mount umount2 move_mount"
-            " open_tree fsopen fsmount fsconfig fspick mount_setattr pivot_root chroot setns unshare init_module"
-            " finit_module delete_module kexec_load kexec_file_load keyctl add_key request_key reboot swapon swapoff"
-            " open_by_handle_at acct settimeofday clock_settime adjtimex iopl ioperm modify_ldt quotactl",
-        ),
-    ),
-)
+def _unknown(entry: str) -> ValueError:
+    if entry.isdecimal():
+        return ValueError(f"{entry!r} is a number; system calls are named, because numbers differ between machines")
+    known = {*group_names(), *(call for group in (*STANDARD, *OPTIONAL) for call in group.calls)}
+    near = difflib.get_close_matches(entry, sorted(known), 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"groups are {', '.join(group_names())}"
+    return ValueError(f"{entry!r} is no group, and no system call that stands in one: {hint}")
 
-GROUPS = (MEMORY, THREADS, SIGNALS, CLOCKS, IDENTITY, DESCRIPTORS, DURABILITY, FILES, CHANNELS, ABSENT, DEADLY)
 
-# Younger than libseccomp 2.5.0. Where the library does not know one, its rule is left out and the call refused with EPERM.
-YOUNGER_THAN_LIBSECCOMP = frozenset({"faccessat2", "close_range", "epoll_pwait2", "mount_setattr", "fchmodat2"})
+def _optional_names() -> str:
+    return ", ".join(group.name for group in OPTIONAL)

@@ -1,7 +1,8 @@
 """Every message, once. A frame carries exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
 
 Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
-Worker channel:   Ready; Begin; then per action  Buffer* Run -> (Call -> Buffer* Answer)* Buffer* -> one ending.
+Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled | Denied)*
+                  Buffer* -> one ending.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -13,7 +14,14 @@ from dataclasses import dataclass
 
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+
+# Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
+SLOT = "/sandbox"
+WORK = "work"
+
+# How many user ids a zygote run by root has: the first is its own, each worker has one of the others.
+UIDS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class Boot:
     slots: str  # the directory below which every worker's slot lies
     preload: tuple[str, ...]
     path: tuple[str, ...]  # directories of installed packages that the interpreter alone would not search
+    uids: int = 0  # the first of UIDS user ids of this machine that workers may be mapped to; 0: they keep the zygote's
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,8 @@ class Fork:
     """Fork one worker. With the frame come three descriptors: its channel, its stdout, its stderr."""
 
     serial: int
-    slot: str
+    slot: str  # where its own files lie, as the supervisor sees it; with namespaces it sees SLOT instead
+    uid: int = 0  # which of the zygote's user ids it takes; 0, the zygote's own, where it has no others
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,10 @@ class BootFailed:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A worker exists; its pidfd comes with the frame. pid 0, and no descriptor: there was no room to fork."""
+    """A worker exists; its pidfd comes with the frame, and with namespaces the mount that holds its files, too.
+
+    pid is the zygote's number for it. 0, and no descriptor: there was no room to fork.
+    """
 
     serial: int
     pid: int
@@ -171,6 +184,19 @@ class Answer:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """What a Dial came to: a connected descriptor comes with the frame, or `error` says why not.
+
+    `refused` tells an address that the policy does not grant from one that does not answer.
+    """
+
+    action: bytes
+    call: int
+    refused: bool = False
+    error: str = ""
+
+
 # --- both ways --------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +255,32 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Notifying:
+    """The listener of the system-call filter comes with this frame; the only descriptor a worker ever hands over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Something was refused to the code of this action, as far as the worker itself noticed. `layer` and `operation` are
+    from a closed list (denials.py in the supervisor); target is a path, a name or an address."""
+
+    action: bytes
+    layer: str
+    operation: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Please connect to this address, if the policy grants it. host: a name or an IP address."""
+
+    action: bytes
+    call: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Ending: the code ran to its end. `value` is that of its last expression where one was asked for."""
 
@@ -282,6 +334,21 @@ class Kept:
 
 ToZygote = Boot | ModuleFound | Fork | Reap
 FromZygote = FindModule | Booted | BootFailed | Forked | Reaped
-ToWorker = Begin | Run | Answer | Buffer
-ToSupervisor = Ready | Refused | Begun | Buffer | Call | Finished | Succeeded | GaveUp | Asked | Raised | Kept
+ToWorker = Begin | Run | Answer | Dialled | Buffer
+ToSupervisor = (
+    Notifying
+    | Ready
+    | Refused
+    | Begun
+    | Buffer
+    | Call
+    | Dial
+    | Denied
+    | Finished
+    | Succeeded
+    | GaveUp
+    | Asked
+    | Raised
+    | Kept
+)
 Ending = Finished | Succeeded | GaveUp | Asked | Raised | Kept

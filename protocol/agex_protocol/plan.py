@@ -10,6 +10,9 @@ from typing import Literal
 
 Isolation = Literal["none", "process", "kernel"]
 
+# Whether a layer that not every machine offers is used: never, where it can be had, or else nothing runs.
+Wanted = Literal["off", "auto", "required"]
+
 # The process id that stands in a compiled seccomp filter where the worker's own belongs; patched in the child.
 SECCOMP_PID_PLACEHOLDER = 0x7ABCDEF1
 
@@ -54,10 +57,26 @@ class SandboxPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkGrant:
+    """One address that a worker may be connected with, by a relay in the supervisor.
+
+    host: a name in lower case, or an IP address in its shortest form. tls: "required" lets only a TLS connection pass
+    whose ClientHello names `host`.
+    """
+
+    host: str
+    port: int
+    tls: Literal["required", "any"] = "required"
+
+
+@dataclass(frozen=True, slots=True)
 class LockdownPlan:
     """Everything a zygote and its workers need to lock themselves down.
 
     `landlock_abi` is the highest ABI to use and 0 switches the layer off; an empty `seccomp` does the same there.
+    `seccomp_told` is the same filter, but what it refuses is told to the supervisor, which refuses it; `seal` goes on top
+    of that one and takes away what was needed to hand over the listener. With `learn`, system calls that a policy could
+    allow are told and let through. `explain` has the worker say why before the kernel refuses; it is no wall.
     """
 
     policy: str
@@ -67,5 +86,12 @@ class LockdownPlan:
     write: tuple[str, ...] = ()  # as read; the workspace is not listed here
     landlock_abi: int = 0
     seccomp: bytes = b""  # compiled BPF for this machine, with SECCOMP_PID_PLACEHOLDER in it
+    seccomp_told: bytes = b""
+    seal: bytes = b""
+    learn: bool = False
+    explain: bool = True
+    namespaces: Wanted = "off"
+    cgroup: Wanted = "off"
+    network: tuple[NetworkGrant, ...] = ()
     drop_capabilities: bool = True
     environment: dict[str, str] = field(default_factory=dict)

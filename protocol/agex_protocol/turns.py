@@ -12,10 +12,11 @@ ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kep
 
 # What the supervisor may hear from a worker, by state.
 FROM_WORKER: dict[str, frozenset[type]] = {
-    "starting": frozenset({m.Ready, m.Refused}),
+    "starting": frozenset({m.Notifying, m.Ready, m.Refused}),
+    "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": frozenset({m.Buffer, m.Call}) | ENDINGS,
+    "running": frozenset({m.Buffer, m.Call, m.Dial, m.Denied}) | ENDINGS,
     "answering": frozenset(),
     "over": frozenset(),
 }
@@ -58,12 +59,12 @@ class Conversation:
         if self.state == "running":
             self._heard_of_action(message)
         else:
-            self.state = "over" if kind is m.Refused else "idle"
+            self.state = "over" if kind is m.Refused else "notified" if kind is m.Notifying else "idle"
 
     def _heard_of_action(self, message: object) -> None:
         if getattr(message, "action", None) != self.action:
             raise ProtocolError(f"{type(message).__name__} for an action that is not under way")
-        if isinstance(message, m.Call):
+        if isinstance(message, m.Call | m.Dial):
             self._calls += 1
             if message.call != self._calls:
                 raise ProtocolError(f"call {message.call} where {self._calls} was due")

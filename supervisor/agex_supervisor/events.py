@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from agex_supervisor.denials import Denial
 from agex_supervisor.model import Action, Usage
 
 
@@ -21,7 +22,8 @@ class Event:
 
     def to_json(self) -> str:
         """One line of JSON with the event's type and fields."""
-        return json.dumps({"type": type(self).__name__, **_plain(dataclasses.asdict(self))}, ensure_ascii=False)
+        # In ASCII: what a terminal would obey or a log break the line at stays written out.
+        return json.dumps({"type": type(self).__name__, **_plain(dataclasses.asdict(self))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +46,12 @@ class ActionEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputEvent(Event):
-    """What an action gave, as the model sees it. `error` is the error's type, or empty."""
+    """What an action gave, as the model sees it. `error` is the error's type, or empty; `denials` what was refused to it."""
 
     number: int
     text: str
     error: str = ""
+    denials: tuple[Denial, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

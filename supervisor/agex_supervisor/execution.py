@@ -11,11 +11,13 @@ from agex_protocol import messages as m
 from agex_protocol.budget import Caps
 from agex_protocol.errors import ValueRefused
 from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.death import Death
+from agex_supervisor.denials import Denial, merged, of_address, of_death, of_syscall
 from agex_supervisor.display import display
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.promises import LockdownReport
 from agex_supervisor.session import Session
-from agex_supervisor.worker import Death, Turn
+from agex_supervisor.turn import Turn
 
 MAX_TEXT_CHARS = 32_000
 
@@ -59,6 +61,19 @@ class Executed:
     stdout: str = ""
     stderr: str = ""
     usage: RunUsage = field(default_factory=RunUsage)
+    denials: list[Denial] = field(default_factory=list[Denial])
+
+
+def error_info(kind: str, message: str, traceback: str) -> ErrorInfo:
+    """An error of the code, bounded and safe to look at."""
+    return ErrorInfo(
+        display(kind, limit=200, one_line=True), display(message, limit=8000), display(traceback, limit=MAX_TEXT_CHARS)
+    )
+
+
+def unsent(kind: str, text: str, reason: str) -> Unsent:
+    """What is told of a value that stayed behind, bounded and safe to look at."""
+    return Unsent(display(kind, limit=200, one_line=True), display(text, limit=4000), display(reason, limit=1000))
 
 
 class Executor(Protocol):
@@ -108,6 +123,7 @@ class WorkerExecutor:
         executed = self._told(turn, returns, task)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
         executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)
+        executed.denials = _denials(turn, deadline_is_policy=timeout_s >= self._session.wall_time_s)
         return executed
 
     def cancel(self) -> None:
@@ -131,12 +147,9 @@ class WorkerExecutor:
             case m.Asked(_, text):
                 return Executed("asked", text=display(text, limit=MAX_TEXT_CHARS))
             case m.Kept(_, kind, text, reason):
-                unsent = Unsent(
-                    display(kind, limit=200, one_line=True), display(text, limit=4000), display(reason, limit=1000)
-                )
-                return Executed("finished", unsent)
+                return Executed("finished", unsent(kind, text, reason))
             case m.Raised(_, kind, message, traceback):
-                return Executed("raised", error=_error(kind, message, traceback))
+                return Executed("raised", error=error_info(kind, message, traceback))
             case _:
                 raise AssertionError(f"{type(turn.ending).__name__} is no ending")
 
@@ -167,7 +180,14 @@ def _answers(ending: object, returns: Contract, task: bool) -> bool:
             return task
 
 
-def _error(kind: str, message: str, traceback: str) -> ErrorInfo:
-    return ErrorInfo(
-        display(kind, limit=200, one_line=True), display(message, limit=8000), display(traceback, limit=MAX_TEXT_CHARS)
-    )
+def _denials(turn: Turn, *, deadline_is_policy: bool) -> list[Denial]:
+    calls = [
+        of_syscall(each.name, each.arguments, allowed_by_group=bool(each.group))
+        for each in turn.syscalls
+        if not each.allowed
+    ]
+    others = [of_address(target) for target in turn.addresses]
+    if turn.death is not None:
+        limit = of_death(turn.death.cause, turn.death.detail, deadline_is_policy=deadline_is_policy)
+        others += [limit] if limit is not None else []
+    return merged(turn.denied, calls=calls, others=others)

@@ -6,19 +6,21 @@ The worker chooses the arguments; nothing of it chooses the function beyond a na
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any
 
+from agex_policies.host_calls import HostCallLimits
 from agex_protocol import messages as m
 from agex_protocol.budget import Caps
-from agex_protocol.buffers import enclose
+from agex_protocol.buffers import Bytes, enclose
 from agex_protocol.errors import ProtocolError
+from agex_supervisor.allowance import Allowance
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.display import display
 from agex_supervisor.outbound import Admit, NotSendable, dump
-from agex_supervisor.worker import Value
+from agex_supervisor.turn import Value
 
 MAX_ERROR_CHARS = 2_000
 MAX_DOC_CHARS = 2_000
@@ -59,12 +61,20 @@ def hosted(
 
 
 class HostCalls:
-    """Answers the Calls of one session."""
+    """Answers the Calls of one session, as many and as openly as the policy's `limits` say."""
 
-    def __init__(self, functions: Iterable[Hosted], caps: Caps, admit: Admit | None = None) -> None:
+    def __init__(
+        self,
+        functions: Iterable[Hosted],
+        caps: Caps,
+        admit: Admit | None = None,
+        limits: HostCallLimits = HostCallLimits(),  # noqa: B008 -- frozen
+    ) -> None:
         self._functions = {each.declared.name: each for each in functions}
         self._caps = caps
         self._admit = admit
+        self._allowance = Allowance(limits)
+        self._messages = limits.messages
 
     @property
     def declared(self) -> tuple[m.HostFunction, ...]:
@@ -78,9 +88,13 @@ class HostCalls:
         hosted = self._functions.get(call.name)
         if hosted is None:
             raise ProtocolError(f"a call of {call.name[:60]!r}, which is not registered")
+        if refusal := self._allowance.refusal_of_call():
+            return _refused(call, "host_calls.max_rate", refusal)
+        if refusal := self._allowance.refusal_of_bytes(sum(_size(head, buffers) for head, buffers in values)):
+            return _refused(call, "host_calls.max_bytes", refusal)
         if sum(len(head) for head, _ in values) > self._caps.head_bytes:
             text = f"{call.name}(): its arguments are too large together; pass arrays or DataFrames"
-            return answer(call.action, call.call, error_type="TypeError", error=text)
+            return _failed(call, "TypeError", text)
         given: dict[str, Any] = {}
         for argument, (head, buffers) in zip(call.arguments, values, strict=True):
             contract = hosted.contracts.get(argument.name)
@@ -90,7 +104,7 @@ class HostCalls:
                 given[argument.name] = contract.decode(head, buffers, self._caps)
             except ContractMismatch as error:
                 text = f"{call.name}({argument.name}=...): {display(str(error), limit=MAX_ERROR_CHARS)}"
-                return answer(call.action, call.call, error_type="TypeError", error=text[:MAX_ERROR_CHARS])
+                return _failed(call, "TypeError", text)
         _refuse_shifted(hosted, given)
         return self._run(call, hosted, given)
 
@@ -100,13 +114,21 @@ class HostCalls:
     def _answered(self, call: m.Call, hosted: Hosted, given: dict[str, Any]) -> Iterable[object]:
         try:
             args, kwargs = spread(hosted, given)
-            result = hosted.function(*args, **kwargs)
-            return answer(call.action, call.call, result, admit=self._admit)
+        except TypeError as error:
+            return _failed(call, "TypeError", str(error))
+        try:
+            head, buffers = dump(hosted.function(*args, **kwargs), self._admit)
         except NotSendable as error:
             kind, text = "TypeError", f"the result of {call.name}() cannot cross to here: {error}"
         except Exception as error:
-            kind, text = type(error).__name__, _text(error)
-        return answer(call.action, call.call, error_type=kind, error=text[:MAX_ERROR_CHARS])
+            kind, text = type(error).__name__, _text(error) if self._messages else ""
+        else:
+            if refusal := self._allowance.refusal_of_bytes(_size(head, buffers)):
+                return _refused(call, "host_calls.max_bytes", refusal)
+            return _sent(call.action, call.call, head, buffers)
+        if not self._messages:
+            text = f"{call.name}() failed; the policy keeps back why (host_calls.errors)"
+        return _failed(call, kind, text)
 
 
 def _refuse_shifted(hosted: Hosted, given: Mapping[str, Any]) -> None:
@@ -146,13 +168,28 @@ def spread(hosted: Hosted, given: Mapping[str, Any]) -> tuple[list[Any], dict[st
     return args, kwargs
 
 
-def answer(
-    action: bytes, call: int, value: object = None, *, error_type: str = "", error: str = "", admit: Admit | None = None
-) -> Iterable[object]:
+def answer(action: bytes, call: int, value: object = None, *, error_type: str = "", error: str = "") -> list[object]:
     """The messages that answer a Call: the value, or the error's type and text."""
-    head, buffers = dump(value, admit)
+    return _sent(action, call, *dump(value), error_type, error[:MAX_ERROR_CHARS])
+
+
+def _sent(
+    action: bytes, call: int, head: Bytes, buffers: Sequence[Bytes], error_type: str = "", error: str = ""
+) -> list[object]:
     first, encoded = enclose(action, head, buffers)
     return [*first, m.Answer(action, call, encoded, error_type, error)]
+
+
+def _failed(call: m.Call, error_type: str, error: str) -> list[object]:
+    return answer(call.action, call.call, error_type=error_type, error=error)
+
+
+def _refused(call: m.Call, key: str, why: str) -> list[object]:
+    return _failed(call, "PermissionError", f"{call.name}() was refused: {why} ({key})")
+
+
+def _size(head: Bytes, buffers: Sequence[Bytes]) -> int:
+    return len(head) + sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
 def _text(error: Exception) -> str:

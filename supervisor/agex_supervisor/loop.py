@@ -13,6 +13,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from agex_supervisor.denials import Denial
+from agex_supervisor.display import display
 from agex_supervisor.events import ActionEvent, Event, NoteEvent, OutputEvent
 from agex_supervisor.execution import Executed
 from agex_supervisor.model import (
@@ -103,6 +105,7 @@ class Finish:
     usage: Usage = field(default_factory=Usage)
     actions: int = 0
     error: BaseException | None = None
+    denials: list[Denial] = field(default_factory=list[Denial])
 
 
 Loop = Generator[Effect, Any, Finish]
@@ -119,7 +122,7 @@ def loop(brief: Brief, budget: Budget) -> Loop:
         finish = Finish("timeout", message="task_timeout_s is over")
     except Cancelled:
         finish = Finish("cancelled", message="the task was cancelled")
-    finish.usage, finish.actions = talk.usage, talk.actions
+    finish.usage, finish.actions, finish.denials = talk.usage, talk.actions, list(talk.denials)
     finish.last_error = finish.last_error or talk.last_error
     return finish
 
@@ -131,6 +134,7 @@ class _Talk:
         self.usage = Usage()
         self.actions = 0
         self.last_error: str | None = None
+        self.denials: dict[Denial, None] = {}  # each once, in their order
         self._brief = brief
         self._budget = budget
         self._messages: list[Message] = [UserMessage(brief.task)]
@@ -158,12 +162,21 @@ class _Talk:
                 texts.append(f"Error: {_tool_name(action)} is not available; use python_action.")
                 continue
             executed: Executed = yield Act(action.code)
+            self.denials.update(dict.fromkeys(executed.denials))
             finish = self._finished(executed)
             if finish is not None:
                 return finish
             texts.append(observed(executed))
             self.last_error = executed.error.type if executed.error else None
-            yield Tell(self._event(OutputEvent, number=self.actions, text=texts[-1], error=self.last_error or ""))
+            yield Tell(
+                self._event(
+                    OutputEvent,
+                    number=self.actions,
+                    text=texts[-1],
+                    error=self.last_error or "",
+                    denials=tuple(executed.denials),
+                )
+            )
             if executed.kind != "finished":
                 self.last_error = texts[-1]
                 break
@@ -202,7 +215,8 @@ class _Talk:
 
     def _nudge(self, reply: Reply) -> Generator[Effect, Any, None]:
         self.actions += 1
-        note = "\n".join(reply.problems) or self._brief.silent_nudge
+        # A problem quotes the model, and what the loop last ran into ends up in errors and logs.
+        note = display("\n".join(reply.problems)) or self._brief.silent_nudge
         self.last_error = note if reply.problems else self.last_error
         self._messages.append(UserMessage(note))
         yield Tell(self._event(NoteEvent, message=note))

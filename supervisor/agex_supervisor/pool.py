@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
@@ -15,11 +14,16 @@ from pathlib import Path
 
 from agex_protocol.errors import AgexError
 from agex_protocol.plan import LockdownPlan
+from agex_supervisor.cgroup import Group, Groups
 from agex_supervisor.errors import PoolExhausted, WorkerFailed
+from agex_supervisor.homecoming import Homecomings
 from agex_supervisor.own_code import own_extensions
+from agex_supervisor.promises import unavailable
 from agex_supervisor.scratch import Scratch, remove_tree
+from agex_supervisor.slot import FolderSlot, MemorySlot, Slot
+from agex_supervisor.user_ids import user_ids
 from agex_supervisor.worker import Worker
-from agex_supervisor.zygote import Zygote
+from agex_supervisor.zygote import Zygote, spawn
 
 MAX_ZYGOTES = 16
 
@@ -86,14 +90,19 @@ class Pool:
         self._lock = threading.Lock()
         self._stocks: OrderedDict[tuple[object, ...], _Stock] = OrderedDict()
         self._scratch: Scratch | None = None
+        self._groups: Groups | None = None
+        self._homecomings = Homecomings()
         self._serial = 0
         self._busy: set[Worker] = set()
         self._retired: list[Zygote] = []
         self._closed = False
         self._owner = os.getpid()
 
-    def checkout(self, kit: Kit, home: Path | None) -> Place:
-        """A worker that is locked, verified from outside and has the workspace `home`; None means the kit's own."""
+    def checkout(self, kit: Kit, home: Path | None, until: float = float("inf")) -> Place:
+        """A worker that is locked, verified from outside and has the workspace `home`; None means the kit's own.
+
+        Late where a large workspace does not get there before `until`, as time.monotonic() counts.
+        """
         if self._owner != os.getpid():
             raise RuntimeError("this pool was made before a fork; make one in this process")
         if not self._free.acquire(timeout=self.wait_s):
@@ -102,10 +111,12 @@ class Pool:
                 " try again later, or make agex.Pool(max_workers=...) larger"
             )
         try:
+            if home is not None:
+                self._homecomings.wait_for(home, until)
             worker = self._worker(kit)
             try:
                 if home is not None:
-                    os.rename(home, worker.slot / "work")
+                    worker.slot.lend(home, until)
             except BaseException:
                 worker.close()
                 self._drop_slot(worker)
@@ -128,15 +139,20 @@ class Pool:
             with self._lock:
                 self._busy.discard(place.worker)
             self._free.release()
-        if self._closed:
-            return  # the directories are gone
-        if place.lent:
-            _take_home(place.worker.slot / "work", place.home)
-        self._drop_slot(place.worker)
+        if place.lent and not self._closed:  # the directories of a closed pool are gone
+            self._homecomings.begin(place.worker.slot, place.home, place.worker.gone)
+        else:
+            self._drop_slot(place.worker)
 
     def new_workspace(self) -> Path:
         """An empty directory that sessions of this pool can be given."""
         return self._scratch_dir().new_workspace()
+
+    def drop_workspace(self, workspace: Path) -> None:
+        """Remove a workspace that no session holds any more."""
+        self._homecomings.forget(workspace)
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(workspace)
 
     def warm(self, kit: Kit) -> None:
         """Boot the kit's zygote and fork one spare now. Raises what a checkout would raise."""
@@ -165,6 +181,7 @@ class Pool:
             retired, self._retired = self._retired, []
             busy = list(self._busy)
             scratch, self._scratch = self._scratch, None
+            groups, self._groups = self._groups, None
         for worker in busy:
             worker.kill("closed", "the pool was closed")
         for worker in busy:
@@ -174,6 +191,9 @@ class Pool:
                 self._discard(stock)
         for zygote in retired:
             zygote.close()
+        self._homecomings.close()
+        if groups is not None:
+            groups.close()
         if scratch is not None:
             scratch.close()
 
@@ -237,18 +257,52 @@ class Pool:
             own = (kit.workspace,) if kit.workspace else ()
             read = (*kit.plan.read, *own_extensions(kit.plan.read))
             plan = replace(kit.plan, read=read, write=(*kit.plan.write, *own))
-            stock.zygote = Zygote(plan, kit.preload, scratch.slots)
+            stock.zygote = spawn(plan, kit.preload, scratch.slots, user_ids(plan))
         with self._lock:
             self._serial += 1
             serial = self._serial
-        slot = scratch.new_slot(serial)
+        return self._born(stock.zygote, scratch, serial, kit)
+
+    def _born(self, zygote: Zygote, scratch: Scratch, serial: int, kit: Kit) -> Worker:
+        folder = scratch.new_slot(serial) if zygote.plan.namespaces == "off" else scratch.slots
         try:
-            born = stock.zygote.fork(serial, slot)
+            born = zygote.fork(serial, folder)
         except BaseException:
-            remove_tree(slot)
+            if folder != scratch.slots:
+                remove_tree(folder)
             raise
-        places = [slot, Path(kit.workspace)] if kit.workspace else [slot]
-        return Worker(stock.zygote, born, slot, kit.plan, places)
+        slot: Slot = FolderSlot(folder) if born.files < 0 else MemorySlot(born.files, zygote.owner(serial))
+        own = [Path(kit.workspace)] if kit.workspace else []
+        worker = Worker(zygote, born, slot, zygote.plan, [slot.place, *own])
+        try:
+            worker.group = self._grouped(zygote.plan, serial, born.pid)
+        except BaseException:
+            worker.close()
+            slot.remove()
+            raise
+        return worker
+
+    def _grouped(self, plan: LockdownPlan, serial: int, pid: int) -> Group | str:
+        """The worker's control group, which it has joined; or why it has none. IsolationUnavailable if it must have one."""
+        if plan.cgroup == "off":
+            return "off"
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is closed")
+            if self._groups is None:
+                self._groups = Groups()
+            groups = self._groups
+        if groups.unavailable:
+            if plan.cgroup == "required":
+                raise unavailable("cgroup", groups.unavailable)
+            return f"unavailable: {groups.unavailable}"
+        group = groups.new(serial, plan.limits)
+        try:
+            group.join(pid)
+        except BaseException:
+            group.remove()
+            raise
+        return group
 
     def _refill_soon(self, kit: Kit) -> None:
         # Without spares the next checkout forks for itself: no failure here may cost this one its worker.
@@ -294,6 +348,7 @@ class Pool:
     def _discard(self, stock: _Stock) -> None:
         for spare in stock.spares:
             spare.close()
+            self._drop_slot(spare)
         stock.spares = []
         if stock.zygote is not None:
             stock.zygote.close()
@@ -310,18 +365,4 @@ class Pool:
             return self._scratch
 
     def _drop_slot(self, worker: Worker) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            remove_tree(worker.slot)
-
-
-def _take_home(lent: Path, home: Path) -> None:
-    # The worker owned the slot: what stands there now may be a link, or gone. Only a directory is taken.
-    try:
-        is_directory = stat.S_ISDIR(lent.lstat().st_mode)
-    except OSError:
-        is_directory = False
-    if is_directory:
-        lent.chmod(0o700)  # one made with another mode could not be moved
-        os.rename(lent, home)
-    elif not home.exists():
-        home.mkdir(mode=0o700)
+        worker.slot.remove()

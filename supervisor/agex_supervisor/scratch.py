@@ -22,12 +22,7 @@ class Scratch:
 
     def __init__(self) -> None:
         sweep()
-        self.root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
-        # Named only once it is locked: a sweep that came between would take the directory for a dead one's.
-        unnamed = self.root / "unlocked"
-        self._lock = os.open(unnamed, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        unnamed.rename(self.root / LOCK)
+        self.root, self._lock = _made()
         self.slots = self.root / "slots"
         self._workspaces = self.root / "workspaces"
         self.slots.mkdir()
@@ -55,12 +50,49 @@ def sweep() -> None:
             status = path.lstat()
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 continue
-            lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                if _is_orphan(path):
+                    remove_tree(path)
+                continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove_tree(path)
             finally:
                 os.close(lock)
+
+
+def _made() -> tuple[Path, int]:
+    """A new directory, and the descriptor that keeps it locked."""
+    while True:
+        root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")).resolve()
+        # Named only once it is locked: a sweep that came between would take the directory for a dead one's.
+        unnamed = root / "unlocked"
+        # The sweep of somebody who does not see our process id may still have come before that: then once more.
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(unnamed, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                unnamed.rename(root / LOCK)
+            except FileNotFoundError:
+                os.close(lock)
+                raise
+            return root, lock
+
+
+def _is_orphan(path: Path) -> bool:
+    """Whether a directory without a lock is that of a supervisor which was killed before it had locked it."""
+    pid = path.name.removeprefix(PREFIX).partition("-")[0]
+    if not pid.isdecimal() or any(each.name != "unlocked" for each in path.iterdir()):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's, or a number that no process has
+        return False
+    return False
 
 
 def remove_tree(path: Path) -> None:

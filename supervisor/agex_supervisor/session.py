@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agex_protocol import messages as m
 from agex_protocol.buffers import enclose
-from agex_protocol.plan import SandboxPlan
+from agex_protocol.plan import LockdownPlan, SandboxPlan
+from agex_supervisor.broker import Broker
+from agex_supervisor.death import Death
+from agex_supervisor.dialling import Resolve
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
 from agex_supervisor.outbound import Admit, NotSendable, dump
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
-from agex_supervisor.worker import Death, OnCall, Turn
+from agex_supervisor.transfer import Late
+from agex_supervisor.turn import OnCall, Turn, no_network
 
 MAX_CODE_CHARS = 1 << 20
 
@@ -34,11 +40,18 @@ class Session:
     """Runs actions one after the other; `cancel()` may come from another thread.
 
     workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
-    keys that this isolation cannot hold, for the report.
+    keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names.
     """
 
     def __init__(
-        self, pool: Pool, kit: Kit, equipment: Equipment, workspace: Path | None, unenforced: Sequence[str] = ()
+        self,
+        pool: Pool,
+        kit: Kit,
+        equipment: Equipment,
+        workspace: Path | None,
+        unenforced: Sequence[str] = (),
+        *,
+        resolve: Resolve = socket.getaddrinfo,
     ) -> None:
         self._unenforced = list(unenforced)
         self._pool = pool
@@ -53,18 +66,24 @@ class Session:
         self._state = threading.Lock()
         self._running = False
         self._cancelled = False
+        self._broker = Broker(kit.plan.network, resolve=resolve, abandoned=lambda: self._cancelled)
         self.report = LockdownReport(kit.plan.isolation)
 
-    def start(self) -> None:
+    @property
+    def wall_time_s(self) -> float:
+        """The policy's limit on one action."""
+        return self._kit.plan.limits.wall_time_s
+
+    def start(self, until: float = float("inf")) -> None:
         """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, PoolExhausted."""
         if self._place is not None and self._place.worker.alive:
             return
         self._let_go()
-        place = self._pool.checkout(self._kit, self._workspace)
+        place = self._pool.checkout(self._kit, self._workspace, until)
         self._place = place
         self.report = self._reported(place)
-        work = place.worker.slot / "work" if place.lent else place.home
-        begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, str(work))
+        work = place.worker.slot.workspace if place.lent else str(place.home)
+        begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, work)
         try:
             complaint = place.worker.begin(begin)
         except BaseException:
@@ -118,10 +137,14 @@ class Session:
         self.cancel()
         with self._busy:
             self._let_go()
+            self._broker.close()
 
     def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:
+        until = time.monotonic() + timeout_s
         try:
-            self.start()
+            self.start(until)
+        except Late:
+            return Turn(death=Death("timeout", "the files of the workspace were not brought to a worker in time"))
         except WorkerFailed:
             if not self._cancelled:
                 raise
@@ -130,7 +153,10 @@ class Session:
         worker = self._place.worker
         if self._cancelled:
             worker.cancel()  # it came before there was a worker to end
-        return worker.run(run, buffers, timeout_s=timeout_s, on_call=on_call)
+        on_dial = self._broker.dial if self._kit.plan.network else no_network
+        turn = worker.run(run, buffers, timeout_s=timeout_s, on_call=on_call, on_dial=on_dial)
+        turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
+        return turn
 
     def _let_go(self) -> None:
         place, self._place = self._place, None
@@ -142,11 +168,17 @@ class Session:
         verified = sorted(place.worker.verified)
         if self._kit.plan.isolation == "kernel":
             try:
-                promises = hold(layers)
+                promises = hold(layers, _required(self._kit.plan))
             except BaseException:
                 self._let_go()
                 raise
-            return LockdownReport("kernel", promises, layers, self._unenforced, verified, place.worker.probes)
-        promises = {promise: list(PROCESS_HOLDS.get(promise, ())) for promise in CELLS}
-        unenforced = [promise for promise, holders in promises.items() if not holders]
-        return LockdownReport("process", promises, layers, unenforced + self._unenforced, verified, place.worker.probes)
+        else:
+            promises = {promise: list(PROCESS_HOLDS.get(promise, ())) for promise in CELLS}
+        unenforced = [promise for promise, holders in promises.items() if not holders] + self._unenforced
+        isolation = self._kit.plan.isolation
+        return LockdownReport(isolation, promises, layers, unenforced, verified, place.worker.probes)
+
+
+def _required(plan: LockdownPlan) -> list[str]:
+    wanted = {"namespaces": plan.namespaces, "cgroup": plan.cgroup}
+    return [layer for layer, how in wanted.items() if how == "required"]

@@ -1,4 +1,5 @@
-"""What rlimits cannot count: the threads of a worker, and all the bytes and files of its workspace together.
+"""What rlimits cannot count, or not so that one knows the cause: the processor time and the threads of a worker, and all
+the bytes and files of its workspace together.
 
 The workspace is hostile ground: it is measured through descriptors, without following links, and never beyond the caps.
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 from agex_protocol.plan import Limits
 
 MAX_DEPTH = 64
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def stopped(pid: int) -> bool:
@@ -28,29 +30,33 @@ def stopped(pid: int) -> bool:
 class Watch:
     """Looks at one worker from outside. `breach()` names the limit that is passed, or is None."""
 
-    def __init__(self, pid: int, limits: Limits, places: list[Path]) -> None:
+    def __init__(self, pid: int, limits: Limits, places: list[Path | int]) -> None:
         self._stat = f"/proc/{pid}/stat"
         self._limits = limits
         self._places = places
 
     def breach(self) -> str | None:
-        threads = self._threads()
-        if threads > self._limits.threads:
-            return f"limits.threads: {threads} threads, {self._limits.threads} allowed"
-        return self._disk()
+        return self._use() or self._disk()
 
-    def _threads(self) -> int:
+    def _use(self) -> str | None:
         try:
             with open(self._stat, "rb") as stat:
-                return int(stat.read().rsplit(b")", 1)[1].split()[17])
-        except (OSError, IndexError):
-            return 0  # dead: its pidfd will say so
+                fields = stat.read().rsplit(b")", 1)[1].split()
+            cpu_s, threads = (int(fields[11]) + int(fields[12])) / TICKS_PER_S, int(fields[17])
+        except (OSError, IndexError, ValueError):
+            return None  # dead: its pidfd will say so
+        if cpu_s > self._limits.cpu_time_s:
+            return f"limits.cpu_time: {self._limits.cpu_time_s:g}s of processor time are used up"
+        if threads > self._limits.threads:
+            return f"limits.threads: {threads} threads, {self._limits.threads} allowed"
+        return None
 
     def _disk(self) -> str | None:
         count = _Count(self._limits)
         for place in self._places:
             try:
-                top = os.open(place, DIRECTORY)
+                # Of an open directory, another descriptor: the walk closes the one that it is given.
+                top = os.open(place, DIRECTORY) if isinstance(place, Path) else os.open(".", DIRECTORY, dir_fd=place)
             except OSError:
                 continue
             count.add(top, 0)

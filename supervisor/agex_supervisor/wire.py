@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import struct
 import time
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agex_protocol.codec import pack_message, unpack_message
+from agex_protocol.errors import ProtocolError
 from agex_protocol.framing import FrameReader, frame
 
 READ_BYTES = 1 << 17
+_INT = struct.Struct("=i")
 
 
 class Wire:
@@ -24,14 +28,22 @@ class Wire:
         self._reader = FrameReader()
         self._outgoing: Iterator[object] = iter(())
         self._partial = memoryview(b"")
+        self._descriptor = -1
+        self._received = -1
+        self._accepting = True
         self.ended = False
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def queue(self, messages: Iterable[object]) -> None:
-        """Send these, as far as the peer takes them, at each `write()`. What was queued before must have gone."""
+    def queue(self, messages: Iterable[object], descriptor: int = -1) -> None:
+        """Send these, as far as the peer takes them, at each `write()`. What was queued before must have gone.
+
+        descriptor: goes with the first of them, and is closed here.
+        """
+        self._drop_descriptor()
         self._outgoing = iter(messages)
+        self._descriptor = descriptor
         self.write()
 
     def write(self) -> bool:
@@ -43,12 +55,13 @@ class Wire:
                     return True
                 self._partial = memoryview(frame(pack_message(message)))
             try:
-                sent = self._socket.send(self._partial)
+                sent = self._send()
             except BlockingIOError:
                 return False
             except OSError:
                 # The peer is gone: reading will say so, and its pidfd says why.
                 self._partial, self._outgoing = memoryview(b""), iter(())
+                self._drop_descriptor()
                 return True
             self._partial = self._partial[sent:]
 
@@ -59,7 +72,7 @@ class Wire:
     def read(self) -> None:
         """Take in what one read gives. Sets `ended` at the end of the stream; Truncated if that was inside a frame."""
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self._receive() if self._accepting else self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -75,8 +88,46 @@ class Wire:
         payload = self._reader.next()
         return None if payload is None else unpack_message(payload, kinds)
 
+    def take_descriptor(self) -> int:
+        """The descriptor that came along, which is the caller's now; -1 if none did."""
+        taken, self._received = self._received, -1
+        return taken
+
+    def accept_no_more(self) -> None:
+        """From here on the kernel throws away every descriptor that is sent. One that nobody took is closed."""
+        self._accepting = False
+        if (descriptor := self.take_descriptor()) >= 0:
+            os.close(descriptor)
+
     def close(self) -> None:
+        self.accept_no_more()
+        self._drop_descriptor()
         self._socket.close()
+
+    def _receive(self) -> bytes:
+        # Room for one descriptor: the kernel throws further ones away.
+        room = socket.CMSG_LEN(_INT.size)
+        data, ancillary, _, _ = self._socket.recvmsg(READ_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, value in ancillary:
+            if (level, kind, len(value)) == (socket.SOL_SOCKET, socket.SCM_RIGHTS, _INT.size):
+                surplus = self.take_descriptor()
+                (self._received,) = _INT.unpack(value)
+                if surplus >= 0:
+                    os.close(surplus)
+                    raise ProtocolError("a second descriptor was sent")
+        return data
+
+    def _send(self) -> int:
+        if self._descriptor < 0:
+            return self._socket.send(self._partial)
+        sent = socket.send_fds(self._socket, [self._partial], [self._descriptor])
+        self._drop_descriptor()
+        return sent
+
+    def _drop_descriptor(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def wait_readable(descriptor: int, deadline: float) -> bool:

@@ -17,7 +17,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from agex_supervisor.display import display
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
 from agex_supervisor.own_code import OwnCode
 from agex_supervisor.promises import unavailable
+from agex_supervisor.wire import wait_readable
 
 BOOT_TIMEOUT_S = 60.0
 FORK_TIMEOUT_S = 10.0
@@ -40,7 +41,10 @@ BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[3:]; from agex_worker.zygote im
 
 @dataclass(frozen=True, slots=True)
 class Born:
-    """A forked worker that has not said READY yet: its process, and our ends of its channel and output."""
+    """A forked worker that has not said READY yet: its process, and our ends of its channel and output.
+
+    pid: as this process counts. files: a descriptor of the file system that holds its files, or -1 if that has none.
+    """
 
     serial: int
     pid: int
@@ -48,15 +52,52 @@ class Born:
     channel: socket.socket
     stdout: int
     stderr: int
+    files: int = -1
+
+
+def spawn(plan: LockdownPlan, preload: tuple[str, ...], slots: Path, uids: int = 0) -> Zygote:
+    """A zygote, without namespaces where the plan leaves that open and this machine has none.
+
+    uids: the first of UIDS user ids of this machine to which workers with namespaces are mapped; 0: they keep ours.
+    IsolationUnavailable, PreloadFailed or WorkerFailed if it cannot be had.
+    """
+    try:
+        return Zygote(plan, preload, slots, uids)
+    except NoNamespaces as error:
+        if plan.namespaces == "required":
+            raise unavailable("namespaces", error.reason) from error
+        zygote = Zygote(replace(plan, namespaces="off"), preload, slots)
+        zygote.without_namespaces = error.reason
+        return zygote
+
+
+class NoNamespaces(WorkerFailed):
+    """The machine does not let a zygote make namespaces."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("namespaces", reason)
+        self.reason = reason
 
 
 class Zygote:
-    """Boots in the constructor: IsolationUnavailable, PreloadFailed or WorkerFailed if it cannot be had."""
+    """Boots in the constructor: IsolationUnavailable, PreloadFailed or WorkerFailed if it cannot be had, NoNamespaces where
+    those of the plan cannot be made.
 
-    def __init__(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path) -> None:
+    plan: what it was booted with. uids: the first user id to which its workers are mapped, or 0. without_namespaces: why it
+    has none although they were wanted.
+    """
+
+    def __init__(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path, uids: int = 0) -> None:
+        self.plan = plan
+        self.uids = uids
+        self.without_namespaces = ""
+        # Taken by a fork and given back when the worker is reaped: while it lives, nobody else is that user.
+        self._free_users = list(range(1, m.UIDS)) if uids else []
+        self._users: dict[int, int] = {}
         self._lock = threading.RLock()
         self._reader = FrameReader()
         self._received: list[int] = []
+        self._pidfd = -1
         self._state = "booting"
         self._workers = 0
         self._retired = False
@@ -96,7 +137,7 @@ class Zygote:
             os.close(errors_write)
         self.pid = self._process.pid
         try:
-            self.booted = self._boot(plan, preload, slots)
+            self.booted = self._boot(plan, preload, slots, uids)
         except BaseException:
             self.close()
             raise
@@ -109,18 +150,23 @@ class Zygote:
             theirs.callback(far_channel.close)
             stdout, far_stdout = _pipe(ours, theirs)
             stderr, far_stderr = _pipe(ours, theirs)
-            with self._lock, self._exchange():
-                self._send(m.Fork(serial, str(slot)), [far_channel.fileno(), far_stdout, far_stderr])
-                forked, descriptors = self._receive(time.monotonic() + FORK_TIMEOUT_S)
-                for descriptor in descriptors:
-                    ours.callback(os.close, descriptor)
-                if not isinstance(forked, m.Forked) or forked.serial != serial or len(descriptors) != bool(forked.pid):
-                    raise ProtocolError("the zygote did not answer with the worker that was asked for")
-                self._workers += bool(forked.pid)
+            with self._lock:
+                fork = m.Fork(serial, str(slot), self._take_user(serial))
+                with self._exchange():
+                    self._send(fork, [far_channel.fileno(), far_stdout, far_stderr])
+                    forked, descriptors = self._receive(time.monotonic() + FORK_TIMEOUT_S)
+                    for descriptor in descriptors:
+                        ours.callback(os.close, descriptor)
+                    expected = (1 + (self.plan.namespaces != "off")) * bool(getattr(forked, "pid", 0))
+                    if not isinstance(forked, m.Forked) or forked.serial != serial or len(descriptors) != expected:
+                        raise ProtocolError("the zygote did not answer with the worker that was asked for")
+                    self._workers += bool(forked.pid)
             if not forked.pid:
+                self._give_user_back(serial)
                 raise WorkerFailed("fork", "no worker could be forked: too many processes, or too little memory")
+            pid = _process_of(descriptors[0])
             ours.pop_all()
-            return Born(serial, forked.pid, descriptors[0], channel, stdout, stderr)
+            return Born(serial, pid, descriptors[0], channel, stdout, stderr, *descriptors[1:])
 
     def reap(self, serial: int) -> m.Reaped:
         """Take the wait status of a worker whose pidfd says that it is dead."""
@@ -131,10 +177,16 @@ class Zygote:
                 self._received = descriptors  # there are none, or they are closed with the rest
                 if not isinstance(reaped, m.Reaped) or reaped.serial != serial or descriptors:
                     raise ProtocolError("the zygote did not answer with the worker's end")
+            self._give_user_back(serial)
             self._workers -= 1
             if self._retired and not self._workers:
                 self.close()
         return reaped
+
+    def owner(self, serial: int) -> tuple[int, int] | None:
+        """User and group id of a living worker, as this process counts; None where it has the zygote's."""
+        user = self._users.get(serial)
+        return None if user is None else (self.uids + user, self.uids + user)
 
     def retire(self) -> None:
         """Close it now if it has no workers, else when the last one is reaped."""
@@ -145,14 +197,23 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it can still be asked for workers."""
+        return self._pidfd >= 0 and not wait_readable(self._pidfd, 0) and self._process.poll() is None
 
     def close(self) -> None:
-        """End it; its workers follow by their parent-death signal."""
+        """End it, and its workers with it: by their parent-death signal, or with their process namespace."""
         with self._lock:
             self._socket.close()
-            self._process.send_signal(signal.SIGKILL)
+            if self._pidfd < 0:
+                self._process.send_signal(signal.SIGKILL)
+            else:
+                # Not the porter that may stand above it: that one ends when all that is below has ended.
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             self._process.wait()
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+                self._pidfd = -1
             if self._errors >= 0:
                 os.close(self._errors)
                 self._errors = -1
@@ -160,18 +221,33 @@ class Zygote:
                 os.close(descriptor)
             self._received = []
 
-    def _boot(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path) -> m.Booted:
+    def _take_user(self, serial: int) -> int:
+        if not self.uids:
+            return 0
+        if not self._free_users:
+            raise WorkerFailed("fork", f"all {m.UIDS - 1} user ids of this policy's workers are in use; let go of some")
+        user = self._users[serial] = self._free_users.pop(0)
+        return user
+
+    def _give_user_back(self, serial: int) -> None:
+        user = self._users.pop(serial, 0)
+        if user:
+            self._free_users.append(user)
+
+    def _boot(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path, uids: int) -> m.Booted:
         deadline = time.monotonic() + BOOT_TIMEOUT_S
         own = OwnCode(plan.read)
-        self._send(m.Boot(m.PROTOCOL_VERSION, plan, str(slots), preload, _installed_paths(plan.read)))
+        self._send(m.Boot(m.PROTOCOL_VERSION, plan, str(slots), preload, _installed_paths(plan.read), uids))
         while True:
-            message, _ = self._receive(deadline)
+            message, descriptors = self._receive(deadline)
             match message:
                 case m.FindModule(name):
                     self._send(_found(own, name))
                 case m.BootFailed():
                     raise self._failure(message, plan)
-                case m.Booted():
+                case m.Booted() if len(descriptors) == 1:
+                    self._pidfd = descriptors[0]
+                    self.pid = _process_of(self._pidfd)
                     self._state = "serving"
                     return message
                 case _:
@@ -180,6 +256,8 @@ class Zygote:
     def _failure(self, failed: m.BootFailed, plan: LockdownPlan) -> AgexError:
         text = display(failed.message, limit=2000)
         match failed.what:
+            case "layer" if failed.name == "namespaces":
+                return NoNamespaces(text.removeprefix("namespaces: "))
             case "layer":
                 return unavailable(display(failed.name, limit=100, one_line=True), text)
             case "preload":
@@ -266,6 +344,15 @@ class Zygote:
             while piece := os.read(self._errors, 1 << 16):
                 self.noise = (self.noise + piece)[-4096:]
             self._silent = True
+
+
+def _process_of(pidfd: int) -> int:
+    """The process's id as this process counts: a zygote in a process namespace counts otherwise. WorkerFailed if it is dead."""
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as lines:
+        pid = next((int(line.split()[1]) for line in lines if line.startswith(b"Pid:")), -1)
+    if pid < 1:
+        raise WorkerFailed("fork", "the worker died as soon as it was forked")
+    return pid
 
 
 def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:

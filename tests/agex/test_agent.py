@@ -43,7 +43,7 @@ def test_a_success_carries_its_value_usage_events_and_lockdown(pool: agex.Pool) 
     assert (outcome.status, outcome.value, outcome.error, outcome.unwrap()) == ("success", 3, None, 3)
     assert outcome.usage == Usage(100, 20)
     assert outcome.cost == pytest.approx(140e-6)
-    assert outcome.lockdown.isolation == "kernel" and outcome.lockdown.promises["network"] == ["seccomp"]
+    assert outcome.lockdown.isolation == "kernel" and "seccomp" in outcome.lockdown.promises["network"]
     assert [type(event).__name__ for event in outcome.events] == [
         "ActionEvent",
         "OutputEvent",
@@ -413,7 +413,7 @@ def test_a_module_that_cannot_be_imported_in_a_worker_is_named_with_the_remedies
 
     with pytest.raises(agex.AgexError) as caught:
         agent.start()
-    for told in ("reads_a_key", "PermissionError", "[env] pass", "runs='host'"):
+    for told in ("reads_a_key", "FileNotFoundError", "[filesystem] read opens them", "[env] pass", "runs='host'"):
         assert told in str(caught.value)
 
 

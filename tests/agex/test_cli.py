@@ -129,7 +129,8 @@ def test_usage_errors_are_two(script: Any) -> None:
 
 def test_isolation_that_cannot_be_had_is_three_and_names_promise_and_layers(script: Any, tmp_path: Path) -> None:
     witness = tmp_path / "ran"
-    done = agex("run", script(f"open({str(witness)!r}, 'w')"), AGEX_TEST_LANDLOCK_ABI="0")
+    code = f"open({str(witness)!r}, 'w')"
+    done = agex("run", script(code), AGEX_TEST_LANDLOCK_ABI="0", AGEX_TEST_WITHOUT="namespaces")
 
     assert (done.returncode, done.stdout) == (3, "")
     assert "files.read" in done.stderr and "Landlock" in done.stderr
@@ -174,8 +175,8 @@ def test_doctor_says_what_was_tried_and_what_holds() -> None:
 
 
 def test_doctor_is_three_where_nothing_may_run() -> None:
-    shown = agex("doctor", AGEX_TEST_LANDLOCK_ABI="0")
-    plain = agex("doctor", "--json", AGEX_TEST_LANDLOCK_ABI="0")
+    shown = agex("doctor", AGEX_TEST_LANDLOCK_ABI="0", AGEX_TEST_WITHOUT="namespaces")
+    plain = agex("doctor", "--json", AGEX_TEST_LANDLOCK_ABI="0", AGEX_TEST_WITHOUT="namespaces")
 
     assert (shown.returncode, plain.returncode) == (3, 3)
     assert "files.read" in shown.stdout

@@ -20,7 +20,12 @@ def run(name: str) -> str:
 
 
 def test_every_example_is_tried_here() -> None:
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == ["embedder.py", "server.py", "tune_policy.py"]
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
+        "embedder.py",
+        "network.py",
+        "server.py",
+        "tune_policy.py",
+    ]
 
 
 def test_the_embedder_gets_a_dict_of_floats() -> None:
@@ -41,4 +46,12 @@ def test_the_operator_sees_the_typo_the_limit_and_what_holds() -> None:
 
     assert "refused:" in text and "wal_time" in text and "wall_time" in text
     assert "MemoryError" in text
-    assert "files.read       held by landlock, seccomp" in text
+    assert "files.read       held by landlock" in text
+
+
+def test_code_reaches_the_granted_host_and_no_other() -> None:
+    lines = run("network.py").splitlines()
+
+    assert sum('/prices: {"tea": 4.5}' in line for line in lines) == 1
+    assert "  network refused connect '169.254.169.254:80' (network.allow would allow it)" in lines
+    assert "169.254.169.254:80: refused: the policy does not grant it" in lines

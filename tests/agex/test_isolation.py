@@ -13,28 +13,34 @@ import pytest
 
 import agex
 import agex_worker
+from agex.namespace_trial import try_namespaces
 from agex_policies.compile import compile_plan
+from agex_policies.machine import Machine
 from agex_policies.schema import Policy
 from agex_supervisor.pool import Kit
-from agex_supervisor.promises import CELLS, FLOOR, hold
 from agex_supervisor.session import Equipment, Session
+
+with_namespaces = pytest.mark.skipif(
+    bool(Machine.detect().no_namespaces or try_namespaces()), reason="this user cannot make namespaces"
+)
 
 RUN = """
 import sys
 {before}
 import agex
-sandbox = agex.Sandbox(isolation="kernel")
+sandbox = agex.Sandbox(isolation="kernel", policy={policy!r})
 try:
     with sandbox:
         sandbox.run("open('ran', 'w')")
+        {after}
 except agex.IsolationUnavailable as error:
     print(f"refused: {{error}}")
 """
 
 
-def run(before: str = "", **environment: str) -> str:
+def run(before: str = "", *, after: str = "", policy: str = "default", **environment: str) -> str:
     finished = subprocess.run(
-        [sys.executable, "-c", RUN.format(before=before)],
+        [sys.executable, "-c", RUN.format(before=before, after=after, policy=policy)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -50,22 +56,26 @@ def test_it_runs_where_nothing_is_missing() -> None:
 
 @pytest.mark.parametrize(("abi", "promise"), [("0", "files.read"), ("2", "files.write")])
 def test_a_kernel_that_is_too_old_is_refused_with_promise_layer_and_remedy(abi: str, promise: str) -> None:
-    told = run(AGEX_TEST_LANDLOCK_ABI=abi)
+    told = run(AGEX_TEST_LANDLOCK_ABI=abi, AGEX_TEST_WITHOUT="namespaces")
 
     assert told.startswith("refused: ")
     assert promise in told and "Landlock" in told and "6.2" in told
 
 
 def test_an_older_kernel_that_still_holds_every_promise_runs() -> None:
-    assert run(AGEX_TEST_LANDLOCK_ABI="3") == ""
+    assert run(AGEX_TEST_LANDLOCK_ABI="3", AGEX_TEST_WITHOUT="namespaces") == ""
 
 
-@pytest.mark.parametrize(("package", "promise"), [("landlock", "files.read"), ("pyseccomp", "programs")])
-def test_a_binding_that_is_not_installed_is_refused_with_the_remedy(package: str, promise: str) -> None:
-    told = run(f"sys.modules[{package!r}] = None")
+def test_a_binding_that_is_not_installed_is_refused_with_the_remedy_where_nothing_stands_in_for_it() -> None:
+    missing = "sys.modules['landlock'] = None"
+    told = run(missing, AGEX_TEST_WITHOUT="namespaces")
 
     assert told.startswith("refused: ")
-    assert promise in told and package in told and "install" in told
+    assert "files.read" in told and "landlock" in told and "install" in told
+
+
+def test_without_the_compiler_of_filters_the_one_that_comes_with_agex_is_used() -> None:
+    assert run("sys.modules['pyseccomp'] = None") == ""
 
 
 def test_a_zygote_without_the_binding_refuses_by_itself(tmp_path: Path) -> None:
@@ -81,14 +91,14 @@ def test_a_zygote_without_the_binding_refuses_by_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("off", ["landlock", "seccomp", "capabilities"])
-def test_a_session_never_begins_in_a_worker_that_lacks_a_layer(off: str) -> None:
+def test_a_session_never_begins_in_a_worker_that_lacks_a_layer_which_nothing_stands_in_for(off: str) -> None:
     pool = agex.Pool(max_workers=1, spares=0)
-    plan = compile_plan(Policy.load("default"), "kernel")
+    plan = replace(compile_plan(Policy.load("default"), "kernel"), namespaces="off")
     match off:
         case "landlock":
             plan = replace(plan, landlock_abi=0)
         case "seccomp":
-            plan = replace(plan, seccomp=b"")
+            plan = replace(plan, seccomp=b"", seccomp_told=b"", seal=b"")
         case _:
             plan = replace(plan, drop_capabilities=False)
     session = Session(pool, Kit(plan), Equipment(), pool.new_workspace())
@@ -101,20 +111,31 @@ def test_a_session_never_begins_in_a_worker_that_lacks_a_layer(off: str) -> None
         pool.close()
 
 
-ALL_ON = {
-    **{mechanism.layer: "enforced" for cells in CELLS.values() for cell in cells for mechanism in cell},
-    **{mechanism.layer: "enforced" for mechanism in FLOOR},
-    "landlock": "enforced: ABI 7, 3 paths",
-}
+@with_namespaces
+def test_where_namespaces_are_required_they_are_a_second_wall_and_no_substitute() -> None:
+    strict = run(AGEX_TEST_LANDLOCK_ABI="2", policy="strict")
+
+    assert run(AGEX_TEST_LANDLOCK_ABI="2") == run(policy="strict") == ""
+    assert strict.startswith("refused: ")
+    assert "files.write" in strict and "only namespaces holds it, of two walls" in strict and "6.2" in strict
 
 
-def test_every_promise_is_held_when_every_layer_is_on() -> None:
-    assert all(hold(ALL_ON).values())
+@with_namespaces
+@pytest.mark.parametrize(
+    ("abi", "held"), [("0", ["namespaces"]), ("2", ["namespaces"]), ("3", ["landlock", "namespaces"])]
+)
+def test_a_session_reports_every_wall_that_this_machine_has(abi: str, held: list[str]) -> None:
+    told = run(AGEX_TEST_LANDLOCK_ABI=abi, after="print(sandbox.run('1').lockdown.promises['files.write'])")
+
+    assert told == f"{held}\n"
 
 
-@pytest.mark.parametrize("layer", sorted(ALL_ON))
-def test_without_any_one_layer_a_promise_is_named_that_nothing_holds(layer: str) -> None:
-    with pytest.raises(agex.IsolationUnavailable) as caught:
-        hold({**ALL_ON, layer: "off"})
+def test_with_all_taken_away_that_can_be_the_oldest_machine_of_all_still_holds_every_promise() -> None:
+    without = "namespaces,cgroup,listener,libseccomp"
+    told = run(
+        AGEX_TEST_LANDLOCK_ABI="3",
+        AGEX_TEST_WITHOUT=without,
+        after="print(all(sandbox.run('1').lockdown.promises.values()))",
+    )
 
-    assert layer in str(caught.value)
+    assert told == "True\n"

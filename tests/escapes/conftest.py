@@ -114,12 +114,15 @@ def world() -> Iterator[World]:
     shutil.rmtree(outside)
 
 
-@pytest.fixture
-def jailed(pool: Pool, world: World) -> Run:
+@pytest.fixture(params=["namespaces", "no namespaces"])
+def jailed(request: pytest.FixtureRequest, pool: Pool, world: World) -> Run:
     """Run in a Sandbox with every layer on; the next run in the same sandbox must be fine."""
+    policy = agex.Policy.load("full-python")
+    if request.param == "no namespaces":
+        policy = policy.extend('widen = ["isolation.namespaces"]\n[isolation]\nnamespaces = "off"')
 
     def run(code: str) -> Ended:
-        with agex.Sandbox(policy="full-python", pool=pool) as sandbox:
+        with agex.Sandbox(policy=policy, pool=pool) as sandbox:
             outcome = sandbox.run(code, world.told(), returns=str, timeout_s=20)
             assert sandbox.run("6 * 7", returns=int).unwrap() == 42
         error = outcome.error
@@ -130,18 +133,23 @@ def jailed(pool: Pool, world: World) -> Run:
 
 @pytest.fixture
 def unjailed(pool: Pool, world: World) -> Run:
-    """Run in a worker that is the same but for the layers that are named. No Sandbox would take it."""
+    """Run in a worker that is the same but for the layers that are named, and without namespaces unless they are asked for.
 
-    def run(code: str, *off: str) -> Ended:
-        plan = compile_plan(agex.Policy.load("full-python"), "kernel")
+    No Sandbox would take it.
+    """
+
+    def run(code: str, *off: str, namespaces: bool = False) -> Ended:
+        plan = replace(compile_plan(agex.Policy.load("full-python"), "kernel"), explain=False)
+        if not namespaces:
+            plan = replace(plan, namespaces="off")
         if "landlock" in off:
             plan = replace(plan, landlock_abi=0)
         if "seccomp" in off:
-            plan = replace(plan, seccomp=b"")
+            plan = replace(plan, seccomp=b"", seccomp_told=b"", seal=b"")
         place = pool.checkout(Kit(plan), pool.new_workspace())
         try:
             worker, contract = place.worker, Contract.of(str, where="result")
-            work = str(worker.slot / "work")
+            work = worker.slot.workspace
             assert worker.begin(m.Begin(SandboxPlan(mode="full"), dump_bindings({}), (), work)) == ""
             action = secrets.token_bytes(16)
             first, inputs = enclose(action, *dump(world.told()))

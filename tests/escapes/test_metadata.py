@@ -6,25 +6,41 @@ from tests.escapes.attack import Attack, each
 from tests.escapes.conftest import Run, World
 
 ATTACKS = (
-    Attack("change a mode", "import os\nos.chmod(f'{outside}/secret.txt', 0o777)", ("seccomp",)),
+    Attack("change a mode", "import os\nos.chmod(f'{outside}/secret.txt', 0o777)", ("seccomp", "namespaces")),
     Attack(
-        "change a mode by libc", "ask('chmod', f'{outside}/secret.txt'.encode(), 0o777)", ("seccomp",), by_libc=True
+        "change a mode by libc",
+        "ask('chmod', f'{outside}/secret.txt'.encode(), 0o777)",
+        ("seccomp", "namespaces"),
+        by_libc=True,
     ),
-    Attack("change an owner", "import os\nos.chown(f'{outside}/secret.txt', os.getuid(), os.getgid())", ("seccomp",)),
+    Attack(
+        "change an owner",
+        "import os\nos.chown(f'{outside}/secret.txt', os.getuid(), os.getgid())",
+        ("seccomp", "namespaces"),
+    ),
     Attack(
         "change an owner by libc",
         "ask('lchown', f'{outside}/secret.txt'.encode(), os.getuid(), os.getgid())",
-        ("seccomp",),
+        ("seccomp", "namespaces"),
         by_libc=True,
     ),
-    Attack("change a time", "import os\nos.utime(f'{outside}/secret.txt', (0, 0))", ("seccomp",)),
+    Attack("change a time", "import os\nos.utime(f'{outside}/secret.txt', (0, 0))", ("seccomp", "namespaces")),
     Attack(
         "change a time by libc",
         "ask('utimensat', -100, f'{outside}/secret.txt'.encode(), None, 0)",
+        ("seccomp", "namespaces"),
+        by_libc=True,
+    ),
+    Attack(
+        "make a file that runs as its owner", "import os\nos.close(os.open('mine', os.O_CREAT, 0o4755))", ("seccomp",)
+    ),
+    Attack(
+        "make a file that runs as its owner by libc",
+        "os.close(ask('creat', b'mine', 0o2755))",
         ("seccomp",),
         by_libc=True,
     ),
-    Attack("go into a directory", "ask('chdir', outside.encode())", ("seccomp",), by_libc=True),
+    Attack("go into a directory", "ask('chdir', outside.encode())", ("seccomp", "namespaces"), by_libc=True),
 )
 
 

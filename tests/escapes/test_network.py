@@ -9,7 +9,7 @@ ATTACKS = (
     Attack(
         "connect by TCP",
         "import socket\nsocket.create_connection(('127.0.0.1', tcp_port))",
-        ("landlock", "seccomp"),
+        ("landlock", "seccomp", "namespaces"),
     ),
     Attack(
         "connect by TCP by libc",
@@ -17,26 +17,26 @@ ATTACKS = (
         "fd = ask('socket', 2, 1, 0)\n"
         "to = struct.pack('=H', 2) + struct.pack('!H', tcp_port) + bytes([127, 0, 0, 1]) + bytes(8)\n"
         "ask('connect', fd, to, len(to))",
-        ("landlock", "seccomp"),
+        ("landlock", "seccomp", "namespaces"),
         by_libc=True,
     ),
     Attack("listen by TCP", "import socket\nsocket.create_server(('127.0.0.1', 0))", ("landlock", "seccomp")),
     Attack(
         "send by UDP",
         "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', udp_port))",
-        ("seccomp",),
+        ("seccomp", "namespaces"),
     ),
     Attack("make a socket of the newer internet", "import socket\nsocket.socket(socket.AF_INET6)", ("seccomp",)),
     Attack("make a netlink socket", "ask('socket', 16, 3, 0)", ("seccomp",), by_libc=True),
     Attack(
         "connect to a socket in the file system",
         "import socket\nsocket.socket(socket.AF_UNIX).connect(unix_path)",
-        ("seccomp",),
+        ("seccomp", "namespaces"),
     ),
     Attack(
         "connect to an abstract socket",
         "import socket\nsocket.socket(socket.AF_UNIX).connect(abstract)",
-        ("landlock", "seccomp"),
+        ("landlock", "seccomp", "namespaces"),
     ),
 )
 

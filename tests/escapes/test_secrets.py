@@ -55,7 +55,9 @@ with agex.Sandbox(policy="full-python", pool=pool) as sandbox:
     seen = sandbox.run("import os\nwith open('pids', 'w') as f:\n    f.write(f'{os.getpid()} {os.getppid()}')\nopen('pids').read()", returns=str)
 zygotes = [stock.zygote for stock in pool._stocks.values()]
 outside = []
-for pid in [zygote.pid for zygote in zygotes]:
+# A zygote in namespaces is closed to other processes of the same user, the supervisor's included: then root has to look.
+closed = os.geteuid() != 0 and not os.access(f"/proc/{zygotes[0].pid}/environ", os.R_OK)
+for pid in [] if closed else [zygote.pid for zygote in zygotes]:
     for name in ("environ", "cmdline"):
         with open(f"/proc/{pid}/{name}", "rb") as file:
             if key.encode() in file.read():

@@ -14,6 +14,8 @@ from agex_policies.errors import IsolationUnavailable, PolicyError
 from agex_policies.machine import Machine
 from agex_policies.python_paths import collapsed, interpreter_paths
 from agex_policies.schema import Policy
+from agex_policies.shipped import shipped_filter
+from agex_policies.syscall_table import STANDARD
 from agex_protocol.plan import Isolation, Limits, LockdownPlan, ModuleGrant, SandboxPlan
 
 GOOD = Machine(
@@ -86,7 +88,12 @@ def test_a_variable_that_a_worker_needs_fixed_cannot_be_passed() -> None:
 @pytest.mark.parametrize("key", ["read", "write"])
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("/", "/ holds far more than files"), ("/no/such/place", "there is no /no/such/place on this machine")],
+    [
+        ("/", "/ holds far more than files, or none"),
+        ("/proc/1", "/proc/1 holds far more than files, or none"),
+        ("/sys/kernel", "/sys/kernel holds far more than files, or none"),
+        ("/no/such/place", "there is no /no/such/place on this machine"),
+    ],
 )
 def test_a_grant_of_everything_or_of_nothing_is_refused(key: str, path: str, message: str) -> None:
     policy = Policy.load("default").extend({"widen": [f"filesystem.{key}"], "filesystem": {key: [path]}})
@@ -106,14 +113,14 @@ def test_the_python_that_the_supervisor_runs_cannot_be_made_writable() -> None:
         assert caught.value.message.startswith(f"{path} cannot be writable: ")
 
 
+WITHOUT_NAMESPACES = {"no_namespaces": "user.max_user_namespaces is 0"}
 LACKING: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"system": "Darwin"}, "files.read", ("Landlock on Linux",)),
     ({"arch": "riscv64"}, "programs", ("seccomp",)),
     ({"seccomp": False}, "programs", ("seccomp",)),
-    ({"libseccomp": False}, "programs", ("seccomp",)),
-    ({"landlock_abi": 0}, "files.read", ("Landlock",)),
-    ({"landlock_abi": 2}, "files.write", ("Landlock ABI 3",)),
-    ({"landlock_package": False}, "files.read", ("Landlock",)),
+    ({"landlock_abi": 0, **WITHOUT_NAMESPACES}, "files.read", ("Landlock",)),
+    ({"landlock_abi": 2, **WITHOUT_NAMESPACES}, "files.write", ("Landlock ABI 3",)),
+    ({"landlock_package": False, **WITHOUT_NAMESPACES}, "files.read", ("Landlock",)),
 ]
 
 
@@ -127,6 +134,56 @@ def test_a_machine_that_lacks_a_layer_gets_no_plan(
     assert str(caught.value) == (
         f"the promise {promise!r} cannot be held here: it takes {could_hold[0]}; {caught.value.remedy}"
     )
+
+
+@pytest.mark.parametrize("change", [{"landlock_abi": 0}, {"landlock_abi": 2}, {"landlock_package": False}], ids=str)
+def test_where_namespaces_may_work_an_older_landlock_is_judged_by_the_worker(change: dict[str, Any]) -> None:
+    plan = compile_plan(Policy.load("default"), "kernel", dataclasses.replace(GOOD, **change))
+    assert (plan.namespaces, plan.landlock_abi) == ("auto", change.get("landlock_abi", 0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "promise", "missing"),
+    [("namespaces", "files.metadata", "no_namespaces"), ("cgroup", "memory", "no_cgroup")],
+)
+def test_a_layer_that_is_not_there_is_done_without_unless_it_is_required(
+    layer: str, promise: str, missing: str
+) -> None:
+    lacking = dataclasses.replace(GOOD, **{missing: "the kernel has none"})
+    policy = Policy.load("default")
+    assert getattr(compile_plan(policy, "kernel", lacking), layer) == "off"
+    assert getattr(compile_plan(policy, "kernel", GOOD), layer) == "auto"
+    required = policy.extend({"isolation": {layer: "required"}})
+    assert getattr(compile_plan(required, "kernel", GOOD), layer) == "required"
+    with pytest.raises(IsolationUnavailable) as caught:
+        compile_plan(required, "kernel", lacking)
+    assert (caught.value.promise, caught.value.could_hold) == (promise, (layer,))
+    assert caught.value.remedy.startswith("the kernel has none; ")
+
+
+def test_without_libseccomp_the_filter_that_comes_with_agex_is_used() -> None:
+    for arch in ("x86_64", "aarch64"):
+        plan = compile_plan(Policy.load("default"), "kernel", dataclasses.replace(GOOD, arch=arch, libseccomp=False))
+        assert plan.seccomp == shipped_filter(STANDARD, arch)
+
+
+@pytest.mark.parametrize("lacking", ["listener", "libseccomp"])
+def test_calls_are_told_only_where_a_listener_can_be_had_and_its_calls_named(lacking: str) -> None:
+    heard = compile_plan(Policy.load("default"), "kernel", dataclasses.replace(GOOD, listener=True))
+    silent = compile_plan(
+        Policy.load("default"), "kernel", dataclasses.replace(GOOD, **{"listener": True, lacking: False})
+    )
+    assert heard.seccomp_told and heard.seal
+    assert (silent.seccomp_told, silent.seal) == (b"", b"")
+
+
+def test_seatbelt_is_used_only_where_it_was_asked_for() -> None:
+    mac = dataclasses.replace(GOOD, system="Darwin", landlock_abi=0, seccomp=False, no_namespaces="x", no_cgroup="x")
+    with pytest.raises(IsolationUnavailable) as caught:
+        compile_plan(Policy.load("default"), "kernel", mac)
+    assert "AGEX_EXPERIMENTAL_SEATBELT=1" in caught.value.remedy
+    plan = compile_plan(Policy.load("default"), "kernel", dataclasses.replace(mac, seatbelt=True))
+    assert (plan.landlock_abi, plan.seccomp, plan.namespaces, plan.cgroup) == (0, b"", "off", "off")
 
 
 def test_landlock_can_be_made_to_look_older_and_never_newer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +223,7 @@ def test_a_file_that_names_what_cannot_be_held_has_to_accept_that(tmp_path: Path
     with pytest.raises(PolicyError) as caught:
         unenforced(Policy.load(tmp_path / "a.toml"), "process")
     assert str(caught.value) == (
-        f"{tmp_path / 'a.toml'}: filesystem.read: isolation='process' cannot hold filesystem.read;"
+        f"{tmp_path / 'a.toml'}:3: filesystem.read: isolation='process' cannot hold filesystem.read;"
         ' use isolation="kernel", or write `accept = ["process"]` under [isolation] to run without'
     )
     (tmp_path / "b.toml").write_text(text + '[isolation]\naccept = ["process"]\n')

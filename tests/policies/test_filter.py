@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agex_policies.bpf import compile_filter, explain_filter
+from agex_policies.bpf import compile_filter, compile_seal, explain_filter
 from agex_policies.errors import IsolationUnavailable
-from agex_policies.syscalls import GROUPS, Group, Rule
+from agex_policies.syscall_rules import Group, Rule
+from agex_policies.syscall_table import STANDARD
 from agex_protocol.plan import SECCOMP_PID_PLACEHOLDER
 
 SNAPSHOT = Path(__file__).parent / "filter.x86_64.txt"
@@ -52,11 +53,20 @@ if bpf:
 """
 
 
-def outcome(code: str, folder: Path, *, filtered: bool) -> str | int:
+# The seal on top, once the filter that tells is there.
+SEAL = """
+seal = bytes.fromhex({!r})
+instructions = ctypes.create_string_buffer(seal, len(seal))
+program = Program(len(seal) // 8, ctypes.addressof(instructions))
+assert libc.syscall(317, 1, 0, ctypes.byref(program)) == 0
+"""
+
+
+def outcome(code: str, folder: Path, *, filtered: bool, told: bool = False) -> str | int:
     """What the code printed, or minus the signal that ended it."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", PRELUDE + code],
-        input=compile_filter() if filtered else b"",
+        input=compile_filter(told=told) if filtered else b"",
         capture_output=True,
         cwd=folder,
         check=False,
@@ -208,6 +218,26 @@ def test_calls_by_foreign_numbers_end_the_process(kind: str, tmp_path: Path) -> 
     assert outcome(code, tmp_path, filtered=False) != -signal.SIGSYS
 
 
+@pytest.mark.parametrize("kind", ["i386", "x32"])
+def test_the_filter_that_tells_ends_it_for_them_too(kind: str, tmp_path: Path) -> None:
+    code = f"CODE = {GETPID[kind]!r}\n{NATIVE}"
+    assert outcome(code, tmp_path, filtered=True, told=True) == -signal.SIGSYS
+
+
+@pytest.mark.parametrize(
+    "name", ["fork", "exec", "socket", "signal to the parent", "memfd", "mode", "ptrace", "unshare"]
+)
+def test_where_nobody_listens_what_would_be_told_is_refused(name: str, tmp_path: Path) -> None:
+    assert outcome(REFUSED[name][0], tmp_path, filtered=True, told=True) == "ENOSYS"
+
+
+@pytest.mark.parametrize("name", ["sending a descriptor", "a filter of its own"])
+def test_the_seal_shuts_what_handing_the_listener_over_takes(name: str, tmp_path: Path) -> None:
+    code = REFUSED[name][0]
+    assert outcome(SEAL.format(compile_seal().hex()) + code, tmp_path, filtered=True, told=True) == "EPERM"
+    assert outcome(code, tmp_path, filtered=True, told=True) == outcome(code, tmp_path, filtered=False) == "reached"
+
+
 def test_the_probe_of_foreign_numbers_can_tell(tmp_path: Path) -> None:
     assert outcome(f"CODE = {GETPID['x86_64']!r}\n{NATIVE}", tmp_path, filtered=True) == "True"
 
@@ -306,7 +336,7 @@ def test_the_filter_has_places_for_the_workers_process_id() -> None:
 
 
 def test_an_unknown_call_is_an_error_and_never_left_out() -> None:
-    typo = Group("typo", "a slip", (Rule(("opanat",), GROUPS[0].rules[0].action),))
+    typo = Group("typo", "a slip", (Rule(("opanat",), STANDARD[0].rules[0].action),))
     with pytest.raises(IsolationUnavailable) as caught:
         compile_filter((typo,))
     assert caught.value.remedy == "this libseccomp does not know the system call 'opanat': install 2.5 or later"
@@ -314,12 +344,12 @@ def test_an_unknown_call_is_an_error_and_never_left_out() -> None:
 
 def test_no_call_is_in_two_groups() -> None:
     groups_of: dict[str, set[str]] = {}
-    for group in GROUPS:
+    for group in STANDARD:
         for rule in group.rules:
             for name in rule.names:
                 groups_of.setdefault(name, set()).add(group.name)
     assert {name: groups for name, groups in groups_of.items() if len(groups) > 1} == {}
-    assert all(group.reason for group in GROUPS)
+    assert all(group.reason for group in STANDARD)
 
 
 def test_a_lock_on_a_file_succeeds_and_is_not_held(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agex_policies.quantities import size_bytes, time_s
+from agex_policies.quantities import Rate, rate, size_bytes, time_s
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,24 @@ def test_a_time_of_nothing_or_beyond_a_year_is_refused(text: str) -> None:
     with pytest.raises(ValueError) as caught:
         time_s(text)
     assert str(caught.value) == f"{text!r} is out of range: a time is above 0 and at most a year"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("100/s", Rate(100, 1.0)), ("30/min", Rate(30, 60.0)), ("1/h", Rate(1, 3600.0))]
+)
+def test_a_rate_is_a_count_in_a_time(text: str, expected: Rate) -> None:
+    assert rate(text) == expected
+
+
+@pytest.mark.parametrize("wrong", [100, None, "100", "/s", "1.5/s", "1/ms", "1/day", "-1/s", "1/s\n", ["1/s"]])
+def test_a_rate_that_is_not_a_count_in_a_time_says_how_to_write_one(wrong: object) -> None:
+    with pytest.raises(ValueError) as caught:
+        rate(wrong)
+    assert str(caught.value) == (
+        f"{wrong!r} is not a count a time in a string: write it like '100/s', '100/min' or '100/h'"
+    )
+
+
+def test_a_rate_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        rate("0/s")

@@ -54,7 +54,7 @@ def test_every_kind_of_message_comes_back_equal(kind: type) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_message_with_a_field_missing_surplus_or_of_another_type_is_refused(kind: type) -> None:
     name, *fields = msgpack.unpackb(pack_message(sample(kind)))
-    for wrong in (fields[:-1], [*fields, None], fields[::-1] if fields != fields[::-1] else [None]):
+    for wrong in (fields[:-1] if fields else [0], [*fields, None], fields[::-1] if fields != fields[::-1] else [None]):
         with pytest.raises(ProtocolError):
             unpack_message(packed(name, *wrong), union_of(kind))
     for index in range(len(fields)):

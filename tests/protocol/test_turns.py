@@ -13,11 +13,14 @@ from agex_protocol.turns import ENDINGS, FROM_WORKER, FROM_ZYGOTE, Conversation
 ACTION = b"a" * 16
 NOTHING = m.Encoded(b"")
 SAID: dict[type, Any] = {
+    m.Notifying: m.Notifying(),
     m.Ready: m.Ready(1, (), ()),
     m.Refused: m.Refused("seccomp", "no"),
     m.Begun: m.Begun(""),
     m.Buffer: m.Buffer(ACTION, b"", True),
     m.Call: m.Call(ACTION, 1, "f", ()),
+    m.Dial: m.Dial(ACTION, 1, "host", 443),
+    m.Denied: m.Denied(ACTION, "landlock", "open", "/etc"),
     m.Finished: m.Finished(ACTION, NOTHING),
     m.Succeeded: m.Succeeded(ACTION, NOTHING),
     m.GaveUp: m.GaveUp(ACTION, ""),
@@ -25,13 +28,23 @@ SAID: dict[type, Any] = {
     m.Raised: m.Raised(ACTION, "", "", ""),
     m.Kept: m.Kept(ACTION, "", "", ""),
 }
-AFTER = {"starting": "idle", "beginning": "idle", "running": "idle"}
+AFTER = {"starting": "idle", "notified": "idle", "beginning": "idle", "running": "idle"}
+LEADS_TO = {
+    m.Notifying: "notified",
+    m.Refused: "over",
+    m.Buffer: "running",
+    m.Denied: "running",
+    m.Call: "answering",
+    m.Dial: "answering",
+}
 
 
 def conversation(state: str) -> Conversation:
     talk = Conversation()
     if state == "over":
         talk.heard(SAID[m.Refused])
+    elif state == "notified":
+        talk.heard(SAID[m.Notifying])
     elif state != "starting":
         talk.heard(SAID[m.Ready])
         if state == "beginning":
@@ -60,8 +73,7 @@ def test_a_message_is_admitted_in_its_states_only(state: str, kind: type) -> Non
         assert str(caught.value) == f"{kind.__name__} while {state}"
         return
     talk.heard(SAID[kind])
-    expected = {m.Refused: "over", m.Buffer: "running", m.Call: "answering"}.get(kind, AFTER[state])
-    assert talk.state == expected
+    assert talk.state == LEADS_TO.get(kind, AFTER[state])
 
 
 @pytest.mark.parametrize("kind", sorted(FROM_WORKER["running"], key=str), ids=lambda kind: kind.__name__)
@@ -80,9 +92,11 @@ def test_an_ending_is_heard_once() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, -1])
-def test_calls_are_counted_from_one_without_a_gap(number: int) -> None:
+@pytest.mark.parametrize("kind", [m.Call, m.Dial], ids=lambda kind: kind.__name__)
+def test_calls_and_dials_are_counted_together_from_one_without_a_gap(number: int, kind: type) -> None:
+    rest = [getattr(SAID[kind], name) for name in kind.__slots__[2:]]  # type: ignore[attr-defined]
     with pytest.raises(ProtocolError) as caught:
-        conversation("running").heard(m.Call(ACTION, number, "f", ()))
+        conversation("running").heard(kind(ACTION, number, *rest))
     assert str(caught.value) == f"call {number} where 1 was due"
 
 
@@ -97,11 +111,21 @@ def test_a_call_that_was_answered_cannot_be_made_again() -> None:
 def test_calls_are_answered_one_by_one_and_counted_anew_in_the_next_action() -> None:
     talk = conversation("answering")
     talk.answered()
-    talk.heard(m.Call(ACTION, 2, "f", ()))
+    talk.heard(m.Dial(ACTION, 2, "host", 443))
     talk.answered()
     talk.heard(SAID[m.Finished])
     talk.run(ACTION)
     talk.heard(m.Call(ACTION, 1, "f", ()))
+
+
+def test_the_listener_is_handed_over_once_and_only_before_the_worker_is_ready() -> None:
+    talk = conversation("notified")
+    with pytest.raises(ProtocolError) as caught:
+        talk.heard(SAID[m.Notifying])
+    assert str(caught.value) == "Notifying while notified"
+    talk.heard(SAID[m.Ready])
+    with pytest.raises(ProtocolError):
+        talk.heard(SAID[m.Notifying])
 
 
 @pytest.mark.parametrize("state", FROM_WORKER)

@@ -25,7 +25,8 @@ from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import ANY
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.scratch import remove_tree
-from agex_supervisor.worker import OnCall, Turn, Worker
+from agex_supervisor.turn import OnCall, Turn
+from agex_supervisor.worker import Worker
 
 # Only to find a hang: no test is about how long anything takes.
 HANG_S = 60.0
@@ -95,6 +96,12 @@ class Hired:
         run = m.Run(action, code, m.Encoded(pickle.dumps(dict(inputs or {}), protocol=5)), ANY.to_bytes(), False)
         return self.worker.run(run, surplus, timeout_s=timeout_s, on_call=on_call)
 
+    @property
+    def workspace(self) -> Path:
+        """The workspace that it has now, as this process can reach it."""
+        place = self.worker.slot.place
+        return (place if isinstance(place, Path) else Path(f"/proc/self/fd/{place}")) / "work"
+
     def value(self, code: str, inputs: Mapping[str, object] | None = None) -> Any:
         """What a plain last expression gives: None, a bool, a number, a text or a list of them."""
         turn = self.run(code, inputs)
@@ -145,7 +152,7 @@ def hire_from(plan: LockdownPlan) -> Iterator[Callable[..., Hired]]:
         place = pool.checkout(kit, None if kit.workspace else pool.new_workspace())
         worker = Hired(place, kit)
         hired.append((pool, worker))
-        work = str(place.worker.slot / "work") if place.lent else kit.workspace
+        work = place.worker.slot.workspace if place.lent else kit.workspace
         begin = m.Begin(SandboxPlan(mode="full"), pickle.dumps({}), functions, work)
         assert place.worker.begin(begin) == ""
         return worker

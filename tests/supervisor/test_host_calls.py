@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
+from agex_policies.host_calls import HostCallLimits
+from agex_policies.quantities import Rate
 from agex_protocol import messages as m
 from agex_protocol.budget import Caps
 from agex_protocol.encode import encode
@@ -26,7 +28,10 @@ def host(function: Callable[..., Any]) -> Hosted:
 
 def called(function: Callable[..., Any], **arguments: Any) -> m.Answer:
     """The answer to a call with these arguments, each encoded as a worker would by the function's own shapes."""
-    calls = HostCalls([host(function)], Caps())
+    return answered(HostCalls([host(function)], Caps()), function, **arguments)
+
+
+def answered(calls: HostCalls, function: Callable[..., Any], **arguments: Any) -> m.Answer:
     values, sent = [], []
     for name, value in arguments.items():
         contract = host(function).contracts.get(name)
@@ -204,3 +209,64 @@ def test_no_argument_takes_the_place_of_another_that_was_checked_by_another_type
 ) -> None:
     with pytest.raises(ProtocolError):
         called(function, **arguments)
+
+
+class CredentialsRefused(Exception):
+    """An error whose text would tell the agent what it need not know."""
+
+
+def test_a_policy_can_keep_back_what_an_error_says() -> None:
+    def f(number: int) -> object:
+        if number == 0:
+            raise CredentialsRefused("user 'billing' at db.internal")
+        return (each for each in range(number))
+
+    calls = HostCalls([host(f)], Caps(), limits=HostCallLimits(messages=False))
+    kept_back = "f() failed; the policy keeps back why (host_calls.errors)"
+    first, second = answered(calls, f, number=0), answered(calls, f, number=1)
+    assert (first.error_type, first.error) == ("CredentialsRefused", kept_back)
+    assert (second.error_type, second.error) == ("TypeError", kept_back)
+    # What the agent did wrong itself it is told all the same.
+    assert answered(calls, f).error == "f() misses its argument 'number'"
+
+
+def test_a_call_beyond_the_rate_is_refused_and_does_not_run() -> None:
+    ran: list[int] = []
+
+    def f() -> None:
+        ran.append(1)
+
+    calls = HostCalls([host(f)], Caps(), limits=HostCallLimits(rate=Rate(2, 3600.0)))
+    answers = [answered(calls, f) for _ in range(3)]
+    assert [answer.error_type for answer in answers] == ["", "", "PermissionError"]
+    assert answers[2].error == (
+        "f() was refused: more host calls than 2 in 3600 s; wait 1800 s, or call less (host_calls.max_rate)"
+    )
+    assert ran == [1, 1]
+
+
+def test_arguments_beyond_the_bytes_of_a_task_do_not_reach_the_function() -> None:
+    ran: list[int] = []
+
+    def f(data: bytes) -> None:
+        ran.append(len(data))
+
+    calls = HostCalls([host(f)], Caps(), limits=HostCallLimits(most_bytes=10_000))
+    answers = [answered(calls, f, data=bytes(4_000)) for _ in range(3)]
+    assert [answer.error_type for answer in answers] == ["", "", "PermissionError"]
+    assert answers[2].error == (
+        "f() was refused: more than 10000 bytes in host calls of this task; nothing more of them crosses"
+        " (host_calls.max_bytes)"
+    )
+    assert ran == [4_000, 4_000]
+
+
+def test_a_result_beyond_the_bytes_of_a_task_does_not_cross() -> None:
+    def f() -> bytes:
+        return bytes(20_000)
+
+    calls = HostCalls([host(f)], Caps(), limits=HostCallLimits(most_bytes=10_000))
+    messages = list(calls(m.Call(ACTION, 1, "f", ()), []))
+    assert [type(message) for message in messages] == [m.Answer]
+    refused = messages[0]
+    assert isinstance(refused, m.Answer) and refused.error_type == "PermissionError"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agex_supervisor.death import Death
 from agex_supervisor.events import ActionEvent, NoteEvent, OutputEvent
 from agex_supervisor.execution import ErrorInfo, Executed
 from agex_supervisor.loop import Act, Ask, Brief, Budget, Cancelled, DeadlinePassed, Finish, Tell, loop
@@ -22,7 +23,6 @@ from agex_supervisor.model import (
     UserMessage,
     WriteFile,
 )
-from agex_supervisor.worker import Death
 
 DONE = Executed("succeeded", 42)
 RAISED = Executed("raised", error=ErrorInfo("ValueError", "no", "Traceback\nValueError: no"))

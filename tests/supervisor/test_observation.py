@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agex_supervisor.death import Death
 from agex_supervisor.execution import ErrorInfo, Executed
 from agex_supervisor.observation import MAX_ERROR_CHARS, MAX_OUTPUT_CHARS, observed
-from agex_supervisor.worker import Death
 
 NO_OUTPUT = "(no output; print what you want to see, and call task_success(value) to finish)"
 

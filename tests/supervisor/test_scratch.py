@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agex_supervisor.scratch import LOCK, Scratch, remove_tree, sweep
+from agex_supervisor.scratch import LOCK, PREFIX, Scratch, remove_tree, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -170,3 +170,18 @@ def test_a_link_in_place_of_the_tree_is_not_followed(temporary: Path) -> None:
     with pytest.raises(OSError):
         remove_tree(temporary / "link")
     assert (outside / "kept").exists()
+
+
+def test_a_directory_whose_owner_was_killed_before_it_had_locked_it_is_swept(temporary: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    empty, begun = temporary / f"{PREFIX}{dead.pid}-aaaa", temporary / f"{PREFIX}{dead.pid}-bbbb"
+    alive, other = temporary / f"{PREFIX}{os.getpid()}-cccc", temporary / f"{PREFIX}{dead.pid}-dddd"
+    for directory in (empty, begun, alive, other):
+        directory.mkdir()
+    (begun / "unlocked").touch()
+    (other / "somebody's").touch()
+
+    sweep()
+
+    assert [each.exists() for each in (empty, begun, alive, other)] == [False, False, True, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +34,14 @@ def ordinary() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_worker_of_ours_is_seen_to_be_locked(plan: LockdownPlan, pool: Pool, hire_from: Callable[..., Any]) -> None:
     worker = hire_from(pool).worker
-    assert verify(worker.pid, plan) == ["no_new_privs", "capabilities", "seccomp", "descriptors"]
+    assert verify(worker.pid, plan, told=True) == [
+        "no_new_privs",
+        "capabilities",
+        "seccomp",
+        "descriptors",
+        "rlimits",
+        "namespaces",
+    ]
 
 
 def test_a_worker_without_its_filter_is_found_out(
@@ -45,13 +53,20 @@ def test_a_worker_without_its_filter_is_found_out(
     assert "seccomp: seen from outside, Seccomp is '0' where '2' was applied" in str(caught.value)
 
 
+def test_a_seal_that_is_missing_is_found_out(plan: LockdownPlan, pool: Pool, hire_from: Callable[..., Any]) -> None:
+    worker = hire_from(pool, Kit(replace(plan, seccomp_told=b""))).worker
+    with pytest.raises(IsolationUnavailable) as caught:
+        verify(worker.pid, plan, told=True)
+    assert re.search(r"seccomp: seen from outside, Seccomp_filters is '\d+' where '\d+' was applied", str(caught.value))
+
+
 def test_a_worker_with_a_thread_that_nobody_locked_is_found_out(
     plan: LockdownPlan, pool: Pool, hire_from: Callable[..., Any]
 ) -> None:
     worker = hire_from(pool)
     worker.run("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()")
     with pytest.raises(IsolationUnavailable) as caught:
-        verify(worker.worker.pid, plan)
+        verify(worker.worker.pid, plan, told=True)
     assert "the worker has 2 threads where it must have one" in str(caught.value)
 
 
@@ -61,7 +76,7 @@ def test_a_worker_with_a_descriptor_too_many_is_found_out(
     worker = hire_from(pool)
     worker.run("import os; os.open('file', os.O_CREAT)")
     with pytest.raises(IsolationUnavailable) as caught:
-        verify(worker.worker.pid, plan)
+        verify(worker.worker.pid, plan, told=True)
     assert "the worker holds 5 descriptors where it must hold 4" in str(caught.value)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,6 +79,22 @@ def test_threads_beyond_the_limit_are_a_breach() -> None:
         for thread in threads:
             thread.join()
     assert found is not None and found.startswith("limits.threads: ") and found.endswith(" threads, 2 allowed")
+
+
+def test_processor_time_beyond_the_limit_is_a_breach_and_comes_first() -> None:
+    program = "import sys, time\nwhile time.process_time() < 0.1: pass\nprint(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert Watch(process.pid, Limits(cpu_time_s=100.0), []).breach() is None
+        found = Watch(process.pid, Limits(cpu_time_s=0.05, threads=0), []).breach()
+    assert found == "limits.cpu_time: 0.05s of processor time are used up"
+
+
+def test_a_process_that_is_gone_breaches_nothing() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert Watch(gone.pid, Limits(cpu_time_s=0.0, threads=0), []).breach() is None
 
 
 def test_files_that_come_and_go_do_not_hide_the_others(tmp_path: Path) -> None:

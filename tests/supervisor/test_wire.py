@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -102,6 +103,20 @@ def test_messages_are_made_only_when_there_is_room_for_them(ends: Ends) -> None:
     assert len(made) < 10
 
 
+def test_no_descriptor_that_did_not_go_is_kept(ends: Ends) -> None:
+    wire, _ = ends
+    wire.queue([m.Buffer(ACTION, bytes(1 << 20), False)] * 4)
+    assert wire.unsent
+    given = [os.open("/dev/null", os.O_RDONLY) for _ in range(2)]
+    wire.queue([m.Dialled(ACTION, 1)], given[0])
+    wire.queue([m.Dialled(ACTION, 2)], given[1])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(given[0])
+    wire.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(given[1])
+
+
 def test_writing_to_a_peer_that_is_gone_is_left_for_the_reader_to_tell(ends: Ends) -> None:
     wire, far = ends
     far.close()
@@ -115,3 +130,43 @@ def test_a_message_that_fits_into_no_frame_is_the_senders_error(ends: Ends) -> N
     wire, _ = ends
     with pytest.raises(FrameTooLarge):
         wire.queue([m.Answer(ACTION, 1, m.Encoded(bytes(5 << 20)))])
+
+
+def test_one_descriptor_comes_along_and_is_not_inherited(ends: Ends) -> None:
+    wire, far = ends
+    with open("/dev/null", "rb") as file:
+        socket.send_fds(far, [frame(pack_message(m.Notifying()))], [file.fileno()])
+        wire.read()
+        descriptor = wire.take_descriptor()
+        assert os.path.sameopenfile(descriptor, file.fileno())
+    assert not os.get_inheritable(descriptor)
+    assert (wire.next(m.ToSupervisor), wire.take_descriptor()) == (m.Notifying(), -1)
+    os.close(descriptor)
+
+
+def test_a_second_descriptor_is_a_fault_and_further_ones_are_thrown_away(
+    ends: Ends, open_descriptors: Callable[[], set[str]]
+) -> None:
+    wire, far = ends
+    before = open_descriptors()
+    socket.send_fds(far, [b"\0"], [0, 0, 0])
+    wire.read()
+    assert len(open_descriptors() - before) == 1
+    socket.send_fds(far, [b"\0"], [0])
+    with pytest.raises(ProtocolError) as caught:
+        wire.read()
+    assert str(caught.value) == "a second descriptor was sent"
+    wire.accept_no_more()
+    assert open_descriptors() == before
+
+
+def test_no_descriptor_is_taken_from_a_worker_that_is_ready(
+    ends: Ends, open_descriptors: Callable[[], set[str]]
+) -> None:
+    wire, far = ends
+    before = open_descriptors()
+    wire.accept_no_more()
+    socket.send_fds(far, [frame(pack_message(m.Notifying()))], [0])
+    wire.read()
+    assert (wire.next(m.ToSupervisor), wire.take_descriptor()) == (m.Notifying(), -1)
+    assert open_descriptors() == before

@@ -6,7 +6,10 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +17,12 @@ import pytest
 from agex_protocol import messages as m
 from agex_protocol.errors import FrameTooLarge
 from agex_protocol.plan import LockdownPlan
+from agex_supervisor.death import Death
+from agex_supervisor.errors import WorkerFailed
 from agex_supervisor.host_calls import answer
-from agex_supervisor.worker import Death
+from agex_supervisor.slot import MemorySlot
+from agex_supervisor.wire import wait_readable
+from agex_supervisor.worker import Worker
 
 Hire = Callable[..., Any]
 Limited = Callable[..., LockdownPlan]
@@ -23,6 +30,10 @@ Limited = Callable[..., LockdownPlan]
 
 def never(call: m.Call, values: list[Any]) -> Iterable[object]:
     raise AssertionError(f"{call.name} was called")
+
+
+def much(call: m.Call, values: list[Any]) -> Iterable[object]:
+    return answer(call.action, call.call, bytes(512 << 20))
 
 
 FUNCTION = (m.HostFunction("ask", "", ()),)
@@ -46,12 +57,12 @@ def test_a_worker_is_stopped_between_its_actions_and_goes_on_with_the_next(hire:
 
 def test_output_of_an_action_that_is_over_is_not_told_of_the_next(hire: Hire) -> None:
     worker = hire()
-    work = worker.worker.slot / "work"
+    work = worker.workspace
     worker.run(
-        "import os, threading\ndef late():\n    while not os.path.exists('go'): pass\n"
+        "import os, threading\nos.mkdir('wait')\ndef late():\n    while os.path.exists('wait'): pass\n"
         "    os.write(1, b'late')\n    os.mkdir('done')\nthreading.Thread(target=late).start()"
     )
-    (work / "go").touch()
+    (work / "wait").rmdir()
     # It was stopped with the action; as if the signal had come later than its last words.
     os.kill(worker.worker.pid, signal.SIGCONT)
     while not (work / "done").exists():
@@ -185,9 +196,12 @@ def test_a_crash_is_told_with_its_signal(hire: Hire) -> None:
     assert turn.death == Death("signal", "SIGSEGV: the worker crashed")
 
 
-def test_a_call_that_the_filter_answers_with_death_is_told_as_that(hire: Hire) -> None:
-    turn = hire().run("import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)")
-    assert turn.death is not None and turn.death.detail.startswith("SIGSYS: ")
+def test_a_call_that_the_filter_answers_with_death_is_told_as_that(hire: Hire, plan: LockdownPlan) -> None:
+    code = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"
+    why = "it called ptrace, which no policy allows and no library calls by accident"
+    assert hire().run(code).death == Death("signal", f"seccomp: {why}")
+    untold = hire(replace(plan, seccomp_told=b"")).run(code)
+    assert untold.death is not None and untold.death.detail.startswith("SIGSYS: ")
 
 
 def test_processor_time_that_is_used_up_is_told_as_that_limit(hire: Hire, limited: Limited) -> None:
@@ -197,10 +211,18 @@ def test_processor_time_that_is_used_up_is_told_as_that_limit(hire: Hire, limite
 
 def test_too_many_threads_are_seen_even_when_the_action_ends_at_once(hire: Hire, limited: Limited) -> None:
     code = "import threading\nfor _ in range(20): threading.Thread(target=threading.Event().wait, daemon=True).start()"
-    turn = hire(limited(threads=10)).run(code)
+    turn = hire(replace(limited(threads=10), namespaces="off")).run(code)
     assert turn.ending is None
     assert turn.death is not None and turn.death.cause == "limit"  # how many had begun is the scheduler's choice
     assert re.fullmatch(r"limits\.threads: \d\d threads, 10 allowed", turn.death.detail)
+
+
+def test_a_worker_with_a_user_of_its_own_cannot_start_more_threads_than_it_may(hire: Hire, limited: Limited) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a worker a user of its own")
+    code = "import threading\nfor _ in range(20): threading.Thread(target=threading.Event().wait, daemon=True).start()"
+    turn = hire(limited(threads=10)).run(code)
+    assert isinstance(turn.ending, m.Raised) and turn.ending.message == "can't start new thread"
 
 
 def test_death_while_large_inputs_are_sent_is_told_and_nothing_hangs(hire: Hire) -> None:
@@ -230,6 +252,37 @@ def test_a_worker_that_dies_during_a_host_call_does_not_hang_its_answer(hire: Hi
         yield from answer(call.action, call.call, bytes(8 << 20))
 
     assert worker.run("ask()", on_call=kill).death.cause == "signal"
+
+
+def test_code_without_memory_for_an_answer_is_told_so_and_its_worker_not_used_again(
+    hire: Hire, limited: Limited
+) -> None:
+    worker = hire(limited(memory_bytes=256 << 20), functions=FUNCTION)
+    turn = worker.run("ask()", on_call=much)
+    assert (type(turn.ending), turn.ending.type, turn.death) == (m.Raised, "MemoryError", None)
+    assert not worker.worker.alive
+
+
+def test_asking_again_before_an_answer_was_read_ends_the_worker(hire: Hire, channel_code: str) -> None:
+    worker = hire(functions=FUNCTION)
+    code = channel_code + "send('Call', action, 1, 'ask', [])\nsend('Call', action, 2, 'ask', [])\nwhile True: pass"
+    turn = worker.run(code, on_call=much)
+    assert turn.death == Death("violation", "Call before it had read all that it was sent")
+
+
+def test_a_worker_that_dies_before_it_is_looked_at_is_told_as_that(hire: Hire, plan: LockdownPlan) -> None:
+    living = hire().worker
+    zygote = living.zygote
+    born = zygote.fork(1 << 40, Path("/"))
+    assert wait_readable(born.channel.fileno(), time.monotonic() + 60)  # it has handed its listener over
+    os.kill(born.pid, signal.SIGKILL)
+    assert wait_readable(born.pidfd, time.monotonic() + 60)
+    zygote.reap(born.serial)
+    worker = Worker(zygote, born, MemorySlot(born.files, None), plan, [])
+    with pytest.raises(WorkerFailed, match="the worker died before its process id could be read") as caught:
+        worker.await_ready()
+    assert caught.value.reason == "start" and not worker.alive
+    worker.slot.remove()
 
 
 def test_an_error_in_the_supervisor_in_the_middle_of_an_action_closes_the_worker(hire: Hire) -> None:

@@ -44,9 +44,9 @@ def boot(
 
 def test_a_zygote_boots_confined_and_forks(boot: Boot, tmp_path: Path) -> None:
     zygote = boot("value = 1")
-    assert dict(zygote.booted.layers).keys() == {"no_new_privs", "landlock"}
+    assert dict(zygote.booted.layers).keys() == {"namespaces", "no_new_privs", "dumpable"}
     born = zygote.fork(1, tmp_path)
-    for descriptor in (born.stdout, born.stderr):
+    for descriptor in (born.stdout, born.stderr, born.files):
         os.close(descriptor)
     born.channel.close()
     signal.pidfd_send_signal(born.pidfd, signal.SIGKILL)
@@ -58,8 +58,9 @@ def test_a_zygote_boots_confined_and_forks(boot: Boot, tmp_path: Path) -> None:
 def test_a_zygote_has_an_environment_of_the_plan_only(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGEX_TEST_KEY", "sk-secret")
     zygote = boot("")
-    with open(f"/proc/{zygote.pid}/environ", "rb") as environ:
-        assert b"AGEX_TEST_KEY" not in environ.read()
+    if os.geteuid() == 0:  # it is closed to everybody else, the supervisor included
+        with open(f"/proc/{zygote.pid}/environ", "rb") as environ:
+            assert b"AGEX_TEST_KEY" not in environ.read()
     with open(f"/proc/{zygote.pid}/cmdline", "rb") as cmdline:
         assert b"sk-secret" not in cmdline.read()
 
@@ -69,7 +70,7 @@ def test_a_zygote_has_an_environment_of_the_plan_only(boot: Boot, monkeypatch: p
     [
         ("raise RuntimeError('not today')", "RuntimeError: not today"),
         ("import there_is_no_such_module", "ModuleNotFoundError: No module named 'there_is_no_such_module'"),
-        ("open('/etc/passwd')", "PermissionError: [Errno 13] Permission denied: '/etc/passwd'"),
+        ("open('/etc/passwd')", "FileNotFoundError: [Errno 2] No such file or directory: '/etc/passwd'"),
         ("def broken(:", "SyntaxError: invalid syntax"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),

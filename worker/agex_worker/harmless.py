@@ -11,9 +11,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from agex_worker import denials
+
 
 def soften(*roots: str) -> None:
-    """Wrap os.chdir, os.chmod and os.utime for paths below these directories. Elsewhere the refusal stays."""
+    """Wrap os.chdir, os.chmod and os.utime for paths below these directories. Elsewhere the refusal stays.
+
+    That a change of modes or times had no effect is noted as a denial all the same.
+    """
     real_roots = tuple(os.path.realpath(root) for root in roots)
 
     def inside(path: Any) -> bool:
@@ -45,6 +50,8 @@ def _without_effect(call: Callable[..., None], inside: Callable[[Any], bool]) ->
         try:
             call(path, *args, **kwargs)
         except PermissionError:
+            shown = f"descriptor {path}" if isinstance(path, int) else os.fsdecode(path)
+            denials.note("seccomp", call.__name__, shown)
             if not inside(path):
                 raise
 

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import traceback
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from agex_protocol import messages as m
@@ -13,27 +14,56 @@ from agex_protocol.plan import LockdownPlan
 from agex_worker import stdio
 from agex_worker.channel import Channel
 from agex_worker.lockdown import probes
-from agex_worker.lockdown.apply import lock_down
+from agex_worker.lockdown.apply import Preparation, lock_down
 from agex_worker.lockdown.errors import LayerFailed
 from agex_worker.session import Session
 
 
-def live(plan: LockdownPlan, slot: str, descriptors: list[int], zygote: int, mapped_bytes: int) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a worker has from its zygote.
+
+    preparation: what it made for all workers. parent: the zygote's process id as the worker sees it, 0 from a process namespace of its own. mapped_bytes: the zygote's
+    address space, on top of which memory is granted. files: the worker's own file system, or -1. uid: which of the zygote's
+    user ids it takes, or None.
+    """
+
+    preparation: Preparation
+    parent: int
+    mapped_bytes: int
+    files: int = -1
+    uid: int | None = None
+
+
+def live(plan: LockdownPlan, slot: str, descriptors: list[int], origin: Origin) -> NoReturn:
     """Never returns: the forked child's whole existence.
 
-    descriptors: channel, stdout, stderr. mapped_bytes: the zygote's address space, on top of which memory is granted.
+    descriptors: channel, stdout, stderr. slot: where its files lie, unless it has a file system of its own.
     """
     status = 1
     try:
         channel_fd, stdout, stderr = descriptors
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
-        os.chdir(slot)
+        if origin.files >= 0:
+            slot = m.SLOT
+        else:
+            os.chdir(slot)
         _point_home(slot)
         channel = Channel(channel_fd)
         try:
-            layers = lock_down(plan, slot=slot, zygote_pid=zygote, keep={channel_fd}, mapped_bytes=mapped_bytes)
-            results = probes.run(plan, slot=slot, zygote_pid=zygote)
+            layers = lock_down(
+                plan,
+                origin.preparation,
+                slot=slot,
+                zygote_pid=origin.parent,
+                keep={channel_fd},
+                mapped_bytes=origin.mapped_bytes,
+                files=origin.files,
+                uid=origin.uid,
+                hand_over=lambda listener: channel.send(m.Notifying(), [listener]),
+            )
+            results = probes.run(plan, slot=slot, zygote_pid=origin.parent, chosen=origin.preparation.targets)
         except LayerFailed as error:
             channel.send(m.Refused(error.layer, str(error)))
             os._exit(status)

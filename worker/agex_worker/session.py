@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import threading
@@ -14,7 +15,7 @@ from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
-from agex_worker import harmless, host_function, stdio, turn
+from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
 from agex_worker.channel import Channel
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.tracebacks import error_text
@@ -34,6 +35,7 @@ class Session:
         self._calls = 0
         self._action = b""
         self._sandbox = SandboxPlan()
+        self._workspace = ""
         self._names: dict[str, object] = {}
         self._actions = 0
 
@@ -51,8 +53,14 @@ class Session:
                     raise RuntimeError(f"{type(message).__name__} came out of turn")
 
     def _begin(self, begin: m.Begin) -> str:
-        harmless.soften(os.environ["TMPDIR"], begin.workspace)
+        places = (os.environ["TMPDIR"], begin.workspace)
+        if self._plan.explain:
+            audit.install(self._plan, *places)
+        harmless.soften(*places)
+        if self._plan.network:
+            sockets.install(self._dial)
         os.chdir(begin.workspace)
+        self._workspace = begin.workspace
         self._sandbox = begin.sandbox
         try:
             self._names = dict(pickle.loads(begin.bindings))
@@ -66,6 +74,7 @@ class Session:
         self._action, self._calls = run.action, 0
         self._actions += 1
         stdio.restore()
+        denials.take()  # what threads of an earlier action were refused since
         ended = self._execute(run)
         stdio.flush()
         self._send_ending(run, ended)
@@ -97,8 +106,11 @@ class Session:
 
     def _send_ending(self, run: m.Run, ended: turn.Ended) -> None:
         # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
+        self._note_limit(ended.limit)
         with self._talk:
             self._action = b""
+            for refusal in denials.take():
+                self._channel.send(m.Denied(run.action, *refusal))
             if ended.kind in ("finished", "succeeded") and ended.value is not None:
                 head, buffers = ended.value
                 first, value = enclose(run.action, head, buffers)
@@ -107,6 +119,13 @@ class Session:
             else:
                 value = m.Encoded(b"")
             self._channel.send(_ending(run.action, ended, value))
+
+    def _note_limit(self, limit: str) -> None:
+        if limit == "disk":
+            if full := denials.disk_limit(self._workspace, self._plan.limits.workspace_size_bytes):
+                denials.note("namespaces", full)
+        elif limit:
+            denials.note("rlimits", limit)
 
     def _call(self, name: str, arguments: dict[str, Any], shapes: dict[str, Shape]) -> object:
         """Ask the supervisor to run a host function; called from agent code, on any of its threads."""
@@ -129,6 +148,17 @@ class Session:
         if answer.error_type:
             raise host_function.error(answer.error_type, answer.error)
         return pickle.loads(head, buffers=buffers)
+
+    def _dial(self, host: str, port: int) -> tuple[m.Dialled, list[int]]:
+        """Ask the supervisor for a connection; called from agent code, on any of its threads."""
+        with self._talk:
+            if not self._action:
+                raise OSError(errno.ENETDOWN, "connections are made while an action runs, and this one is over")
+            self._calls += 1
+            self._channel.send(m.Dial(self._action, self._calls, host, port))
+            answer: m.Dialled
+            answer, descriptors = self._channel.receive_with_descriptors(m.ToWorker)
+            return answer, descriptors
 
 
 def _ending(action: bytes, ended: turn.Ended, value: m.Encoded) -> m.Ending:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from agex_protocol.plan import SandboxPlan
+from agex_worker.denials import limit_behind
 from agex_worker.sandbox.compiler import VALUE_NAME, compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
@@ -25,12 +26,16 @@ class ContractError(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """kind: "finished", "succeeded", "gave_up", "asked", "raised" or "kept" (a value that cannot be handed over)."""
+    """kind: "finished", "succeeded", "gave_up", "asked", "raised" or "kept" (a value that cannot be handed over).
+
+    limit: which limit an error that ended it speaks of, as the worker itself sees it.
+    """
 
     kind: str
     value: Any = None
     text: str = ""
     error: ErrorText = field(default_factory=ErrorText)
+    limit: str = ""
 
 
 class Terminated(BaseException):
@@ -82,7 +87,7 @@ def execute(
 
 def raised(error: BaseException) -> Ended:
     """The ending for an exception."""
-    return Ended("raised", error=error_text(error))
+    return Ended("raised", error=error_text(error), limit=limit_behind(error))
 
 
 class Terminators:

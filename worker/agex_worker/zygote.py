@@ -15,10 +15,11 @@ import traceback
 from typing import NoReturn
 
 from agex_protocol import messages as m
+from agex_worker import stdio
 from agex_worker.channel import Channel
-from agex_worker.life import live
-from agex_worker.lockdown import rlimits
-from agex_worker.lockdown.apply import confine_zygote
+from agex_worker.life import Origin, live
+from agex_worker.lockdown import namespaces, rlimits
+from agex_worker.lockdown.apply import Layers, confine_zygote, isolate_zygote, prepare
 from agex_worker.lockdown.errors import LayerFailed
 from agex_worker.own_modules import OwnModules
 
@@ -31,17 +32,21 @@ def main(control: int, supervisor_pid: int) -> NoReturn:
     if os.getppid() != supervisor_pid:
         os._exit(EXIT_REFUSED)  # the supervisor ended while we started, and the number may be another's by now
     channel = Channel(control)
-    statm = rlimits.open_statm()
+    # Before a layer takes it away. Looked up through it, "self" is the process that looks.
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         boot: m.Boot = channel.receive(m.ToZygote)
-        layers = _boot(channel, boot)
+        layers, forge = _boot(channel, boot, proc)
     except Unbootable as error:
         channel.send(m.BootFailed(error.what, error.name, str(error)))
         os._exit(EXIT_REFUSED)
     except EOFError:
         os._exit(0)
-    channel.send(m.Booted(m.PROTOCOL_VERSION, layers, len(sys.modules)))
-    _serve(channel, supervisor, statm, boot)
+    # With it the supervisor ends this very process; the one that it has started may be another.
+    self_fd = os.pidfd_open(os.getpid())
+    channel.send(m.Booted(m.PROTOCOL_VERSION, layers, len(sys.modules)), [self_fd])
+    os.close(self_fd)
+    _serve(forge, supervisor)
 
 
 class Unbootable(Exception):
@@ -53,28 +58,31 @@ class Unbootable(Exception):
         self.name = name
 
 
-def _boot(channel: Channel, boot: m.Boot) -> tuple[tuple[str, str], ...]:
+def _boot(channel: Channel, boot: m.Boot, proc: int) -> tuple[Layers, Forge]:
     if boot.version != m.PROTOCOL_VERSION:
         raise Unbootable("version", str(boot.version), f"this zygote speaks version {m.PROTOCOL_VERSION}")
-    # Opened before Landlock takes /proc away; what it says is made when it is read.
-    maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
-    expected = _descriptors()
+    sys.path += boot.path
     try:
-        layers = confine_zygote(boot.plan, boot.slots)
+        layers = isolate_zygote(boot.plan, boot.uids, aliases=(*sys.path, sys.prefix, sys.base_prefix))
+        # Opened before Landlock takes /proc away; what it says is made when it is read.
+        maps = os.open("self/maps", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+        forge = Forge(channel, boot, proc)
+        expected = _descriptors()
+        layers += confine_zygote(boot.plan, boot.slots)
     except LayerFailed as error:
         raise Unbootable("layer", error.layer, str(error)) from error
-    sys.path += boot.path
     own = OwnModules(lambda name: _ask(channel, name))
     sys.meta_path.insert(0, own)
     for name in boot.preload:
-        _preload(name)
+        _preload(name, proc)
     own.seal()
     _assert_descriptors(expected)
     _assert_private(maps)
     os.close(maps)
+    stdio.restore()  # once here, so that no worker has to: they write to the same descriptors
     gc.collect()
     gc.freeze()  # so that a collection in a worker does not touch, and so copy, the pages they share
-    return layers
+    return layers, forge
 
 
 def _ask(channel: Channel, name: str) -> m.ModuleFound:
@@ -83,14 +91,14 @@ def _ask(channel: Channel, name: str) -> m.ModuleFound:
     return found
 
 
-def _preload(name: str) -> None:
+def _preload(name: str, proc: int) -> None:
     try:
         importlib.import_module(name)
     except BaseException as error:
         trail = traceback.format_exception_only(error)
         raise Unbootable("preload", name, "".join(trail).strip()[-2000:]) from error
     # The link count of a directory that cannot be listed under Landlock still tells how many threads there are.
-    threads = os.stat("/proc/self/task").st_nlink - 2
+    threads = os.stat("self/task", dir_fd=proc).st_nlink - 2
     if threads != 1:
         raise Unbootable(
             "threads", name, f"importing it left {threads} threads running; a fork would lose all but one of them"
@@ -126,8 +134,70 @@ def _assert_private(maps: int) -> None:
         )
 
 
-def _serve(channel: Channel, supervisor: int, statm: int, boot: m.Boot) -> NoReturn:
-    children: dict[int, int] = {}
+class Forge:
+    """Forks workers and reaps them, as the supervisor asks."""
+
+    def __init__(self, channel: Channel, boot: m.Boot, proc: int) -> None:
+        self._channel = channel
+        self._boot = boot
+        self._preparation = prepare(boot.plan, boot.slots)
+        self._children: dict[int, int] = {}
+        self._statm = rlimits.open_statm(proc)
+        self._nursery: namespaces.Nursery | None = None
+        if boot.plan.namespaces != "off":
+            self._nursery = namespaces.Nursery(os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc))
+
+    @property
+    def channel(self) -> Channel:
+        return self._channel
+
+    def fork(self, request: m.Fork, descriptors: list[int]) -> None:
+        """Fork a worker that lives on these descriptors, and send its pidfd; or say that there is no room for one."""
+        try:
+            pid, files = self._fork(request, descriptors)
+        except OSError:
+            # The workers there are must not fall with this one.
+            self._channel.send(m.Forked(request.serial, 0))
+            return
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        pidfd = os.pidfd_open(pid)
+        self._channel.send(m.Forked(request.serial, pid), [pidfd, *files])
+        for descriptor in (pidfd, *files):
+            os.close(descriptor)
+        self._children[request.serial] = pid
+
+    def reap(self, serial: int) -> None:
+        """Take the wait status of a dead worker, and send it."""
+        _, status, used = os.wait4(self._children.pop(serial), 0)
+        self._channel.send(m.Reaped(serial, status, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024))
+
+    def _fork(self, request: m.Fork, descriptors: list[int]) -> tuple[int, list[int]]:
+        boot, nursery, zygote = self._boot, self._nursery, os.getpid()
+        mapped = rlimits.mapped_bytes(self._statm)
+        files: list[int] = []
+        uid = request.uid if boot.uids else None
+        try:
+            if nursery is not None:
+                owner = (uid, uid) if uid is not None else (os.geteuid(), os.getegid())
+                files.append(nursery.new_files(boot.plan.limits, *owner))
+                pid = nursery.fork()
+                zygote = 0  # how the first process of a process namespace sees a parent outside
+            else:
+                pid = os.fork()
+        except OSError:
+            for descriptor in files:
+                os.close(descriptor)
+            raise
+        if pid == 0:
+            origin = Origin(self._preparation, zygote, mapped, files[0] if files else -1, uid)
+            live(boot.plan, request.slot, descriptors, origin)
+        return pid, files
+
+
+def _serve(forge: Forge, supervisor: int) -> NoReturn:
+    channel = forge.channel
     poll = select.poll()
     poll.register(channel.descriptor, select.POLLIN)
     poll.register(supervisor, select.POLLIN)
@@ -142,32 +212,11 @@ def _serve(channel: Channel, supervisor: int, statm: int, boot: m.Boot) -> NoRet
             os._exit(0)
         match request:
             case m.Fork():
-                children[request.serial] = _fork(channel, boot, request, descriptors, rlimits.mapped_bytes(statm))
+                forge.fork(request, descriptors)
             case m.Reap():
-                _, status, used = os.wait4(children.pop(request.serial), 0)
-                cpu_s = used.ru_utime + used.ru_stime
-                channel.send(m.Reaped(request.serial, status, cpu_s, used.ru_maxrss * 1024))
+                forge.reap(request.serial)
             case _:
                 os._exit(EXIT_REFUSED)
-
-
-def _fork(channel: Channel, boot: m.Boot, request: m.Fork, descriptors: list[int], mapped_bytes: int) -> int:
-    zygote = os.getpid()
-    try:
-        pid = os.fork()
-    except OSError:
-        pid = -1  # no room for another process: the workers there are must not fall with this one
-    if pid == 0:
-        live(boot.plan, request.slot, descriptors, zygote, mapped_bytes)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    if pid < 0:
-        channel.send(m.Forked(request.serial, 0))
-        return 0
-    pidfd = os.pidfd_open(pid)
-    channel.send(m.Forked(request.serial, pid), [pidfd])
-    os.close(pidfd)
-    return pid
 
 
 def bootstrap() -> NoReturn:

@@ -22,8 +22,8 @@ import pytest
 from agex_policies.bpf import compile_filter
 from agex_protocol.plan import Limits, LockdownPlan
 from agex_worker.lockdown import landlock
+from tests.nobody import need_nobody
 
-NOBODY = 65534
 HARNESS = Path(__file__).with_name("locked_child.py")
 DEADLINE_S = 60.0
 
@@ -62,12 +62,7 @@ def user(request: pytest.FixtureRequest) -> int | None:
     """None for the user that runs the tests; the number of an unprivileged one where that user is root."""
     if request.param == "same user":
         return None
-    if os.geteuid() != 0:
-        pytest.skip("only root can become nobody")
-    for directory in Path(os.path.realpath(sys.executable)).parents:
-        if not directory.stat().st_mode & 0o001:
-            pytest.skip(f"nobody cannot enter {directory}, where this Python is")
-    return NOBODY
+    return need_nobody()
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def main() -> None:
         abstract = f"\0agex-test-{os.getpid()}"
         unix.bind(abstract)
         unix.listen()
-        statm = rlimits.open_statm()
+        statm = rlimits.open_statm(os.open("/proc", os.O_PATH))
         world = World(plan, request["slot"], request["outside"], os.getpid(), tcp.getsockname()[1], abstract)
         print(json.dumps(_answer(request, world, namespace[request["name"]], statm)))
 
@@ -56,7 +56,7 @@ def main() -> None:
 def _answer(request: dict[str, Any], world: World, function: Any, statm: int) -> dict[str, Any]:
     zygote_layers: apply.Layers = ()
     try:
-        apply.prepare(world.plan)
+        prepared = apply.prepare(world.plan, os.path.dirname(world.slot))
         if request["confine"]:
             zygote_layers = apply.confine_zygote(world.plan, os.path.dirname(world.slot))
     except LayerFailed as failure:
@@ -66,7 +66,7 @@ def _answer(request: dict[str, Any], world: World, function: Any, statm: int) ->
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _worker(request, world, function, mapped, writing)
+        _worker(request, world, prepared, function, mapped, writing)
     os.close(writing)
     if request["orphan"]:
         os.read(reading, 1)  # the worker is locked
@@ -78,12 +78,15 @@ def _answer(request: dict[str, Any], world: World, function: Any, statm: int) ->
     return answer | (json.loads(report) if report else {})
 
 
-def _worker(request: dict[str, Any], world: World, function: Any, mapped: int, channel: int) -> None:
+def _worker(
+    request: dict[str, Any], world: World, prepared: apply.Preparation, function: Any, mapped: int, channel: int
+) -> None:
     report: dict[str, Any] = {}
     try:
         os.chdir(world.slot)
         report["layers"] = apply.lock_down(
             world.plan,
+            prepared,
             slot=world.slot,
             zygote_pid=request["zygote_pid"] or world.zygote_pid,
             keep={channel},

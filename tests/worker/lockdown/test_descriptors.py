@@ -93,3 +93,39 @@ except LayerFailed as failure:
     print(failure)
 """
     assert in_a_child(code) == "descriptors: [77] must stay open and are closed; pass them to the fork\n"
+
+
+def test_a_pipe_that_nobody_writes_to_any_more_counts_as_open() -> None:
+    # The kernel has something to say of such a one, too, as it has of one that is closed.
+    code = """
+import os
+from agex_worker.lockdown import descriptors
+from agex_worker.lockdown.errors import LayerFailed
+reading, writing = os.pipe()
+os.close(writing)
+try:
+    descriptors.assert_only({0, 1, 2})
+except LayerFailed as failure:
+    print(failure)
+print(descriptors.assert_only({0, 1, 2, reading}))
+"""
+    assert in_a_child(code) == ("descriptors: [3] are open beside the permitted [0, 1, 2]\nenforced: 4 open\n")
+
+
+def test_a_descriptor_opened_as_a_path_may_be_kept_and_must_be_closed_when_it_is_spent() -> None:
+    code = """
+import os
+from agex_worker.lockdown import descriptors
+from agex_worker.lockdown.errors import LayerFailed
+path = os.open("/", os.O_PATH)
+print(descriptors.assert_only({0, 1, 2, path}))
+try:
+    descriptors.assert_only({0, 1, 2}, spent={path})
+except LayerFailed as failure:
+    print(failure)
+os.close(path)
+print(descriptors.assert_only({0, 1, 2}, spent={path}))
+"""
+    assert in_a_child(code) == (
+        "enforced: 4 open\ndescriptors: [3] are open beside the permitted [0, 1, 2]\nenforced: 3 open\n"
+    )

@@ -20,7 +20,7 @@ def test_sizes_and_times_of_the_plan_become_limits() -> None:
     assert rlimits.limits(plan, mapped=5 << 20) == {
         resource.RLIMIT_AS: (5 << 20) + (1 << 30),
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: 2,
+        resource.RLIMIT_CPU: 3,  # half as much again, rounded up, and one
         resource.RLIMIT_FSIZE: 1 << 20,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import ctypes
 import errno
+import sys
+from dataclasses import dataclass
+from functools import cache
 
 from agex_worker.lockdown import kernel
 from agex_worker.lockdown.errors import LayerFailed
@@ -21,20 +25,33 @@ _MOST_CAPABILITIES = 64
 _SECUREBITS = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 7
 
 
-class _Header(ctypes.Structure):
-    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+# struct __user_cap_header_struct of version 3, for this process; two structs of effective, permitted, inheritable.
+_header = array.array("I", (0x20080522, 0))
+_words = array.array("I", (0,) * 6)
+_capability = ctypes.c_long()
 
 
-_VERSION_3 = 0x20080522
+def prepare() -> None:
+    """Make what bound() and drop() need. For before the fork."""
+    if sys.platform == "linux":
+        _calls()
+
+
+def bound() -> bool:
+    """Empty the bounding set, if this process may: nothing can be had again. What is held stays, until `drop()`.
+
+    Gives whether it might.
+    """
+    privileged = bool(_held()[0] & _CAP_SETPCAP)
+    if privileged:
+        kernel.prctl(_PR_SET_SECUREBITS, _SECUREBITS)
+        _answers(_calls().take_away)
+    return privileged
 
 
 def drop() -> str:
     """Empty every set that this process may empty, and verify. LayerFailed if one is left that should be empty."""
-    privileged = bool(_held()[0] & _CAP_SETPCAP)
-    if privileged:
-        kernel.prctl(_PR_SET_SECUREBITS, _SECUREBITS)
-        for capability in _bounding():
-            kernel.prctl(_PR_CAPBSET_DROP, capability)
+    privileged = bound()
     kernel.prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     _set_none()
     held, bounding = _held(), _bounding()
@@ -49,26 +66,53 @@ def drop() -> str:
 
 def _held() -> tuple[int, int, int]:
     """Effective, permitted, inheritable."""
-    header, words = _Header(_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    kernel.syscall("capget", ctypes.addressof(header), ctypes.addressof(words))
-    low, high = words[:3], words[3:]
+    if _calls().get() < 0:
+        raise kernel.refusal("capget")
+    low, high = _words[:3], _words[3:]
     return (high[0] << 32 | low[0], high[1] << 32 | low[1], high[2] << 32 | low[2])
 
 
 def _set_none() -> None:
-    header, words = _Header(_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    kernel.syscall("capset", ctypes.addressof(header), ctypes.addressof(words))
+    _words[:] = array.array("I", (0,) * 6)
+    if _calls().set() < 0:
+        raise kernel.refusal("capset")
 
 
 def _bounding() -> list[int]:
-    """The capabilities in the bounding set; the kernel answers EINVAL beyond the last one that it knows."""
-    found: list[int] = []
+    """The capabilities in the bounding set."""
+    return [capability for capability, answer in enumerate(_answers(_calls().ask)) if answer]
+
+
+def _answers(call: kernel.Call) -> list[int]:
+    """What the kernel says of one capability after the other, up to the last that it knows."""
+    answers: list[int] = []
     for capability in range(_MOST_CAPABILITIES):
-        try:
-            if kernel.prctl(_PR_CAPBSET_READ, capability):
-                found.append(capability)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
+        _capability.value = capability
+        answer = call()
+        if answer < 0:
+            refusal = kernel.refusal("prctl")
+            if refusal.errno != errno.EINVAL:
+                raise refusal
             break
-    return found
+        answers.append(answer)
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    get: kernel.Call
+    set: kernel.Call
+    # Of `_capability` and the bounding set: whether it is in there, and taking it out.
+    ask: kernel.Call
+    take_away: kernel.Call
+
+
+@cache
+def _calls() -> _Calls:
+    addresses = _header.buffer_info()[0], _words.buffer_info()[0]
+    return _Calls(
+        kernel.prepared("capget", *addresses),
+        kernel.prepared("capset", *addresses),
+        kernel.prepared("prctl", _PR_CAPBSET_READ, _capability, 0, 0, 0),
+        kernel.prepared("prctl", _PR_CAPBSET_DROP, _capability, 0, 0, 0),
+    )

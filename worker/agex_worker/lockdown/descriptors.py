@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import os
 import resource
 import sys
 from collections.abc import Set as AbstractSet
+from functools import cache
 
 from agex_worker.lockdown import kernel
 from agex_worker.lockdown.errors import LayerFailed
@@ -14,6 +16,12 @@ from agex_worker.lockdown.errors import LayerFailed
 _LAST_DESCRIPTOR = 0xFFFFFFFF
 _NOT_OPEN = 0x20 << 16  # POLLNVAL in revents, the upper half
 _CHECKED = 1024  # how far assert_only looks: well beyond what a zygote ever opens
+
+
+def prepare() -> None:
+    """Make what assert_only() needs. For before the fork."""
+    if sys.platform == "linux":
+        _question()
 
 
 def close_others(keep: AbstractSet[int]) -> None:
@@ -25,15 +33,22 @@ def close_others(keep: AbstractSet[int]) -> None:
     _close(lowest, _LAST_DESCRIPTOR)
 
 
-def assert_only(keep: AbstractSet[int]) -> str:
-    """Verify that exactly `keep` is open, without /proc: the zygote's domain has already closed it. LayerFailed if not."""
-    found = _open_descriptors()
-    missing = sorted(descriptor for descriptor in keep if not _is_open(descriptor))
-    surplus = sorted(found - keep)
+def assert_only(keep: AbstractSet[int], spent: AbstractSet[int] = frozenset()) -> str:
+    """Verify that exactly `keep` is open, without /proc: the zygote's domain has already closed it. LayerFailed if not.
+
+    spent: descriptors that were opened as paths and must be closed, too. No poll sees those, so they are asked for by number.
+    """
+    if sys.platform == "linux":
+        unseen, surplus = _question().ask(keep)
+    else:
+        seen = set(filter(_is_open, map(int, os.listdir("/dev/fd"))))
+        unseen, surplus = keep - seen, seen - keep
+    missing = [descriptor for descriptor in sorted(unseen) if not _is_open(descriptor)]
+    surplus |= {descriptor for descriptor in spent if _is_open(descriptor)}
     if missing:
         raise LayerFailed("descriptors", f"{missing} must stay open and are closed; pass them to the fork")
     if surplus:
-        raise LayerFailed("descriptors", f"{surplus} are open beside the permitted {sorted(keep)}")
+        raise LayerFailed("descriptors", f"{sorted(surplus)} are open beside the permitted {sorted(keep)}")
     return f"enforced: {len(keep)} open"
 
 
@@ -47,22 +62,45 @@ def _close(first: int, last: int) -> None:
         os.closerange(first, min(last + 1, os.sysconf("SC_OPEN_MAX")))
 
 
-def _open_descriptors() -> set[int]:
-    if sys.platform != "linux":
-        return set(filter(_is_open, map(int, os.listdir("/dev/fd"))))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = _CHECKED if soft == resource.RLIM_INFINITY else min(soft, _CHECKED)
-    # One call asks for all: struct pollfd {int fd; short events, revents;} as two ints, where POLLNVAL is "not open".
-    table = array.array("i", bytes(8 * count))
-    table[::2] = array.array("i", range(count))
-    at_once = array.array("q", (0, 0))  # struct timespec
-    kernel.syscall("ppoll", table.buffer_info()[0], count, at_once.buffer_info()[0], 0, 0)
-    return {number for number, answer in enumerate(table[1::2]) if answer != _NOT_OPEN}
+class _Question:
+    """One ppoll that asks for all descriptors. Made once, in the zygote: what is left to a worker is to make the call."""
+
+    def __init__(self) -> None:
+        # struct pollfd {int fd; short events, revents;} as two ints, where POLLNVAL is "not open".
+        self._all_closed = array.array("i", [_NOT_OPEN] * (2 * _CHECKED))
+        self._all_closed[::2] = array.array("i", range(_CHECKED))
+        self._table = self._all_closed[:]
+        self._at_once = array.array("q", (0, 0))  # struct timespec
+        self._count = ctypes.c_long()
+        addresses = self._table.buffer_info()[0], self._at_once.buffer_info()[0]
+        self._call = kernel.prepared("ppoll", addresses[0], self._count, addresses[1], 0, 0)
+
+    def ask(self, keep: AbstractSet[int]) -> tuple[AbstractSet[int], AbstractSet[int]]:
+        """Those of `keep` that are not seen open, and what is seen open beside."""
+        # The kernel lets nobody ask for more than may be open.
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        count = _CHECKED if soft == resource.RLIM_INFINITY else min(soft, _CHECKED)
+        self._count.value = count
+        if self._call() < 0:
+            raise kernel.refusal("ppoll")
+        answers = self._table
+        seen = {number for number in keep if number < count and answers[2 * number + 1] != _NOT_OPEN}
+        for number in seen:
+            answers[2 * number + 1] = _NOT_OPEN
+        # As a whole first: to look at each answer takes longer than all the rest.
+        if answers == self._all_closed:
+            return keep - seen, frozenset()
+        return keep - seen, {number for number in range(count) if answers[2 * number + 1] != _NOT_OPEN}
+
+
+@cache
+def _question() -> _Question:
+    return _Question()
 
 
 def _is_open(descriptor: int) -> bool:
     try:
-        os.fstat(descriptor)
+        os.get_inheritable(descriptor)
     except OSError:
         return False
     return True

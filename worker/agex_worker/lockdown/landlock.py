@@ -3,8 +3,8 @@
 It rules what is opened from now on, by this thread and those it starts. It says nothing about modes, owners, times or
 stat, nor about sockets other than TCP: those are seccomp's.
 
-The package `landlock` makes the calls and names the file rights. Its ruleset ends at files; the fields for TCP and
-scopes are added here. It reads errno without looking at the result, so errno is cleared before each call.
+The package `landlock` names the file rights and knows the kernel's ABI. Its ruleset ends at files, and it would make every
+call anew in every worker, so the calls are made here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import os
 import stat
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 from agex_protocol.plan import LockdownPlan
+from agex_worker.lockdown import kernel
 from agex_worker.lockdown.errors import LayerFailed
 
 _RULE_PATH_BENEATH = 1
@@ -42,6 +42,7 @@ class Ruleset:
     tcp: int
     scopes: int
     rules: tuple[Rule, ...]
+    writable: int  # what a rule gives that makes a path writable
 
 
 def prepare() -> int:
@@ -54,10 +55,10 @@ def prepare() -> int:
     return abi
 
 
-def ruleset(plan: LockdownPlan, write_root: str) -> Ruleset:
+def ruleset(plan: LockdownPlan, *write_roots: str) -> Ruleset:
     """The plan as a ruleset, at the highest ABI that both the plan and this kernel allow.
 
-    `write_root` is writable with all that is beneath it, like the plan's own write paths.
+    `write_roots` are writable with all that is beneath them, like the plan's own write paths.
     """
     offered = prepare()
     abi = min(plan.landlock_abi, offered)
@@ -69,38 +70,71 @@ def ruleset(plan: LockdownPlan, write_root: str) -> Ruleset:
         )
     files, readable, writable = _rights(abi)
     reads = (Rule(path, readable, must_exist=False) for path in plan.read)
-    writes = (Rule(path, writable, must_exist=True) for path in (*plan.write, write_root))
+    writes = (Rule(path, writable, must_exist=True) for path in (*plan.write, *write_roots))
     return Ruleset(
         abi,
         files,
         _TCP_BIND_AND_CONNECT if abi >= 4 else 0,
         _ABSTRACT_SOCKETS_AND_SIGNALS if abi >= 6 else 0,
         (*reads, *writes),
+        writable,
     )
 
 
-def apply(chosen: Ruleset) -> str:
-    """Put the calling thread under the ruleset, for good. It must have no_new_privs."""
-    plumbing = _plumbing()
-    attributes = _Attributes(chosen.files, chosen.tcp, chosen.scopes)
-    # An older kernel refuses fields that it does not know, even when they are zero.
-    size = 24 if chosen.abi >= 6 else 16 if chosen.abi >= 4 else 8
-    pointer = ctypes.cast(ctypes.pointer(attributes), ctypes.POINTER(plumbing.RulesetAttr))
-    ctypes.set_errno(0)
-    descriptor: int = plumbing.get_create_ruleset()(pointer, size, 0)
-    try:
-        rules = sum(_add(plumbing, descriptor, rule) for rule in chosen.rules)
-        ctypes.set_errno(0)
-        plumbing.get_restrict_self()(descriptor, 0)
-    finally:
+class Domain:
+    """A ruleset with its paths opened and its calls prepared: what a zygote makes once, so that a worker just makes the calls.
+
+    A ruleset of the kernel is shared by all who inherit it, and each worker has a place of its own in it: so each makes one.
+    """
+
+    def __init__(self, chosen: Ruleset) -> None:
+        self._chosen = chosen
+        # An older kernel refuses fields that it does not know, even when they are zero.
+        size = 24 if chosen.abi >= 6 else 16 if chosen.abi >= 4 else 8
+        self._attributes = _Attributes(chosen.files, chosen.tcp, chosen.scopes)
+        self._create = kernel.prepared("landlock_create_ruleset", ctypes.addressof(self._attributes), size, 0)
+        self._ruleset = ctypes.c_long()
+        self._own = _Beneath(chosen.writable, -1)
+        self._beneath = _opened(chosen.rules)
+        self._add = [
+            kernel.prepared("landlock_add_rule", self._ruleset, _RULE_PATH_BENEATH, ctypes.addressof(each), 0)
+            for each in (*self._beneath, self._own)
+        ]
+
+    @property
+    def descriptors(self) -> frozenset[int]:
+        """Those of the opened paths, which must be open in who enters, and closed after that."""
+        return frozenset(each.descriptor for each in self._beneath)
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def enter(self, write_root: str) -> str:
+        """Put the calling thread under the ruleset, for good. It must have no_new_privs. `write_root` is writable, too."""
+        try:
+            own = self._own.descriptor = os.open(write_root, os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise _missing(write_root) from error
+        descriptor = self._ruleset.value = _made(self._create, "landlock_create_ruleset")
+        for add in self._add:
+            _made(add, "landlock_add_rule")
+        kernel.syscall("landlock_restrict_self", descriptor, 0)
         os.close(descriptor)
-    return f"enforced: ABI {chosen.abi}, {rules} paths"
+        os.close(own)
+        return f"enforced: ABI {self._chosen.abi}, {len(self._add)} paths"
 
 
 class _Attributes(ctypes.Structure):
     """struct landlock_ruleset_attr as of ABI 6."""
 
     _fields_ = [("files", ctypes.c_uint64), ("tcp", ctypes.c_uint64), ("scopes", ctypes.c_uint64)]
+
+
+class _Beneath(ctypes.Structure):
+    """struct landlock_path_beneath_attr, but for padding at its end, which the kernel does not read."""
+
+    _fields_ = [("access", ctypes.c_uint64), ("descriptor", ctypes.c_int32)]
 
 
 def _rights(abi: int) -> tuple[int, int, int]:
@@ -121,29 +155,41 @@ def _rights(abi: int) -> tuple[int, int, int]:
     return int(handled), int(readable), int(writable)
 
 
-def _add(plumbing: Any, ruleset_descriptor: int, rule: Rule) -> int:
-    """Add one rule; 1 if there was something to add, else 0."""
+def _opened(rules: tuple[Rule, ...]) -> list[_Beneath]:
+    opened: list[_Beneath] = []
     try:
-        descriptor = os.open(rule.path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        if not rule.must_exist:
-            return 0  # what is not there grants nothing
-        raise LayerFailed(
-            "landlock", f"{rule.path} is to be writable and does not exist; create it or take it out of the policy"
-        ) from error
-    try:
-        access = rule.access
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            access &= int(_file_rights(plumbing.FSAccess))  # a right of directories on a file is EINVAL
-        beneath = plumbing.PathBeneathAttr(access, descriptor)
-        ctypes.set_errno(0)
-        plumbing.get_add_rule()(ruleset_descriptor, _RULE_PATH_BENEATH, ctypes.byref(beneath), 0)
-    finally:
-        os.close(descriptor)
-    return 1
+        for rule in rules:
+            try:
+                beneath = _Beneath(rule.access, os.open(rule.path, os.O_PATH | os.O_CLOEXEC))
+            except FileNotFoundError as error:
+                if not rule.must_exist:
+                    continue  # what is not there grants nothing
+                raise _missing(rule.path) from error
+            opened.append(beneath)
+            if not stat.S_ISDIR(os.fstat(beneath.descriptor).st_mode):
+                beneath.access &= _file_rights()  # a right of directories on a file is EINVAL
+    except BaseException:
+        for each in opened:
+            os.close(each.descriptor)
+        raise
+    return opened
 
 
-def _file_rights(fs: Any) -> int:
+def _missing(path: str) -> LayerFailed:
+    return LayerFailed(
+        "landlock", f"{path} is to be writable and does not exist; create it or take it out of the policy"
+    )
+
+
+def _made(call: kernel.Call, name: str) -> int:
+    result = call()
+    if result < 0:
+        raise kernel.refusal(name)
+    return result
+
+
+def _file_rights() -> int:
+    fs = _plumbing().FSAccess
     return int(fs.EXECUTE | fs.WRITE_FILE | fs.READ_FILE | fs.TRUNCATE | fs.IOCTL_DEV)
 
 

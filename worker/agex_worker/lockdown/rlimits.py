@@ -13,13 +13,14 @@ import sys
 from agex_protocol.plan import Limits
 from agex_worker.lockdown.errors import LayerFailed
 
-_STATM = "/proc/self/statm"
+_PROC = "/proc"
+_STATM = "self/statm"
 _PENDING_SIGNALS = 256
 
 
-def open_statm() -> int:
-    """A descriptor on this process's own memory figures, to be opened before Landlock shuts /proc away."""
-    return os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+def open_statm(proc: int) -> int:
+    """A descriptor on this process's own memory figures; `proc` is one of /proc, opened before a layer shut it away."""
+    return os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
 
 
 def mapped_bytes(statm: int) -> int:
@@ -33,12 +34,16 @@ def own_mapped_bytes() -> int:
     if sys.platform != "linux":
         return 0
     try:
-        statm = open_statm()
+        proc = os.open(_PROC, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            statm = open_statm(proc)
+        finally:
+            os.close(proc)
     except OSError as error:
         raise LayerFailed(
             "rlimits",
-            f"cannot read {_STATM} ({error.strerror}), so the memory limit has no base; open_statm() before the "
-            "zygote is confined and pass mapped_bytes to lock_down()",
+            f"cannot read {_PROC}/{_STATM} ({error.strerror}), so the memory limit has no base; open_statm() before "
+            "the zygote is confined and pass mapped_bytes to lock_down()",
         ) from error
     try:
         return mapped_bytes(statm)
@@ -46,15 +51,16 @@ def own_mapped_bytes() -> int:
         os.close(statm)
 
 
-def limits(plan: Limits, mapped: int) -> dict[int, int]:
+def limits(plan: Limits, mapped: int, *, own_user: bool = False) -> dict[int, int]:
     """Resource -> most of it, for a process whose address space is `mapped` bytes before any work.
 
-    RLIMIT_NPROC is left alone: it counts all processes of a user, so workers of one user would starve each other, and
-    it does not bind root. RLIMIT_STACK is left alone: new threads size their stacks by it.
+    RLIMIT_NPROC only for a worker with a user of its own: it counts all processes of a user, so workers of one user would
+    starve each other, and it does not bind root. RLIMIT_STACK is left alone: new threads size their stacks by it.
     """
     chosen = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_CPU: math.ceil(plan.cpu_time_s),
+        # A backstop. The supervisor's watch is there before it, and knows why; the kernel counts ticks and kills.
+        resource.RLIMIT_CPU: math.ceil(plan.cpu_time_s * 1.5) + 1,
         resource.RLIMIT_FSIZE: plan.file_size_bytes,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_NOFILE: plan.open_files,
@@ -69,6 +75,8 @@ def limits(plan: Limits, mapped: int) -> dict[int, int]:
             # Counted per user like NPROC, but a process runs into its own limit only when it queues more itself.
             resource.RLIMIT_SIGPENDING: _PENDING_SIGNALS,
         }
+        if own_user:
+            chosen[resource.RLIMIT_NPROC] = plan.threads
     return chosen
 
 

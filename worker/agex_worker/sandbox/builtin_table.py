@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from agex_protocol.plan import SandboxPlan
+from agex_worker import denials
 from agex_worker.sandbox.classes import build_class
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.gates import Gates
@@ -49,7 +50,9 @@ class RefusedBuiltin:
     def __call__(self, *args: object, **named: object) -> NoReturn:
         raise Refused(
             f"{self._name}() is not allowed here: {self._reason}; a policy can allow it: [python] builtins ="
-            f" [{self._name!r}]"
+            f" [{self._name!r}]",
+            self._name,
+            "builtin",
         )
 
     def __repr__(self) -> str:
@@ -90,14 +93,20 @@ def builtin_table(plan: SandboxPlan, gates: Gates, modules: Modules, files: Work
 def own_vars(value: Any) -> dict[str, Any]:
     """vars() of an object or class of the agent's own, as a copy."""
     if not is_own(value) and type(value) is not Namespace:
-        raise Refused(f"vars() of a {type(value).__name__} is not allowed here; it is open on objects of your own")
+        raise Refused(
+            f"vars() of a {type(value).__name__} is not allowed here; it is open on objects of your own",
+            "vars",
+            "builtin",
+        )
     return {name: each for name, each in vars(value).items() if not is_dunder(name) and name != MARK_NAME}
 
 
 def public_dir(*values: Any) -> list[str]:
     """dir() of one object: its public names."""
     if len(values) != 1:
-        raise Refused("dir() without an object is not allowed here: the namespace cannot be read by name")
+        raise Refused(
+            "dir() without an object is not allowed here: the namespace cannot be read by name", "dir", "builtin"
+        )
     return [name for name in builtins.dir(values[0]) if name != MARK_NAME and not name.startswith("__")]
 
 
@@ -122,7 +131,8 @@ def _hasattr(gates: Gates) -> Callable[[Any, Any], bool]:
     def hasattr(value: Any, name: Any) -> bool:
         """As the builtin; False for what is not allowed."""
         try:
-            gates.get(value, name)
+            with denials.apart():  # it is answered, not refused
+                gates.get(value, name)
         except AttributeError:
             return False
         return True

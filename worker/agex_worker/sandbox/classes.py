@@ -61,7 +61,7 @@ def check_member_names(names: Any) -> None:
     for each in names:
         name = each if isinstance(each, str) else each[0]
         if type(name) is not str or name.startswith("_") or name in REFUSED_TO_BIND:
-            raise Refused(f"the enum member {name!r} is not allowed here: choose a public name")
+            raise Refused(f"the enum member {name!r} is not allowed here: choose a public name", str(name))
 
 
 def build_class(body: Callable[[], Any], name: str, *bases: Any, metaclass: Any = None, **named: Any) -> Any:
@@ -71,7 +71,9 @@ def build_class(body: Callable[[], Any], name: str, *bases: Any, metaclass: Any 
         _check_base(base)
     if metaclass is not None:
         if type(metaclass) is not Metaclass:
-            raise Refused("metaclass= is not allowed here, except for ABCMeta and EnumMeta; use __init_subclass__")
+            raise Refused(
+                "metaclass= is not allowed here, except for ABCMeta and EnumMeta; use __init_subclass__", "metaclass"
+            )
         named["metaclass"] = metaclass.real
     if any(type(base) in (enum.EnumMeta, CheckedEnumMeta) for base in resolved):
         named["metaclass"] = CheckedEnumMeta
@@ -88,7 +90,9 @@ def _check_base(base: Any) -> None:
     if BaseExceptionGroup in base.__mro__:
         raise Refused("a subclass of ExceptionGroup is not allowed here: except* trusts its split()")
     if Facade in base.__mro__ or is_closed(base):
-        raise Refused(f"a subclass of {base.__name__} is not allowed here; hold one in an attribute instead")
+        raise Refused(
+            f"a subclass of {base.__name__} is not allowed here; hold one in an attribute instead", base.__name__
+        )
 
 
 def _guard_getattr(made: Any) -> None:

@@ -27,10 +27,10 @@ class Facade:
         return value
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise Refused(f"{self!r} cannot be changed: the attribute {name} is shared by all that import it")
+        raise Refused(f"{self!r} cannot be changed: the attribute {name} is shared by all that import it", name)
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise Refused(f"{self!r} cannot be changed: the attribute {name} is shared by all that import it")
+        raise Refused(f"{self!r} cannot be changed: the attribute {name} is shared by all that import it", name)
 
     def __dir__(self) -> Iterable[str]:
         return cast("Iterable[str]", object.__getattribute__(self, "__list__")())

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
+from agex_worker import denials
+
 _ACCESS = {
     "r": (os.O_RDONLY, os.O_RDWR),
     "w": (os.O_WRONLY | os.O_CREAT | os.O_TRUNC, os.O_RDWR | os.O_CREAT | os.O_TRUNC),
@@ -30,22 +32,22 @@ class WorkspaceFiles:
         newline: str | None = None,
     ) -> IO[Any]:
         """As the builtin open(); PermissionError names a path that lies, or leads, outside the workspace."""
-        parts = self._parts(path)
         flags = _flags(mode)
+        parts = self._parts(path, flags)
 
         def opener(_path: str, _flags: int) -> int:
             return self._descend(parts, flags)
 
         return open(os.sep.join(parts), mode, buffering, encoding, errors, newline, opener=opener)
 
-    def _parts(self, path: object) -> list[str]:
+    def _parts(self, path: object, flags: int) -> list[str]:
         text = os.fspath(path) if isinstance(path, os.PathLike) else path
         if type(text) is not str:
             raise TypeError(f"open() takes the path as a str or a pathlib.Path, not {type(path).__name__}")
         whole = os.path.normpath(os.path.join(self._root, text))
         parts = os.path.relpath(whole, self._root).split(os.sep)
         if "\0" in text or parts[0] == os.pardir:
-            raise _outside(text)
+            raise _outside(text, flags)
         return parts
 
     def _descend(self, parts: list[str], flags: int) -> int:
@@ -54,21 +56,22 @@ class WorkspaceFiles:
         here = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for part in parts[:-1]:
-                below = _open_at(here, part, os.O_RDONLY | os.O_DIRECTORY, shown)
+                below = _open_at(here, part, os.O_RDONLY | os.O_DIRECTORY, shown, flags)
                 os.close(here)
                 here = below
             # O_NONBLOCK: to open a pipe that has no other end must not wait for one.
-            return _open_at(here, parts[-1], flags | os.O_NONBLOCK, shown)
+            return _open_at(here, parts[-1], flags | os.O_NONBLOCK, shown, flags)
         finally:
             os.close(here)
 
 
-def _open_at(directory: int, name: str, flags: int, shown: str) -> int:
+def _open_at(directory: int, name: str, flags: int, shown: str, wanted: int) -> int:
+    """`shown` and `wanted`: the whole path and its flags, of which this may be one step."""
     try:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=directory)
     except OSError as error:
         if _is_link(directory, name):
-            raise _outside(shown) from None
+            raise _outside(shown, wanted) from None
         raise type(error)(error.errno, error.strerror, shown) from None
 
 
@@ -89,7 +92,9 @@ def _flags(mode: object) -> int:
     return _ACCESS[kinds[0]]["+" in mode]
 
 
-def _outside(path: str) -> PermissionError:
+def _outside(path: str, flags: int) -> PermissionError:
+    changes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    denials.note("sandbox", "write" if changes else "read", path)
     return PermissionError(
         f"open of {path!r} refused: it is, or leads, outside the workspace, and agent code opens workspace files only;"
         " give a relative path without symbolic links, or grant the path in the policy under [filesystem] and register"

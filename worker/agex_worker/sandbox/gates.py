@@ -72,7 +72,7 @@ class Gates:
             raise TypeError(f"attribute name must be a plain str, not {type(name).__name__!r}")
         kind = kind_of(name)
         if kind == "refused" or name.startswith("<"):
-            raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}")
+            raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}", name, "attribute")
         return self.private(value, name) if kind == "private" else self.attribute(value, name)
 
     def set(self, value: Any, name: object, new: object) -> None:
@@ -96,10 +96,14 @@ class Gates:
         cls = class_of(value)
         self._check_member(cls, name)
         if name == "obj" and issubclass(cls, BaseException):
-            raise Refused("the attribute obj of an error is not allowed here: it may be a module's own object")
+            raise Refused(
+                "the attribute obj of an error is not allowed here: it may be a module's own object", name, "attribute"
+            )
         if name == "register" and cls is value:
             raise Refused(
-                "register() of a class is not allowed here: it changes what isinstance() says; inherit from it"
+                "register() of a class is not allowed here: it changes what isinstance() says; inherit from it",
+                name,
+                "attribute",
             )
         if name in METHODS and (method := METHODS[name].applies(cls)):
             return self._replaced(value, cls, name, method)
@@ -107,7 +111,11 @@ class Gates:
         if name == "format":
             return checked_format(found, self.get)
         if issubclass(type(found), types.ModuleType):
-            raise Refused(f"the attribute {name} is not allowed here: it is a module; import it, if it is registered")
+            raise Refused(
+                f"the attribute {name} is not allowed here: it is a module; import it, if it is registered",
+                name,
+                "attribute",
+            )
         return found
 
     def private(self, value: Any, name: str) -> Any:
@@ -138,16 +146,17 @@ class Gates:
                 return _checked_store(getattr(value, name), bound=True)
         elif name in READABLE:
             return getattr(value, name)
-        raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}")
+        raise Refused(f"the attribute {name} is not allowed here: {why_refused(name)}", name, "attribute")
 
     def _check_member(self, cls: type, name: str) -> None:
         for base in cls.__mro__:
             package = base.__module__.partition(".")[0].lstrip("_")
             if reason := MEMBERS.get(package, {}).get(name):
-                raise Refused(f"{base.__name__}.{name} is not allowed here: {reason}")
+                raise Refused(f"{base.__name__}.{name} is not allowed here: {reason}", name, "attribute")
             for grant in self._excluding:
                 if grant.name.partition(".")[0] == package and _excluded(grant, base, name):
-                    raise Refused(f"{base.__name__}.{name} is not allowed here: {grant.name} is registered without it")
+                    text = f"{base.__name__}.{name} is not allowed here: {grant.name} is registered without it"
+                    raise Refused(text, f"{grant.name}.{base.__qualname__}.{name}", "member")
 
     def _replaced(self, value: Any, cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         files = self._files
@@ -192,7 +201,8 @@ def storable(value: Any, name: str) -> Any:
     if issubclass(kind, type | types.ModuleType | types.FunctionType | Facade) or _shared(kind):
         raise Refused(
             f"assigning to the attribute {name} of {_article(value)} is not allowed here: others use it as well;"
-            " subclass it, or keep the value in a variable"
+            " subclass it, or keep the value in a variable",
+            name,
         )
     return value
 
@@ -203,7 +213,7 @@ def target(value: Any, name: object) -> Any:
         raise TypeError(f"attribute name must be a plain str, not {type(name).__name__!r}")
     allowed = name in STORABLE_DUNDERS or not (is_dunder(name) or kind_of(name) == "refused")
     if name.startswith("<") or not allowed:
-        raise Refused(f"assigning to the attribute {name} is not allowed here: {why_refused(name)}")
+        raise Refused(f"assigning to the attribute {name} is not allowed here: {why_refused(name)}", name)
     return own(value, name) if name.startswith("_") else storable(value, name)
 
 
@@ -248,7 +258,9 @@ def _shared(kind: type) -> bool:
 def _not_own(value: object, name: str) -> Refused:
     return Refused(
         f"the attribute {name} of {_article(value)} is not allowed here: a leading underscore marks what belongs to a"
-        " library; it is open on objects of classes defined in this code"
+        " library; it is open on objects of classes defined in this code",
+        name,
+        "attribute",
     )
 
 

@@ -77,7 +77,8 @@ def check_expression(text: Any) -> None:
             or (dot and (kind != "plain" or word in METHODS or word in _MEMBERS))
         ):
             raise Refused(
-                f"the expression {text[:60]!r} is not allowed here: it uses {word}; filter with df[condition]"
+                f"the expression {text[:60]!r} is not allowed here: it uses {word}; filter with df[condition]",
+                word,
             )
 
 
@@ -94,7 +95,7 @@ def _calls_by_name(found: Callable[..., Any], _: WorkspaceFiles | None, *args: A
 
 def _resize(found: Callable[..., Any], _: WorkspaceFiles | None, *shape: Any, refcheck: bool = True) -> Any:
     if not refcheck:
-        raise Refused("resize(refcheck=False) is not allowed here: views of the array would see freed memory")
+        raise Refused("resize(refcheck=False) is not allowed here: views of the array would see freed memory", "resize")
     return found(*shape)
 
 
@@ -106,7 +107,9 @@ def check_functions(functions: Any) -> None:
             raise Refused("functions by name must be given as a str, list, tuple or dict")
     elif kind is str:
         if functions.startswith("_") or kind_of(functions) != "plain" or functions in METHODS or functions in _MEMBERS:
-            raise Refused(f"calling the method {functions!r} by name is not allowed here: write a lambda that calls it")
+            raise Refused(
+                f"calling the method {functions!r} by name is not allowed here: write a lambda that calls it", functions
+            )
     elif kind in (list, tuple):
         for each in functions:
             check_functions(each)

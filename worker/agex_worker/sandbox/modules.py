@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from agex_protocol.plan import ModuleGrant
+from agex_worker import denials
 from agex_worker.sandbox.classes import Metaclass
 from agex_worker.sandbox.dangerous import EXPLICIT, HIDDEN, ONLY, PARTS
 from agex_worker.sandbox.facade import Facade, attach, facade
@@ -48,12 +49,15 @@ class Modules:
             return self._facades[name.partition(".")[0]]
         for member in fromlist:
             # Every name is settled here: for one that is missing, the statement itself would look in sys.modules.
-            try:
-                getattr(found, member)
-            except AttributeError as error:
-                if self._grant_for(f"{name}.{member}") is None:
-                    raise ImportError(f"cannot import {member!r} from {name!r}: {error}", name=name) from None
-                attach(found, {member: self._chain(f"{name}.{member}")})
+            with denials.apart() as refused:
+                missing = _why_missing(found, member)
+            if missing is None:
+                continue
+            if self._grant_for(f"{name}.{member}") is None:
+                if refused.take():  # else there is no such member
+                    denials.note("sandbox", "import", f"{name}.{member}")
+                raise ImportError(f"cannot import {member!r} from {name!r}: {missing}", name=name)
+            attach(found, {member: self._chain(f"{name}.{member}")})
         return found
 
     def wrap(self, module: types.ModuleType) -> Facade:
@@ -147,12 +151,21 @@ class Modules:
         raise _missing(name, member, f"it is a module of its own; register {value.__name__!r}")
 
     def _unregistered(self, name: str) -> ImportError:
+        denials.note("sandbox", "import", name)
         known = ", ".join(sorted(self._grants.keys() - {"__future__"})) or "none"
         return ModuleNotFoundError(
             f"the module {name!r} is not registered (registered: {known}); whoever runs this code can register it:"
             f" agent.module({name!r}), Sandbox(modules=[{name!r}]) or agex run --module {name}",
             name=name,
         )
+
+
+def _why_missing(found: Facade, member: str) -> AttributeError | None:
+    try:
+        getattr(found, member)
+    except AttributeError as error:
+        return error
+    return None
 
 
 def _allows(grant: ModuleGrant, member: str) -> bool:
@@ -178,4 +191,5 @@ def _is_foreign(value: Any, name: str) -> bool:
 
 
 def _missing(name: str, member: str, reason: str) -> AttributeError:
+    denials.note("sandbox", "member", f"{name}.{member}")
     return AttributeError(f"module {name!r} gives no {member!r} here: {reason}")

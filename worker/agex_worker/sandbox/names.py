@@ -12,6 +12,7 @@ import types
 import unicodedata
 from typing import Literal
 
+from agex_worker import denials
 from agex_worker.sandbox.dangerous import EXPLICIT, HIDDEN, ONLY
 
 Kind = Literal["plain", "doubtful", "private", "refused"]
@@ -22,7 +23,14 @@ class SandboxViolation(SyntaxError):
 
 
 class Refused(AttributeError):
-    """The same for a name or object that was only known at run time."""
+    """The same for a name or object that was only known at run time. Noted as a denial when it is made.
+
+    `target` names what was refused, where it has a name; `operation` is a word of the supervisor's table.
+    """
+
+    def __init__(self, message: str = "", target: str = "", operation: str = "use") -> None:
+        super().__init__(message)
+        denials.note("sandbox", operation, target)
 
 
 def kind_of(name: str) -> Kind:

@@ -30,7 +30,7 @@ def with_opened(
     path = named[keyword] if keyword else args[0] if args else None
     if isinstance(path, str | bytes | os.PathLike):
         if files is None:
-            raise Refused(f"{path!r} cannot be opened: there is no workspace here")
+            raise Refused(f"{path!r} cannot be opened: there is no workspace here", os.fsdecode(path), "read")
         with files.open(path, mode) as file:  # type: ignore[arg-type]
             if keyword:
                 named = {**named, keyword: file}

@@ -52,7 +52,7 @@ class Namespace(types.SimpleNamespace):
     def __init__(self, /, **named: Any) -> None:
         for name in named:
             if type(name) is not str or is_dunder(name):
-                raise Refused(f"the attribute {name} is not allowed in a namespace")
+                raise Refused(f"the attribute {name} is not allowed in a namespace", str(name))
         super().__init__(**named)
 
 
@@ -117,9 +117,11 @@ class Replacements:
 def update_wrapper(wrapper: Any, wrapped: Any, assigned: Any = None, updated: Any = None) -> Any:
     """As functools.update_wrapper with its default names, onto a function or object of the agent's own."""
     if assigned is not None or updated is not None:
-        raise Refused("update_wrapper() copies its standard attributes only; leave out assigned= and updated=")
+        raise Refused(
+            "update_wrapper() copies its standard attributes only; leave out assigned= and updated=", "update_wrapper"
+        )
     if not is_own(wrapper):
-        raise Refused("update_wrapper() changes functions defined in this code only")
+        raise Refused("update_wrapper() changes functions defined in this code only", "update_wrapper")
     for name in _COPIED:
         if hasattr(wrapped, name):
             setattr(wrapper, name, getattr(wrapped, name))
@@ -145,7 +147,7 @@ def dataclass(cls: Any = None, /, **options: Any) -> Any:
     def decorate(cls: Any) -> Any:
         for name in vars(_own_class(cls, "dataclass()")).get("__annotations__", {}):
             if type(name) is not str or not name.isidentifier() or is_dunder(name) or name in REFUSED_TO_BIND:
-                raise Refused(f"the field {name!r} is not allowed here: choose another name")
+                raise Refused(f"the field {name!r} is not allowed here: choose another name", str(name))
         return dataclasses.dataclass(**options)(cls)
 
     return decorate if cls is None else decorate(cls)
@@ -154,18 +156,20 @@ def dataclass(cls: Any = None, /, **options: Any) -> Any:
 def get_type_hints(obj: Any, globalns: Any = None, localns: Any = None, include_extras: bool = False) -> dict[str, Any]:
     """The annotations of an own class or function, where none of them is text: that would have to be evaluated."""
     if not is_own(obj):
-        raise Refused("get_type_hints() is open for classes and functions defined in this code")
+        raise Refused("get_type_hints() is open for classes and functions defined in this code", "get_type_hints")
     kinds = [each for each in reversed(obj.__mro__) if is_own_class(each)] if isinstance(obj, type) else [obj]
     hints = {name: hint for each in kinds for name, hint in vars(each).get("__annotations__", {}).items()}
     hints = hints or dict(getattr(obj, "__annotations__", {}))
     if any(isinstance(hint, str | typing.ForwardRef) for hint in hints.values()):
-        raise Refused("get_type_hints() does not evaluate annotations that are text; write them as types")
+        raise Refused(
+            "get_type_hints() does not evaluate annotations that are text; write them as types", "get_type_hints"
+        )
     return hints
 
 
 def _own_class(cls: Any, what: str) -> Any:
     if not issubclass(type(cls), type) or not is_own_class(cls):
-        raise Refused(f"{what} changes the class it is given: it takes classes defined in this code")
+        raise Refused(f"{what} changes the class it is given: it takes classes defined in this code", what)
     return cls
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 from agex_protocol.plan import SandboxPlan
+from agex_worker import denials
 from agex_worker.sandbox.annotation_text import is_harmless
 from agex_worker.sandbox.doubt import doubtful_names
 from agex_worker.sandbox.names import (
@@ -352,6 +353,7 @@ class _Rewriter(ast.NodeTransformer):
         text = self._lines[line - 1] if 0 < line <= len(self._lines) else ""
         column = getattr(node, "col_offset", 0) + 1
         message = f"line {line}: {what} is not allowed here: {remedy}"
+        denials.note("sandbox", "syntax", what)
         raise SandboxViolation(message, (self._filename, line, column, text))
 
 

@@ -17,7 +17,7 @@ from agex_worker.sandbox.names import Refused, kind_of
 class _Asked(type):
     def __call__(cls, *args: Any, **named: Any) -> Any:
         if len(args) != 1 or named:
-            raise Refused("type() with three arguments is not allowed here: write a class statement")
+            raise Refused("type() with three arguments is not allowed here: write a class statement", "type")
         return type_of(args[0])
 
     def __instancecheck__(cls, instance: Any) -> bool:
@@ -47,10 +47,12 @@ class StandIn(type):
 
     def __call__(cls, *args: Any, **named: Any) -> Any:
         if cls.__real__.__name__ != "ndarray":
-            raise Refused(f"{cls.__name__}() is not allowed here: objects of this class come from elsewhere")
+            raise Refused(
+                f"{cls.__name__}() is not allowed here: objects of this class come from elsewhere", cls.__name__
+            )
         made_of_bytes = len(args) > 2 or named.get("buffer") is not None
         if made_of_bytes or "strides" in named:
-            raise Refused("ndarray() with a buffer is not allowed here: use numpy.frombuffer()")
+            raise Refused("ndarray() with a buffer is not allowed here: use numpy.frombuffer()", "ndarray")
         return cls.__real__(*args, **named)
 
     def __instancecheck__(cls, instance: Any) -> bool:
@@ -66,7 +68,7 @@ class StandIn(type):
         return getattr(cls.__real__, name)
 
     def __setattr__(cls, name: str, value: object) -> NoReturn:
-        raise Refused(f"assigning to the attribute {name} of the class {cls.__name__} is not allowed here")
+        raise Refused(f"assigning to the attribute {name} of the class {cls.__name__} is not allowed here", name)
 
     def __repr__(cls) -> str:
         return repr(cls.__real__)

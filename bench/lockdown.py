@@ -1,0 +1,203 @@
+"""What the lockdown of one worker costs beside the same kernel calls made bare, in the same run.
+
+    python bench/lockdown.py [ROUNDS]
+
+All children are forked from one confined zygote, by turns. `fork`: a child that only answers; it is taken off the others.
+`bare`: the limit, the calls of bare.py. `locked`: lock_down() and the self-test. `ready`: a worker's whole start, to READY.
+Each is measured from before the fork to its first byte, as time on the clock, as its processor time, and as its page faults.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+from bare import Bare
+
+from agex_protocol import messages as m
+from agex_protocol.codec import pack_message, unpack_message
+from agex_protocol.plan import LockdownPlan
+from agex_worker import stdio
+from agex_worker.life import Origin, live
+from agex_worker.lockdown import namespaces, probes, rlimits
+from agex_worker.lockdown.apply import Preparation, confine_zygote, isolate_zygote, lock_down, prepare
+
+BAR = 1.5
+
+Figures = tuple[float, float, int]  # milliseconds on the clock, milliseconds of processor, page faults
+
+
+def main(rounds: int) -> None:
+    # Not where a zygote would load them, too: it is forked, and its size is part of what is measured.
+    from agex_policies.compile import compile_plan
+    from agex_policies.schema import Policy
+    from agex_supervisor.user_ids import user_ids
+
+    plan = replace(compile_plan(Policy.load("default"), "kernel"), seccomp_told=b"", seal=b"", learn=False, network=())
+    for wanted in ("off", "required"):
+        chosen = replace(plan, namespaces=wanted)
+        with tempfile.TemporaryDirectory() as slots:
+            zygote = subprocess.run(
+                [sys.executable, __file__, "zygote", str(rounds)],
+                input=pack_message(m.Boot(m.PROTOCOL_VERSION, chosen, slots, (), (), user_ids(chosen))),
+                stdout=subprocess.PIPE,
+                check=True,
+            )
+        show(wanted, json.loads(zygote.stdout))
+
+
+def show(namespaces: str, kinds: list[list[Figures]]) -> None:
+    """Print the medians of the four kinds, the last three without what the fork costs."""
+    columns = "".join(f"{name:>8}" for name in ("fork", "bare", "locked", "ready"))
+    print(f"{'namespaces ' + namespaces:21}{columns}{'locked/bare':>13}   (bar: {BAR})")
+    for at, what in enumerate(("ms on the clock", "ms of processor", "page faults")):
+        fork, *others = (statistics.median(figures[at] for figures in kind) for kind in kinds)
+        bare, locked, ready = (other - fork for other in others)
+        print(f"{what:21}" + "".join(f"{each:8.2f}" for each in (fork, bare, locked, ready)) + f"{locked / bare:13.2f}")
+
+
+def be_zygote(boot: m.Boot, rounds: int) -> None:
+    """Confine this process as a zygote is, and print the figures of every round."""
+    plan = boot.plan
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    isolate_zygote(plan, boot.uids, (*sys.path, sys.prefix, sys.base_prefix))
+    nursery = None
+    if plan.namespaces != "off":
+        nursery = namespaces.Nursery(os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc))
+    statm = rlimits.open_statm(proc)
+    prepared = prepare(plan, boot.slots)
+    confine_zygote(plan, boot.slots)
+    slot = os.path.join(boot.slots, "one")
+    if nursery is None:
+        os.mkdir(slot, 0o700)
+    run = Run(prepared, plan, slot, rlimits.mapped_bytes(statm), nursery, 1 if boot.uids else None)
+    stdio.restore()
+    gc.collect()
+    gc.freeze()
+    kinds = (run.fork_alone, run.bare, run.locked, run.ready)
+    for kind in kinds:
+        kind()
+    print(json.dumps(list(zip(*([kind() for kind in kinds] for _ in range(rounds)), strict=True))))
+
+
+class Run:
+    """One zygote's ways to fork a child; each gives the seconds until it is heard of."""
+
+    def __init__(
+        self,
+        prepared: Preparation,
+        plan: LockdownPlan,
+        slot: str,
+        mapped: int,
+        nursery: namespaces.Nursery | None,
+        uid: int | None,
+    ) -> None:
+        self._prepared = prepared
+        self._plan = plan
+        self._slot = slot
+        self._mapped = mapped
+        self._nursery = nursery
+        self._uid = uid
+        own_processes = -1 if nursery is None else nursery.own
+        self._bare = Bare(plan, slot if nursery is None else m.SLOT, mapped, own_processes, uid)
+
+    def fork_alone(self) -> Figures:
+        def fork(channel: socket.socket, output: int) -> int:
+            pid = os.fork()
+            if pid == 0:
+                channel.send(b".")
+                os._exit(0)
+            return pid
+
+        return measured(fork)
+
+    def bare(self) -> Figures:
+        return measured(lambda channel, output: self._bare.fork(channel.fileno()))
+
+    def locked(self) -> Figures:
+        def lock(channel: socket.socket, output: int, origin: Origin) -> None:
+            slot = self._slot
+            if origin.files < 0:
+                os.chdir(slot)
+            else:
+                slot = m.SLOT
+            lock_down(
+                self._plan,
+                origin.preparation,
+                slot=slot,
+                zygote_pid=origin.parent,
+                keep={channel.fileno()},
+                mapped_bytes=origin.mapped_bytes,
+                files=origin.files,
+                uid=origin.uid,
+            )
+            probes.run(self._plan, slot=slot, zygote_pid=origin.parent, chosen=origin.preparation.targets)
+            channel.send(b".")
+
+        return self._measured(lock)
+
+    def ready(self) -> Figures:
+        def start(channel: socket.socket, output: int, origin: Origin) -> None:
+            live(self._plan, self._slot, [channel.detach(), output, os.dup(output)], origin)
+
+        return self._measured(start)
+
+    def _measured(self, be: Callable[[socket.socket, int, Origin], None]) -> Figures:
+        """Of a child that is forked as the zygote forks a worker."""
+
+        def fork(channel: socket.socket, output: int) -> int:
+            files, zygote = -1, os.getpid()
+            if self._nursery is None:
+                pid = os.fork()
+            else:
+                owner = (os.geteuid(), os.getegid()) if self._uid is None else (self._uid, self._uid)
+                files, zygote = self._nursery.new_files(self._plan.limits, *owner), 0
+                pid = self._nursery.fork()
+            if pid == 0:
+                try:
+                    be(channel, output, Origin(self._prepared, zygote, self._mapped, files, self._uid))
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(0)
+            if files >= 0:
+                os.close(files)
+            return pid
+
+        return measured(fork)
+
+
+def measured(fork: Callable[[socket.socket, int], int]) -> Figures:
+    """Of a child, from before it is forked to its first byte. It is killed and reaped after that."""
+    ours, theirs = socket.socketpair()
+    output = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    started = time.perf_counter()
+    pid = fork(theirs, output)
+    theirs.close()
+    heard = ours.recv(1 << 16)
+    clock_s = time.perf_counter() - started
+    os.close(output)
+    os.kill(pid, signal.SIGKILL)
+    _, status, used = os.wait4(pid, 0)
+    if not heard or b"Refused" in heard:
+        raise RuntimeError(f"a child was not locked down: {heard!r}, wait status {status}")
+    ours.close()
+    return clock_s * 1e3, (used.ru_utime + used.ru_stime) * 1e3, used.ru_minflt
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["zygote"]:
+        be_zygote(unpack_message(sys.stdin.buffer.read(), m.ToZygote), int(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)

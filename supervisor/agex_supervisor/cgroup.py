@@ -1,0 +1,205 @@
+"""Control groups: one for each worker, with a bound on its memory and its tasks that nothing in the worker can lift.
+
+The backstop behind RLIMIT_AS, which code can handle as a MemoryError: this one kills. It also counts what RLIMIT_AS does
+not, such as the files of a worker's tmpfs. No group asks for a share of the processor: no policy key speaks of one.
+
+    GROUP OF THE SUPERVISOR / agex-PID-STARTTIME-NUMBER / SERIAL       group_directory.py makes and sweeps the middle one
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agex_protocol.plan import Limits
+from agex_supervisor import group_directory
+from agex_supervisor.errors import WorkerFailed
+from agex_supervisor.group_directory import PREFIX, GroupDirectory
+from agex_supervisor.hierarchies import Hierarchy, Unusable, write
+from agex_supervisor.promises import unavailable
+
+# What a worker may use beyond what its code is granted: the kernel's own memory for it, and copied pages of its zygote.
+OVERHEAD_BYTES = 64 << 20
+
+
+class Groups:
+    """The control groups of one pool. Never raises when made: `unavailable` then says why there are none, else is "".
+
+    Sweeps first what dead supervisors left. prefix: the first part of the directory's name.
+    """
+
+    def __init__(self, prefix: str = PREFIX) -> None:
+        self.unavailable = ""
+        self._directories: list[GroupDirectory] = []
+        self._left: list[Path] = []
+        self._lock = threading.Lock()
+        try:
+            self._directories = group_directory.make(prefix)
+        except Unusable as error:
+            self.unavailable = str(error)
+        except OSError as error:
+            self.unavailable = f"no group can be made: {error}"
+
+    def new(self, serial: int, limits: Limits) -> Group:
+        """A group for one worker, with its limits set and read back. IsolationUnavailable if that cannot be."""
+        if self.unavailable:
+            raise unavailable("cgroup", self.unavailable)
+        self._remove_left()
+        places = tuple(_Place(each.hierarchy, each.path / str(serial)) for each in self._directories)
+        return Group(places, limits, self._leave)
+
+    def close(self) -> None:
+        """End whatever is left in the groups, and remove them all."""
+        directories, self._directories = self._directories, []
+        for directory in directories:
+            directory.close()
+
+    def _leave(self, directory: Path) -> None:
+        with self._lock:
+            self._left.append(directory)
+
+    def _remove_left(self) -> None:
+        with self._lock:
+            self._left = [directory for directory in self._left if not group_directory.remove(directory, 0.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A worker's group in one hierarchy."""
+
+    hierarchy: Hierarchy
+    directory: Path
+
+    @property
+    def group(self) -> str:
+        """Its name in /proc/PID/cgroup."""
+        return f"{self.hierarchy.group.rstrip('/')}/{self.directory.parent.name}/{self.directory.name}"
+
+
+class Group:
+    """One worker's group: in version 1 a directory for each controller. Made by `Groups.new`.
+
+    Memory: what the policy grants, and the files of the workspace, which are memory where that is a tmpfs. Tasks: one more
+    than the policy's threads, so that the watch can see a breach where code tries one.
+    """
+
+    def __init__(self, places: tuple[_Place, ...], limits: Limits, leave: Callable[[Path], None]) -> None:
+        self._places = places
+        self._leave = leave
+        page = resource.getpagesize()
+        self._memory_bytes = (limits.memory_bytes + limits.workspace_size_bytes + OVERHEAD_BYTES) // page * page
+        self._pids = limits.threads + 1
+        made: list[_Place] = []
+        try:
+            for place in places:
+                place.directory.mkdir(mode=0o700)
+                made.append(place)
+                self._limit(place)
+        except OSError as error:
+            self._remove(made)
+            raise unavailable("cgroup", f"a group could not be made: {error}") from error
+
+    def join(self, pid: int) -> None:
+        """Put a worker that has not run any of its code into it. IsolationUnavailable if the kernel refuses.
+
+        WorkerFailed if it is dead.
+        """
+        try:
+            for place in self._places:
+                write(place.directory / "cgroup.procs", str(pid))
+        except ProcessLookupError as error:
+            raise WorkerFailed("start", "the worker died before it could be put into its group") from error
+        except OSError as error:
+            raise unavailable("cgroup", f"process {pid} could not be put into its group: {error}") from error
+
+    @property
+    def state(self) -> str:
+        """For the report of a worker's layers."""
+        version = self._places[0].hierarchy.version
+        return f"enforced: v{version} memory {_size(self._memory_bytes)}, pids {self._pids}"
+
+    def check(self, pid: int) -> None:
+        """Verify from outside that the process is in it, in every hierarchy. IsolationUnavailable otherwise."""
+        try:
+            with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as lines:
+                seen = {line.rstrip("\n").partition(":")[2] for line in lines}
+        except OSError as error:
+            raise unavailable("cgroup", f"/proc/{pid}/cgroup cannot be read to verify it: {error.strerror}") from error
+        for place in self._places:
+            if f"{place.hierarchy.names}:{place.group}" not in seen:
+                raise unavailable("cgroup", f"seen from outside, process {pid} is not in the group {place.group}")
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed something in it because its memory was used up. To be asked before `remove`."""
+        return any(
+            _kills(place.directory / ("memory.oom_control" if place.hierarchy.version == 1 else "memory.events")) > 0
+            for place in self._places
+            if "memory" in place.hierarchy.controllers
+        )
+
+    def peak_bytes(self) -> int:
+        """The most memory it ever held, all kinds together; 0 where the kernel does not say. To be asked before `remove`."""
+        name = {1: "memory.max_usage_in_bytes", 2: "memory.peak"}
+        peaks = (_number(place.directory / name[place.hierarchy.version]) for place in self._places)
+        return max((peak for peak in peaks if peak is not None), default=0)
+
+    def remove(self) -> None:
+        """Remove it, once its worker is dead. What the kernel still holds on to is removed later."""
+        self._remove(self._places)
+
+    def _limit(self, place: _Place) -> None:
+        if "memory" in place.hierarchy.controllers:
+            _limit_memory(place, self._memory_bytes)
+        if "pids" in place.hierarchy.controllers:
+            _set(place.directory / "pids.max", self._pids)
+
+    def _remove(self, places: Iterable[_Place]) -> None:
+        for place in places:
+            if not group_directory.remove(place.directory):
+                self._leave(place.directory)
+
+
+def _limit_memory(place: _Place, limit: int) -> None:
+    if place.hierarchy.version == 2:
+        _set(place.directory / "memory.max", limit)
+        with contextlib.suppress(FileNotFoundError):  # a kernel without swap
+            _set(place.directory / "memory.swap.max", 0)
+        return
+    _set(place.directory / "memory.limit_in_bytes", limit)
+    try:
+        _set(place.directory / "memory.memsw.limit_in_bytes", limit)
+    except FileNotFoundError:  # booted without accounting of swap
+        _set(place.directory / "memory.swappiness", 0)
+
+
+def _set(path: Path, value: int) -> None:
+    write(path, str(value))
+    if (found := _number(path)) != value:
+        raise OSError(errno.EINVAL, f"{path} was set to {value} and reads {found}")
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() and len(text) < 20 else None
+
+
+def _kills(path: Path) -> int:
+    """How many processes memory has cost, from a file of names and numbers; 0 if it does not say."""
+    try:
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    numbers = [line.split()[1] for line in lines if line.split()[:1] == ["oom_kill"] and len(line.split()) == 2]
+    return int(numbers[0]) if numbers and numbers[0].isdecimal() and len(numbers[0]) < 20 else 0
+
+
+def _size(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"

@@ -1,0 +1,45 @@
+"""One action: whom the worker may ask while it runs, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agex_protocol import messages as m
+from agex_supervisor.death import Death
+from agex_supervisor.denials import Denial
+from agex_supervisor.listener import SyscallDenial
+
+Value = tuple[bytes, list[memoryview]]
+# Decodes the arguments when it is called, and runs the function when its answer is read.
+OnCall = Callable[[m.Call, list[Value]], Iterable[object]]
+# Connects, before the time that it is given; the descriptor is the worker's end, -1 where there is none.
+OnDial = Callable[[m.Dial, float], tuple[m.Dialled, int]]
+
+
+def no_network(dial: m.Dial, deadline: float) -> tuple[m.Dialled, int]:
+    """What every address is answered where a policy grants none."""
+    return m.Dialled(dial.action, dial.call, refused=True, error="the policy grants no network"), -1
+
+
+@dataclass(slots=True)
+class Turn:
+    """How one action went: its ending (None if the worker died) with head and buffers of its value, and its output.
+
+    denied: what the worker says it was refused. syscalls: what the kernel says it was. addresses: each "host:port" with
+    which it would not be connected.
+    """
+
+    ending: Any = None
+    head: bytes = b""
+    buffers: list[memoryview] = field(default_factory=list[memoryview])
+    denied: list[Denial] = field(default_factory=list[Denial])
+    syscalls: tuple[SyscallDenial, ...] = ()
+    addresses: list[str] = field(default_factory=list[str])
+    death: Death | None = None
+    stdout: str = ""
+    stderr: str = ""
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
