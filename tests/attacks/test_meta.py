@@ -14,8 +14,9 @@ from dataclasses import replace
 import pytest
 
 from tests.attacks.cell import Cell, User
-from tests.attacks.host import NoSuchUser, run_cell
+from tests.attacks.host import run_cell
 from tests.attacks.trial import Verdict
+from tests.nobody import NoSuchUser
 
 USERS: tuple[User, ...] = ("root", "nobody") if os.geteuid() == 0 else ("self",)
 
