@@ -21,6 +21,7 @@ from agex_policies.syscall_rules import (
     own_process,
     rule,
 )
+from agex_protocol.plan import SECCOMP_PID_PLACEHOLDER
 
 # PROT_WRITE or PROT_EXEC or neither.
 _WRITE_OR_EXECUTE = 0x2 | 0x4
@@ -64,13 +65,22 @@ THREADS = Group(
     ),
 )
 
+# SIGCONT is 18, binary 10010: another number differs from it in one of these bits.
+_NOT_SIGCONT = ((1, 1), (0, 2), (4, 4), (8, 8), (0, 16), (32, 32), (64, 64))
+
 SIGNALS = Group(
     "signals",
-    "Handlers, timers and signals to this process alone: its number is put into the filter when the worker starts.",
+    "Handlers, timers and signals to this process alone: its number is put into the filter when the worker starts. Not"
+    " SIGCONT: threads that send it again and again take back the stop by which the supervisor holds a worker still while"
+    " nobody watches it.",
     (
         allow("rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack"),
         allow("restart_syscall setitimer getitimer alarm pause"),
-        *own_process("kill tgkill", or_zero=False),
+        *(
+            allow(call, Argument(0, SECCOMP_PID_PLACEHOLDER), Argument(signal, value, bit))
+            for call, signal in (("kill", 1), ("tgkill", 2))
+            for value, bit in _NOT_SIGCONT
+        ),
     ),
 )
 

@@ -141,7 +141,8 @@ def test_a_host_is_told_with_its_grant_and_what_it_takes(mine: Path) -> None:
         (
             "kill",
             True,
-            "in group 'signals', allowed with some arguments: where argument 0 is the worker's own process. ",
+            "in group 'signals', allowed with some arguments: where argument 0 is the worker's own process and argument 1"
+            " & 0x1 is 0x1, or where ",
         ),
         ("ptrace", False, "in group 'deadly', ends the worker. "),
         ("clone3", False, "in group 'threads', refused with ENOSYS. "),

@@ -109,6 +109,10 @@ REFUSED: dict[str, tuple[str, str | int]] = {
     ),
     "signal to the parent": (tried("os.kill(os.getppid(), 0)"), "EPERM"),
     "signal to all": (tried("os.kill(0, 0)"), "EPERM"),
+    # It would take back the stop by which the supervisor holds a worker still.
+    "continuing itself": (tried("os.kill(os.getpid(), 18)"), "EPERM"),
+    "continuing itself by a thread": ("print(call(234, os.getpid(), os.getpid(), 18))", "EPERM"),
+    "continuing itself with high bits": ("print(call(62, os.getpid(), 18 | 1 << 32))", "EPERM"),
     "a signal by tkill": ("print(call(200, os.getpid(), 0))", "EPERM"),
     "SIGIO to the parent": (
         "import fcntl\n" + tried("fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, os.getppid())"),
@@ -291,6 +295,9 @@ with tempfile.TemporaryFile(dir=".") as f: f.write(b"x"); f.flush(); os.fdatasyn
     "signals to itself": """
 import signal
 signal.signal(signal.SIGUSR1, lambda *_: None); os.kill(os.getpid(), signal.SIGUSR1); signal.raise_signal(signal.SIGUSR1)
+for number in signal.valid_signals() - {signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_IGN)
+    os.kill(os.getpid(), number)
 signal.setitimer(signal.ITIMER_REAL, 60); signal.alarm(0)
 """,
     "callbacks from C": "assert ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda x: x + 1)(41) == 42",
