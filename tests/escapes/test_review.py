@@ -75,6 +75,16 @@ while True:
     time.sleep(1)
 """
 
+SETTING = """
+import os
+for number in range(3):
+    os.set_blocking(number, False)
+"""
+FLAGS = """
+import os
+[not os.get_blocking(number) for number in range(3)]
+"""
+
 # A timer that wakes the whole process by SIGCONT, whoever stopped it.
 WAKING = """
 import ctypes, os, signal
@@ -174,6 +184,12 @@ def test_no_policy_lets_a_worker_wake_itself_between_actions(pool: Pool) -> None
         until = time.monotonic() + 0.5
         while time.monotonic() < until:
             assert stopped(place.worker.pid)
+
+
+def test_no_flag_of_a_descriptor_is_handed_on_to_the_next_worker(pool: Pool) -> None:
+    with agex.Sandbox(policy="full-python", pool=pool) as sandbox:
+        assert sandbox.run(SETTING + FLAGS).value == [True, True, True]
+        assert sandbox.run(FLAGS).value == [False, False, False]
 
 
 def _plan() -> LockdownPlan:

@@ -43,6 +43,7 @@ def live(plan: LockdownPlan, slot: str, descriptors: list[int], origin: Origin) 
     status = 1
     try:
         channel_fd, stdout, stderr = descriptors
+        _own_stdin()
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         if origin.files >= 0:
@@ -78,6 +79,13 @@ def live(plan: LockdownPlan, slot: str, descriptors: list[int], origin: Origin) 
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _own_stdin() -> None:
+    # The zygote's is one open file for all that inherit it: flags that one worker sets would be there for the next.
+    own = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(own, 0)
+    os.close(own)
 
 
 def _point_home(slot: str) -> None:
