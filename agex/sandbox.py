@@ -15,6 +15,7 @@ from agex.isolation import asked
 from agex.pools import shared_pool
 from agex.registry import Registry
 from agex.workbench import Workbench
+from agex_policies.python_paths import imported_from
 from agex_policies.schema import Policy, refuse_sources_in
 from agex_supervisor.bridge import on_thread
 from agex_supervisor.contract import Contract, Unportable
@@ -75,6 +76,8 @@ class Sandbox:
         self._given = _directory(workspace) if workspace is not None else None
         if self._given is not None:
             refuse_sources_in(self.policy, self._given)
+            if self.isolation == "kernel":
+                _refuse_own_code_in(self._given)
         self._made: Path | None = None
         self._executor: Executor | None = None
         self._last_contract: tuple[Any, Contract] | None = None
@@ -191,6 +194,14 @@ def _directory(workspace: str | Path) -> Path:
     if path == Path(path.anchor) or path == Path.home():
         raise ConfigurationError(f"workspace={str(workspace)!r} is far more than a workspace; make a directory for it")
     return path
+
+
+def _refuse_own_code_in(workspace: Path) -> None:
+    if place := imported_from(workspace):
+        raise ConfigurationError(
+            f"workspace={str(workspace)!r} cannot be worked in: this process runs what it imports from {place}, and agent"
+            " code could change that; make a directory for its files alone"
+        )
 
 
 def _checked_inputs(code: Any, inputs: Mapping[str, object] | None, timeout_s: float | None) -> dict[str, object]:

@@ -14,7 +14,7 @@ from agex_policies.errors import IsolationUnavailable, PolicyError
 from agex_policies.grants import parse_grant
 from agex_policies.machine import Machine
 from agex_policies.narrowing import module_allowed
-from agex_policies.python_paths import collapsed, interpreter_paths
+from agex_policies.python_paths import collapsed, imported_from, interpreter_paths
 from agex_policies.quantities import size_bytes, time_s
 from agex_policies.schema import Policy, refuse_sources_in, values
 from agex_policies.shipped import filter_on
@@ -135,7 +135,7 @@ def paths_of(policy: Policy) -> Paths:
     python = interpreter_paths()
     read = _granted(policy, "filesystem.read", policy.filesystem.read)
     write = _granted(policy, "filesystem.write", policy.filesystem.write)
-    _refuse_writable_python(policy, write, python)
+    _refuse_own_code(policy, write)
     for path in write:
         refuse_sources_in(policy, Path(path), "what [filesystem] write grants:")
     trusted = certificate_paths() if policy.network.allow else ()
@@ -256,12 +256,11 @@ def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...
     return paths
 
 
-def _refuse_writable_python(policy: Policy, write: tuple[str, ...], python: tuple[str, ...]) -> None:
+def _refuse_own_code(policy: Policy, write: tuple[str, ...]) -> None:
     for path in collapsed(write):
-        for installed in python:
-            if PurePath(path).is_relative_to(installed) or PurePath(installed).is_relative_to(path):
-                message = f"{path} cannot be writable: {installed} belongs to Python, which your own process runs too"
-                raise _error(policy, "filesystem.write", message, "name a directory that holds data only")
+        if place := imported_from(Path(path)):
+            message = f"{path} cannot be writable: your own process runs what it imports from {place}"
+            raise _error(policy, "filesystem.write", message, "name a directory that holds data only")
 
 
 def _syscall_groups(policy: Policy) -> tuple[Group, ...]:

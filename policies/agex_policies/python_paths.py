@@ -49,6 +49,20 @@ def interpreter_paths() -> tuple[str, ...]:
     return collapsed([*directories, *_interpreter_files(), *_LIBRARIES, *_SYSTEM_FILES])
 
 
+def imported_from(directory: Path) -> str:
+    """A place from which this process imports modules, or might, that somebody who writes in this directory can change.
+
+    "" if there is none. Of a package that is loaded more modules may follow, however it was found.
+    """
+    top, installed = Path(os.path.realpath(directory)), interpreter_paths()
+    places = [*sys.path, *installed]
+    for module in list(sys.modules.values()):
+        spec = getattr(module, "__spec__", None)
+        places += getattr(spec, "submodule_search_locations", None) or ()
+    within = next((place for place in map(os.path.realpath, places) if Path(place).is_relative_to(top)), "")
+    return within or next((place for place in installed if top.is_relative_to(place)), "")
+
+
 def collapsed(paths: Iterable[str]) -> tuple[str, ...]:
     """Real paths, sorted, without the missing ones and those that lie within another."""
     real = sorted({os.path.realpath(path) for path in paths if os.path.exists(path)})

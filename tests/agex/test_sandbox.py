@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -489,6 +490,28 @@ def test_two_sandboxes_do_not_see_each_others_files(pool: agex.Pool, tmp_path: P
 def test_a_workspace_that_is_none_is_refused(place: str) -> None:
     with pytest.raises(agex.ConfigurationError, match="workspace"):
         agex.Sandbox(workspace=place)
+
+
+def test_a_workspace_from_which_this_process_imports_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or agent code could leave a module there, and the next import of that name would run it here."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    monkeypatch.syspath_prepend(str(mine))
+    for place in (mine, tmp_path, sys.prefix, Path(agex.__file__).parent):
+        with pytest.raises(agex.ConfigurationError, match="imports from"):
+            agex.Sandbox(workspace=place)
+
+
+def test_a_workspace_within_a_folder_of_modules_is_worked_in(
+    pool: agex.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    place = tmp_path / "files"
+    place.mkdir()
+    with agex.Sandbox(workspace=place, pool=pool) as sandbox:
+        assert sandbox.run("1 + 1").value == 2
 
 
 # --- the report ---

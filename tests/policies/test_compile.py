@@ -113,6 +113,19 @@ def test_the_python_that_the_supervisor_runs_cannot_be_made_writable() -> None:
         assert caught.value.message.startswith(f"{path} cannot be writable: ")
 
 
+def test_a_folder_from_which_the_supervisor_imports_its_own_modules_cannot_be_made_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "data").mkdir()
+    policy = Policy.load("default").extend({"widen": ["filesystem.write"], "filesystem": {"write": [str(tmp_path)]}})
+    with pytest.raises(PolicyError, match="your own process runs what it imports from") as caught:
+        compile_plan(policy, "kernel", GOOD)
+    assert caught.value.key == "filesystem.write"
+    data = {"widen": ["filesystem.write"], "filesystem": {"write": [str(tmp_path / "data")]}}
+    assert str(tmp_path / "data") in compile_plan(Policy.load("default").extend(data), "kernel", GOOD).write
+
+
 WITHOUT_NAMESPACES = {"no_namespaces": "user.max_user_namespaces is 0"}
 LACKING: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"system": "Darwin"}, "files.read", ("Landlock on Linux",)),
