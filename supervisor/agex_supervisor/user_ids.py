@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from agex_protocol.messages import UIDS
@@ -16,6 +17,38 @@ _MOST_PROCESSES = 1 << 20
 
 # What every worker may write to, whoever it is.
 _ANYBODYS = ("/dev/null",)
+
+
+class Users:
+    """Which of those ids are free, for all zygotes of this process: two policies' workers share them as one policy's do.
+
+    Safe to use from many threads.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        # A forked child has ids of its own, by its own process id, and no workers.
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._free = list(range(1, UIDS))  # the first is the zygotes'
+
+    def __contains__(self, user: int) -> bool:
+        """Whether it is taken."""
+        return 0 < user < UIDS and user not in self._free
+
+    def take(self) -> int:
+        """One that nobody has until it is given back; 0 where all are taken."""
+        with self._lock:
+            return self._free.pop(0) if self._free else 0
+
+    def give_back(self, user: int) -> None:
+        with self._lock:
+            self._free.append(user)
+
+
+USERS = Users()
 
 
 def user_ids(plan: LockdownPlan) -> int:

@@ -31,6 +31,7 @@ from agex_supervisor.display import display
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
 from agex_supervisor.own_code import OwnCode
 from agex_supervisor.promises import unavailable
+from agex_supervisor.user_ids import USERS
 from agex_supervisor.wire import wait_readable
 
 BOOT_TIMEOUT_S = 60.0
@@ -92,7 +93,6 @@ class Zygote:
         self.uids = uids
         self.without_namespaces = ""
         # Taken by a fork and given back when the worker is reaped: while it lives, nobody else is that user.
-        self._free_users = list(range(1, m.UIDS)) if uids else []
         self._users: dict[int, int] = {}
         self._lock = threading.RLock()
         self._reader = FrameReader()
@@ -211,6 +211,8 @@ class Zygote:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             self._process.wait()
+            for serial in list(self._users):  # the kernel has ended them before it let go of their namespace
+                self._give_user_back(serial)
             if self._pidfd >= 0:
                 os.close(self._pidfd)
                 self._pidfd = -1
@@ -224,15 +226,16 @@ class Zygote:
     def _take_user(self, serial: int) -> int:
         if not self.uids:
             return 0
-        if not self._free_users:
-            raise WorkerFailed("fork", f"all {m.UIDS - 1} user ids of this policy's workers are in use; let go of some")
-        user = self._users[serial] = self._free_users.pop(0)
+        user = USERS.take()
+        if not user:
+            raise WorkerFailed("fork", f"all {m.UIDS - 1} user ids of workers are in use; let go of some")
+        self._users[serial] = user
         return user
 
     def _give_user_back(self, serial: int) -> None:
         user = self._users.pop(serial, 0)
         if user:
-            self._free_users.append(user)
+            USERS.give_back(user)
 
     def _boot(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path, uids: int) -> m.Booted:
         deadline = time.monotonic() + BOOT_TIMEOUT_S

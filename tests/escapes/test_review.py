@@ -28,6 +28,7 @@ from agex_supervisor.contract import Contract
 from agex_supervisor.outbound import dump, dump_bindings
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.turn import OnDial, Turn, no_network
+from agex_supervisor.user_ids import USERS
 from agex_supervisor.verify import user_of
 from agex_supervisor.watch import stopped
 
@@ -129,6 +130,24 @@ def test_no_worker_has_the_user_of_its_zygote_or_of_another(pool: Pool) -> None:
         for _ in range(m.UIDS + 1):
             with _held(pool, _plan()) as place:
                 assert user_of(place.worker.pid) not in users
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives workers users of their own")
+def test_workers_of_two_policies_have_different_users(pool: Pool) -> None:
+    with _held(pool, _plan()) as one, _held(pool, replace(_plan(), policy="another")) as two:
+        assert one.worker.zygote is not two.worker.zygote
+        assert user_of(one.worker.pid) != user_of(two.worker.pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives workers users of their own")
+def test_the_user_of_a_worker_that_ended_with_its_zygote_is_free_again() -> None:
+    pool = Pool(spares=0)
+    with _held(pool, _plan()) as place:
+        user = user_of(place.worker.pid) - place.worker.zygote.uids
+        assert user in USERS
+        place.worker.zygote.close()
+        assert user not in USERS
+    pool.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files in another's name")
