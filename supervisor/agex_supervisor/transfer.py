@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # As deep as a workspace may be (watch.py); what lies deeper is left behind.
 MAX_DEPTH = 64
@@ -37,7 +39,7 @@ def copy_tree(source: int, target: int, *, owner: tuple[int, int] | None = None,
     names become several files.
     """
     if owner is None:
-        _Copy(None, until).directory(source, target, 0)
+        _Copy(None, until).tree(source, target)
         return
     # On a thread of its own, for a while another user to the kernel: no interrupt of the caller's can leave it so.
     done: list[BaseException] = []
@@ -50,7 +52,7 @@ def copy_tree(source: int, target: int, *, owner: tuple[int, int] | None = None,
 
 def _copy_on_thread(copy: _Copy, source: int, target: int, failed: list[BaseException]) -> None:
     try:
-        copy.directory(source, target, 0)
+        copy.tree(source, target)
     except BaseException as error:
         failed.append(error)
 
@@ -67,34 +69,46 @@ class _Copy:
     owner: tuple[int, int] | None
     until: float
 
-    def directory(self, source: int, target: int, depth: int) -> None:
-        with os.scandir(source) as entries:
-            for entry in entries:
+    def tree(self, source: int, target: int) -> None:
+        """Down and up again with a descriptor for each of the two places at hand: depth must not use up this process's."""
+        here, there = os.dup(source), os.dup(target)
+        above: list[_Above] = []
+        names = iter(os.listdir(here))
+        try:
+            while True:
                 if time.monotonic() > self.until:
                     raise Late
-                facts = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(facts.st_mode) and depth < MAX_DEPTH:
-                    self._directory(entry.name, facts, source, target, depth)
-                elif stat.S_ISREG(facts.st_mode):
-                    self._file(entry.name, facts, source, target)
-                elif stat.S_ISLNK(facts.st_mode):
-                    text = os.readlink(entry.name, dir_fd=source)
-                    with _as(self.owner):
-                        os.symlink(text, entry.name, dir_fd=target)
+                name = next(names, None)
+                if name is not None:
+                    facts = os.stat(name, dir_fd=here, follow_symlinks=False)
+                    if not stat.S_ISDIR(facts.st_mode):
+                        self._other(name, facts, here, there)
+                    elif len(above) < MAX_DEPTH:
+                        self._directory(name, facts, here, there)
+                        above.append(_Above(names, _identity(here), _identity(there)))
+                        here, there = _through(here, name), _through(there, name)
+                        names = iter(os.listdir(here))
+                elif above:
+                    names, came_from, went_to = above.pop()
+                    here, there = _through(here, "..", came_from), _through(there, "..", went_to)
+                else:
+                    return
+        finally:
+            os.close(here)
+            os.close(there)
 
-    def _directory(self, name: str, facts: os.stat_result, source: int, target: int, depth: int) -> None:
+    def _other(self, name: str, facts: os.stat_result, source: int, target: int) -> None:
+        if stat.S_ISREG(facts.st_mode):
+            self._file(name, facts, source, target)
+        elif stat.S_ISLNK(facts.st_mode):
+            text = os.readlink(name, dir_fd=source)
+            with _as(self.owner):
+                os.symlink(text, name, dir_fd=target)
+
+    def _directory(self, name: str, facts: os.stat_result, source: int, target: int) -> None:
         with _as(self.owner):
             os.mkdir(name, 0o700, dir_fd=target)
         _make_readable(name, facts, source, 0o700)
-        below = os.open(name, _DIRECTORY, dir_fd=source)
-        try:
-            copy = os.open(name, _DIRECTORY, dir_fd=target)
-            try:
-                self.directory(below, copy, depth + 1)
-            finally:
-                os.close(copy)
-        finally:
-            os.close(below)
 
     def _file(self, name: str, facts: os.stat_result, source: int, target: int) -> None:
         _make_readable(name, facts, source, 0o600)
@@ -135,6 +149,29 @@ class _Copy:
                 position += sent
             position = max(position, end)
         os.ftruncate(copy, size)
+
+
+class _Above(NamedTuple):
+    """What is to be gone on with when a directory is done: names that are left, and which two directories those are of."""
+
+    names: Iterator[str]
+    source: tuple[int, int]
+    target: tuple[int, int]
+
+
+def _through(directory: int, name: str, expected: tuple[int, int] | None = None) -> int:
+    """Open a directory from another, which is closed. OSError if it is not the expected one: somebody has moved it."""
+    opened = os.open(name, _DIRECTORY, dir_fd=directory)
+    if expected is not None and _identity(opened) != expected:
+        os.close(opened)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
+    os.close(directory)
+    return opened
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    facts = os.fstat(directory)
+    return facts.st_dev, facts.st_ino
 
 
 def _make_readable(name: str, facts: os.stat_result, directory: int, mode: int) -> None:

@@ -85,22 +85,36 @@ class _Count:
     def add(self, directory: int, depth: int) -> None:
         """Count what is below an open directory, and close it."""
         self.depth = max(self.depth, depth)
+        below: list[str] = []
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    self._add_entry(entry, directory, depth)
+                    self._add_entry(entry, below)
                     if self._over():
                         return
+            # Only now, for a listing under way is a second descriptor.
+            for name in below:
+                self._add_directory(name, directory, depth)
+                if self._over():
+                    return
         finally:
             os.close(directory)
 
-    def _add_entry(self, entry: os.DirEntry[str], directory: int, depth: int) -> None:
+    def _add_entry(self, entry: os.DirEntry[str], below: list[str]) -> None:
         # One that goes away under us must not keep the rest from being counted.
         try:
             self.size += entry.stat(follow_symlinks=False).st_blocks * 512
             self.files += 1
-            if entry.is_dir(follow_symlinks=False) and not self._over():
-                self.add(os.open(entry.name, DIRECTORY, dir_fd=directory), depth + 1)
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+        except PermissionError:
+            self.closed = True
+        except OSError:
+            return
+
+    def _add_directory(self, name: str, directory: int, depth: int) -> None:
+        try:
+            self.add(os.open(name, DIRECTORY, dir_fd=directory), depth + 1)
         except PermissionError:
             self.closed = True
         except OSError:

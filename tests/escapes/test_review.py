@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -84,6 +85,28 @@ for number in range(3):
 FLAGS = """
 import os
 [not os.get_blocking(number) for number in range(3)]
+"""
+
+DEEP = """
+import os, resource, tempfile
+from agex_protocol.plan import Limits
+from agex_supervisor.transfer import copy_tree
+from agex_supervisor.watch import Watch
+with tempfile.TemporaryDirectory() as top:
+    os.makedirs(top + "/from" + "/d" * 60)
+    open(top + "/from" + "/d" * 60 + "/file", "w").close()
+    open(top + "/from/d/later", "w").close()
+    os.mkdir(top + "/to")
+    source, target = (os.open(top + name, os.O_RDONLY) for name in ("/from", "/to"))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (target + 8, hard))
+    copy_tree(source, target)
+    if os.path.exists(top + "/to" + "/d" * 60 + "/file") and os.path.exists(top + "/to/d/later"):
+        print("copied")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (target + 66, hard))
+    if "limits.workspace_files: 62" in str(Watch(os.getpid(), Limits(workspace_files=61), [target]).breach()):
+        print("measured")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 """
 
 # A timer that wakes the whole process by SIGCONT, whoever stopped it.
@@ -194,6 +217,34 @@ def test_a_workspace_comes_home_where_no_thread_can_be_started() -> None:
     assert came, "whoever needs the workspace next waits for ever"
     pool.checkin(came[0])
     pool.close()
+
+
+def test_a_deep_workspace_is_copied_and_measured_with_few_descriptors() -> None:
+    """Or a few of them at once would leave the supervisor none for its other sessions."""
+    done = subprocess.run([sys.executable, "-c", DEEP], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("copied\nmeasured\n", "")
+
+
+def test_a_workspace_that_is_moved_while_it_is_copied_leads_nowhere_else(tmp_path: Path) -> None:
+    """Nobody can do that while it is copied; if somebody could, the way up would lead to what lies around it."""
+    for name in ("a/b", "elsewhere", "copy"):
+        tmp_path.joinpath(name).mkdir(parents=True)
+    tmp_path.joinpath("elsewhere/secret").touch()
+
+    class Moving(float):
+        def __lt__(self, now: object) -> bool:
+            if tmp_path.joinpath("copy/b").exists() and tmp_path.joinpath("a/b").exists():
+                tmp_path.joinpath("a/b").rename(tmp_path / "elsewhere/b")
+            return False
+
+    source, target = (os.open(tmp_path / name, os.O_RDONLY) for name in ("a", "copy"))
+    try:
+        with pytest.raises(OSError, match="Stale"):
+            transfer.copy_tree(source, target, until=Moving("inf"))
+    finally:
+        os.close(source)
+        os.close(target)
+    assert [each.name for each in tmp_path.joinpath("copy").rglob("*")] == ["b"]
 
 
 def test_no_policy_lets_a_worker_wake_itself_between_actions(pool: Pool) -> None:
