@@ -103,7 +103,7 @@ def _source(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error}") from error
+        raise typer.BadParameter(display(f"{file} cannot be read: {error}")) from error
 
 
 def _show(outcome: SandboxOutcome, verbose: bool) -> None:
