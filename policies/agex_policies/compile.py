@@ -238,12 +238,18 @@ def _require_layers(machine: Machine, namespaces: Wanted) -> None:
         remedy = (
             "use Linux 6.2 or later with `landlock` among the lsm= of its command line; a container must not deny it"
         )
-        raise IsolationUnavailable("files.read", ("Landlock",), remedy)
+        raise _nothing_holds_files("files.read", "Landlock", remedy, machine)
     if machine.landlock_abi < LEAST_LANDLOCK_ABI:
         remedy = f"use Linux 6.2 or later: this kernel ({machine.kernel}) has ABI {machine.landlock_abi}"
-        raise IsolationUnavailable("files.write", (f"Landlock ABI {LEAST_LANDLOCK_ABI}",), remedy)
+        raise _nothing_holds_files("files.write", f"Landlock ABI {LEAST_LANDLOCK_ABI}", remedy, machine)
     if not machine.landlock_package:
-        raise IsolationUnavailable("files.read", ("Landlock",), "install the Python package landlock")
+        raise _nothing_holds_files("files.read", "Landlock", "install the Python package landlock", machine)
+
+
+def _nothing_holds_files(promise: str, landlock: str, remedy: str, machine: Machine) -> IsolationUnavailable:
+    """Landlock does not, and namespaces, which would as well, are not to be had or not wanted."""
+    why = machine.no_namespaces or "the policy switches them off"
+    return IsolationUnavailable(promise, (landlock, "namespaces"), f"{remedy}; or have namespaces: {why}")
 
 
 def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...]:
