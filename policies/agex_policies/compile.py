@@ -252,12 +252,16 @@ def _nothing_holds_files(promise: str, landlock: str, remedy: str, machine: Mach
     return IsolationUnavailable(promise, (landlock, "namespaces"), f"{remedy}; or have namespaces: {why}")
 
 
+def never_granted(real: str) -> bool:
+    """Whether this real path is one that no policy can grant."""
+    return real in _NEVER_GRANTED or any(PurePath(real).is_relative_to(top) for top in _NOTHING_BELOW)
+
+
 def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...]:
     for path in paths:
         if not os.path.exists(path):
             raise _error(policy, key, f"there is no {path} on this machine", "make it, or take it out of the policy")
-        real = PurePath(os.path.realpath(path))
-        if str(real) in _NEVER_GRANTED or any(real.is_relative_to(top) for top in _NOTHING_BELOW):
+        if never_granted(os.path.realpath(path)):
             raise _error(policy, key, f"{path} holds far more than files, or none", "name directories of data")
     return paths
 
