@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agex_policies.difference import Difference, differences
 from agex_policies.bpf import ARCHITECTURES
+from agex_policies.difference import Difference, differences
 from agex_policies.explain import Answer, answers_on, settings_of
 from agex_policies.load import PACKAGED
 from agex_policies.machine import Machine
