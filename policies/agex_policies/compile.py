@@ -238,20 +238,30 @@ def _require_layers(machine: Machine, namespaces: Wanted) -> None:
         remedy = (
             "use Linux 6.2 or later with `landlock` among the lsm= of its command line; a container must not deny it"
         )
-        raise IsolationUnavailable("files.read", ("Landlock",), remedy)
+        raise _nothing_holds_files("files.read", "Landlock", remedy, machine)
     if machine.landlock_abi < LEAST_LANDLOCK_ABI:
         remedy = f"use Linux 6.2 or later: this kernel ({machine.kernel}) has ABI {machine.landlock_abi}"
-        raise IsolationUnavailable("files.write", (f"Landlock ABI {LEAST_LANDLOCK_ABI}",), remedy)
+        raise _nothing_holds_files("files.write", f"Landlock ABI {LEAST_LANDLOCK_ABI}", remedy, machine)
     if not machine.landlock_package:
-        raise IsolationUnavailable("files.read", ("Landlock",), "install the Python package landlock")
+        raise _nothing_holds_files("files.read", "Landlock", "install the Python package landlock", machine)
+
+
+def _nothing_holds_files(promise: str, landlock: str, remedy: str, machine: Machine) -> IsolationUnavailable:
+    """Landlock does not, and namespaces, which would as well, are not to be had or not wanted."""
+    why = machine.no_namespaces or "the policy switches them off"
+    return IsolationUnavailable(promise, (landlock, "namespaces"), f"{remedy}; or have namespaces: {why}")
+
+
+def never_granted(real: str) -> bool:
+    """Whether this real path is one that no policy can grant."""
+    return real in _NEVER_GRANTED or any(PurePath(real).is_relative_to(top) for top in _NOTHING_BELOW)
 
 
 def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...]:
     for path in paths:
         if not os.path.exists(path):
             raise _error(policy, key, f"there is no {path} on this machine", "make it, or take it out of the policy")
-        real = PurePath(os.path.realpath(path))
-        if str(real) in _NEVER_GRANTED or any(real.is_relative_to(top) for top in _NOTHING_BELOW):
+        if never_granted(os.path.realpath(path)):
             raise _error(policy, key, f"{path} holds far more than files, or none", "name directories of data")
     return paths
 

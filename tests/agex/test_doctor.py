@@ -235,6 +235,28 @@ def test_each_thing_that_is_wrong_has_its_one_advice(change: dict[str, Any], wor
     assert only.endswith(".") and only[0].isupper()
 
 
+@pytest.mark.parametrize(
+    ("change", "promises"),
+    [
+        (
+            {"no_namespaces": "no"},
+            ("files.metadata", "files.read", "files.write", "introspection", "disk", "leftovers"),
+        ),
+        ({"no_cgroup": "no"}, ("memory",)),
+        ({"machine": machine(landlock_abi=0)}, ("files.read", "files.write", "introspection", "disk")),
+        ({"machine": machine(landlock_abi=2)}, ("files.write", "disk")),
+        ({"machine": machine(landlock_abi=5)}, ("signals",)),
+        ({"machine": machine(libseccomp=False)}, ()),
+    ],
+    ids=str,
+)
+def test_an_advice_names_the_promises_that_gain_by_the_matrix(
+    change: dict[str, Any], promises: tuple[str, ...]
+) -> None:
+    (only,) = remedies(dataclasses.replace(SITUATION, **change))
+    assert only.strengthens == promises
+
+
 def test_every_promise_that_an_advice_names_exists() -> None:
     broken = dataclasses.replace(
         SITUATION,
