@@ -110,8 +110,21 @@ def compile_plan(
     machine = machine or Machine.detect()
     namespaces = _wanted(machine, "namespaces", _namespaces(policy))
     _require_layers(machine, namespaces)
+    return _layered(policy, machine, namespaces, _wanted(machine, "cgroup", policy.isolation.cgroup))
+
+
+def compile_trial(policy: Policy, machine: Machine) -> LockdownPlan:
+    """The layers that a Linux machine has, also where they do not hold every promise: for trying them, never for a task."""
+    namespaces: Wanted = "off" if machine.no_namespaces or _namespaces(policy) == "off" else "auto"
+    cgroup: Wanted = "off" if machine.no_cgroup or policy.isolation.cgroup == "off" else "auto"
+    return _layered(policy, machine, namespaces, cgroup)
+
+
+def _layered(policy: Policy, machine: Machine, namespaces: Wanted, cgroup: Wanted) -> LockdownPlan:
     paths = paths_of(policy)
     groups = _syscall_groups(policy)
+    filtered = machine.seccomp and not machine.seatbelt
+    told = machine.seccomp and machine.libseccomp and machine.listener  # without the library nobody could name them
     return LockdownPlan(
         policy=policy.name,
         isolation="kernel",
@@ -119,12 +132,11 @@ def compile_plan(
         read=paths.read,
         write=paths.write,
         landlock_abi=machine.landlock_abi if machine.landlock_package else 0,
-        seccomp=b"" if machine.seatbelt else filter_on(machine, groups),
-        # Without the library nobody could name what is told.
-        seccomp_told=compile_filter(groups, told=True) if machine.libseccomp and machine.listener else b"",
-        seal=compile_seal() if machine.libseccomp and machine.listener else b"",
+        seccomp=filter_on(machine, groups) if filtered else b"",
+        seccomp_told=compile_filter(groups, told=True) if told else b"",
+        seal=compile_seal() if told else b"",
         namespaces=namespaces,
-        cgroup=_wanted(machine, "cgroup", policy.isolation.cgroup),
+        cgroup=cgroup,
         network=tuple(parse_grant(grant.model_dump()) for grant in policy.network.allow),
         environment=_environment(policy),
     )
