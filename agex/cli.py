@@ -16,7 +16,7 @@ from agex.sandbox import Sandbox, SandboxOutcome
 from agex_supervisor.display import display
 from agex_supervisor.execution import Unsent
 
-EXIT_FAILED, EXIT_USAGE, EXIT_ISOLATION, EXIT_POLICY = 1, 2, 3, 4
+EXIT_FAILED, EXIT_ISOLATION, EXIT_POLICY = 1, 3, 4  # 2 is given by typer
 
 app = typer.Typer(
     name="agex",

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agex.errors import IsolationUnavailable
+from agex.errors import AgexError, IsolationUnavailable
 from agex.namespace_trial import try_namespaces
 from agex.remedies import Remedy, Situation, remedies
 from agex.sandbox import Sandbox
+from agex_policies.compile import compile_trial
 from agex_policies.machine import Machine
 from agex_policies.schema import Policy
 from agex_policies.surroundings import Surroundings
 from agex_protocol.plan import Wanted
 from agex_supervisor.cgroup import Groups
-from agex_supervisor.promises import CELLS, LockdownReport
+from agex_supervisor.pool import Kit, Pool
+from agex_supervisor.promises import BY_SUPERVISOR, CELLS, LockdownReport, held_by
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +32,7 @@ _NOT_IN_A_WORKER = {
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """One promise: the layers that hold it (none where no worker may start), and what came of each probe of it."""
+    """One promise: the layers that hold it, none where nothing does, and what came of each probe of it."""
 
     promise: str
     held_by: tuple[str, ...]
@@ -56,7 +58,7 @@ WITHOUT_NAMESPACES = (
 class Findings:
     """What was found. `refusal` says why no worker may start here, and is empty where one may.
 
-    The two texts beginning with no_ say why a layer is not in force; they are empty where it is.
+    report: of a worker that was locked with all the layers that there are; None where there could not even be that. The two texts beginning with no_ say why a layer is not in force; they are empty where it is.
     """
 
     policy: str
@@ -72,19 +74,21 @@ class Findings:
 
     @property
     def holds(self) -> bool:
-        return self.report is not None
+        return not self.refusal
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON, in the shape that docs/operations.md describes."""
         plain = dataclasses.asdict(self)
         lockdown = plain.pop("report")
-        return {"holds": self.holds, **plain, "lockdown": lockdown}
+        return {"holds": self.holds, **plain, "lockdown": lockdown if self.holds else None}
 
 
 def examine(policy: str = "default") -> Findings:
     """Start a worker under the policy, with every layer and the self-test. PolicyError for a policy that is wrong."""
     machine, surroundings = Machine.detect(), Surroundings.look()
     report, refusal = _tried(policy)
+    if refusal:
+        report = _weakened(policy, machine)
     wanted = Policy.load(policy).isolation
     no_namespaces = _why_no_namespaces(report, wanted.namespaces, machine)
     no_cgroup = _why_no_cgroup(report, wanted.cgroup, machine)
@@ -96,7 +100,7 @@ def examine(policy: str = "default") -> Findings:
         refusal=refusal,
         report=report,
         promises=tuple(_promised(report)),
-        gaps=WITHOUT_NAMESPACES if report and no_namespaces else (),
+        gaps=WITHOUT_NAMESPACES if no_namespaces and not refusal else (),
         remedies=remedies(situation),
         no_namespaces=no_namespaces,
         no_cgroup=no_cgroup,
@@ -111,9 +115,11 @@ def show(findings: Findings) -> None:
     from rich.markup import escape
 
     console = Console()
-    if findings.report is None:
+    if findings.refusal:
         console.print(f"[bold red]isolation='kernel' is unavailable here.[/]\n{escape(findings.refusal)}")
-    else:
+        if findings.report is not None:
+            console.print("[dim]Tried all the same, in a worker with the layers that there are and without a task:[/]")
+    if findings.report is not None:
         console.print(report_table(findings.report))
         console.print(layer_table(findings.report))
     _show_machine(console, findings)
@@ -160,6 +166,24 @@ def _tried(policy: str) -> tuple[LockdownReport | None, str]:
     if outcome.value != 2:
         return None, f"a locked worker started but ran nothing: {outcome.error}"
     return outcome.lockdown, ""
+
+
+def _weakened(policy: str, machine: Machine) -> LockdownReport | None:
+    """What the layers that there are stop, where they do not hold every promise: no task runs in this worker."""
+    if machine.system != "Linux":
+        return None
+    pool = Pool(spares=0)
+    try:
+        place = pool.checkout(Kit(compile_trial(Policy.load(policy), machine)), pool.new_workspace())
+        try:
+            layers = {**place.worker.layers, **BY_SUPERVISOR}
+            return LockdownReport("kernel", held_by(layers), layers, [], place.worker.verified, place.worker.probes)
+        finally:
+            pool.checkin(place)
+    except AgexError:
+        return None  # a layer that is there fails: the refusal says so already
+    finally:
+        pool.close()
 
 
 def _why_no_namespaces(report: LockdownReport | None, wanted: Wanted, machine: Machine) -> str:

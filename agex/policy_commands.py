@@ -29,7 +29,7 @@ _MOST_CHARS = 1 << 20
 
 @policies.command("list")
 def list_policies(as_json: AsJson = False) -> None:
-    """The packaged policies and those of AGEX_POLICY_PATH, and for whom each is."""
+    """The packaged policies and those of AGEX_POLICY_PATH, with a sentence on each."""
     found = {name: _described(name) for name in (*packaged_names(), *deployment_names())}
     _print(found, as_json, lambda: "\n".join(f"{display(name):16} {text}" for name, text in found.items()))
 
@@ -86,9 +86,9 @@ def compare_policies(first: Named, second: Named, as_json: AsJson = False) -> No
 
 
 @policies.command("schema")
-def policy_schema() -> None:
-    """The JSON Schema of policy files, for editors."""
-    typer.echo(json.dumps(Policy.model_json_schema(), indent=2))
+def policy_schema(as_json: AsJson = False) -> None:
+    """The JSON Schema of policy files, for editors. It is JSON with --json and without, then on one line."""
+    typer.echo(json.dumps(Policy.model_json_schema(), indent=None if as_json else 2))
 
 
 def _described(name: str) -> str:
@@ -104,8 +104,8 @@ def _setting(setting: Setting) -> str:
 
 def _answer(answer: Answer) -> str:
     lines = [f"{answer.subject}: {'allowed' if answer.allowed else 'denied'}", f"  because: {answer.why}"]
-    if answer.key:
-        lines.append(f"  decided by: {answer.key}{f', set in {answer.set_by}' if answer.set_by else ''}")
+    key = answer.key or "no key of a policy"
+    lines.append(f"  decided by: {key}{f', set in {answer.set_by}' if answer.set_by else ''}")
     if answer.to_allow:
         lines.append(f"  to allow it: {answer.to_allow}")
     return "\n".join(lines)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from agex_policies.machine import Machine
 from agex_policies.surroundings import Surroundings
+from agex_supervisor.promises import CELLS
 
 # What a pool needs for a worker: channel, two pipes, process descriptor, files; and some for everything else.
 _FEW_DESCRIPTORS = 1024
 _FEW_PROCESSES = 256
-
-_BY_NAMESPACES = ("files.read", "files.write", "files.metadata", "signals", "introspection", "disk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,10 @@ def _seccomp(situation: Situation) -> Iterator[Remedy]:
     machine = situation.machine
     if not machine.seccomp:
         do = "Use a kernel with CONFIG_SECCOMP_FILTER, and mount /proc."
-        yield Remedy(do, ("network", "programs", "processes", "files.metadata"))
+        yield Remedy(do, _held_with("seccomp"))
     elif not machine.libseccomp:
         do = "Install libseccomp 2.5 or later (package libseccomp2) and pyseccomp: without them only the filter that comes"
-        yield Remedy(f"{do} with agex can be used, and no policy can name system calls.", ("programs",))
+        yield Remedy(f"{do} with agex can be used, and no policy can name system calls.", ())
     if machine.seccomp and not machine.listener:
         do = "Use Linux 5.0 or later in a container that does not hide it: refused system calls stay nameless without a"
         yield Remedy(f"{do} listener.", ())
@@ -67,7 +66,7 @@ def _seccomp(situation: Situation) -> Iterator[Remedy]:
 
 def _landlock(situation: Situation) -> Iterator[Remedy]:
     machine, around = situation.machine, situation.surroundings
-    files = ("files.read", "files.write", "introspection", "leftovers")
+    files = _held_with("landlock", range(1, 4))
     if not machine.landlock_package:
         yield Remedy("Install the Python package landlock: pip install 'landlock>=1.0.0.dev5,<2'.", files)
     if machine.landlock_abi == 0:
@@ -80,15 +79,16 @@ def _landlock(situation: Situation) -> Iterator[Remedy]:
         yield Remedy(do, files)
     elif machine.landlock_abi < 3:
         do = f"Use Linux 6.2 or later: Landlock here has ABI {machine.landlock_abi}, and lets files outside be truncated."
-        yield Remedy(do, ("files.write",))
+        yield Remedy(do, _held_with("landlock", range(machine.landlock_abi + 1, 4)))
     elif machine.landlock_abi < 6:
         do = f"Use Linux 6.12 or later: from ABI 6 on Landlock refuses signals as well (here {machine.landlock_abi})."
-        yield Remedy(do, ("signals",))
+        yield Remedy(do, _held_with("landlock", range(machine.landlock_abi + 1, 7)))
 
 
 def _namespaces(situation: Situation) -> Iterator[Remedy]:
     if situation.no_namespaces:
-        yield Remedy(_for_namespaces(situation), _BY_NAMESPACES)
+        # No cell needs them for files.metadata, but without them stat answers for any path.
+        yield Remedy(_for_namespaces(situation), ("files.metadata", *_held_with("namespaces")))
 
 
 def _for_namespaces(situation: Situation) -> str:
@@ -128,7 +128,7 @@ def _groups(situation: Situation) -> Iterator[Remedy]:
         do = "Give the container a cgroup of its own that is writable (private cgroup namespace, /sys/fs/cgroup not read-only)."
     else:
         do = "Start the supervisor in a delegated group: Delegate=yes in its unit, or systemd-run --user --scope -p Delegate=yes."
-    yield Remedy(do, ("memory", "processes", "leftovers"))
+    yield Remedy(do, _held_with("cgroup"))
 
 
 def _user(situation: Situation) -> Iterator[Remedy]:
@@ -157,6 +157,15 @@ def _room(situation: Situation) -> Iterator[Remedy]:
             "Lift the limit of address space (ulimit -v): workers inherit it, so limits.memory cannot be given to them."
         )
         yield Remedy(do, ())
+
+
+def _held_with(layer: str, versions: range = range(1_000)) -> tuple[str, ...]:
+    """The promises of which a cell needs this layer, at the least in one of these versions of Landlock."""
+    return tuple(
+        promise
+        for promise, cells in CELLS.items()
+        if any(each.layer == layer and each.least in versions for cell in cells for each in cell)
+    )
 
 
 _ADVICE: tuple[Callable[[Situation], Iterator[Remedy]], ...] = (

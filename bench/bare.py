@@ -13,6 +13,7 @@ import mmap
 import os
 import resource
 import signal
+import socket
 import struct
 import traceback
 from contextlib import suppress
@@ -28,6 +29,7 @@ MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, CLOSE_RANGE = 429, 430, 431, 432, 436
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 
 NEWNS, NEWPID = 0x0002_0000, 0x2000_0000
+NEW_LISTENER, GET_NOTIF_SIZES = 8, 3
 PDEATHSIG, GET_PDEATHSIG, GET_DUMPABLE, DUMPABLE, GET_SECCOMP = 1, 2, 3, 4, 21
 CAPBSET_READ, CAPBSET_DROP, SECUREBITS, NO_NEW_PRIVS, GET_NO_NEW_PRIVS, CAP_AMBIENT = 23, 24, 28, 38, 39, 47
 ALL_SECUREBITS, AMBIENT_CLEAR_ALL, CAPABILITIES = 0xE3, 4, 42  # one beyond the last, to learn that it is the last
@@ -60,7 +62,8 @@ class Bare:
                 self._roots.append(os.open(rule.path, os.O_PATH | os.O_CLOEXEC))
                 access = rule.access if os.path.isdir(rule.path) else rule.access & ON_A_FILE
                 self._rules.append(struct.pack("=Qi", access, self._roots[-1]))
-        self._filter, self._pid = plan.seccomp, struct.pack("=I", SECCOMP_PID_PLACEHOLDER)
+        self._filter, self._seal = plan.seccomp_told or plan.seccomp, plan.seal
+        self._pid = struct.pack("=I", SECCOMP_PID_PLACEHOLDER)
         self._capabilities = (array.array("I", (0x20080522, 0)), array.array("I", (0,) * 6))
         # Only root, or who is root in a user namespace of its own, may empty the bounding set.
         self._privileged = os.geteuid() == 0 or self._namespaces
@@ -134,7 +137,7 @@ class Bare:
         for closed in as_paths:
             with suppress(OSError):
                 os.get_inheritable(closed)
-        self._seccomp()
+        self._seccomp(channel)
 
     def _close_but(self, keep: set[int]) -> None:
         lowest = 3
@@ -199,11 +202,22 @@ class Bare:
         os.close(ruleset)
         os.close(own)
 
-    def _seccomp(self) -> None:
+    def _seccomp(self, channel: int) -> None:
         fitted = self._filter.replace(self._pid, struct.pack("=I", os.getpid()))
-        program = Program(len(fitted) // 8, fitted)
-        call(SECCOMP, 1, 1, ctypes.addressof(program))
-        libc.prctl(GET_SECCOMP, 0, 0, 0, 0)
+        if not self._seal:
+            self._install(fitted, 1)
+            libc.prctl(GET_SECCOMP, 0, 0, 0, 0)
+            return
+        listener = self._install(fitted, NEW_LISTENER)
+        with socket.socket(fileno=os.dup(channel)) as supervisor:
+            socket.send_fds(supervisor, [b"listener"], [listener])
+        os.close(listener)
+        self._install(self._seal, 0)
+        libc.syscall(SECCOMP, GET_NOTIF_SIZES, 0, self._at_once.buffer_info()[0])
+
+    def _install(self, instructions: bytes, flags: int) -> int:
+        program = Program(len(instructions) // 8, instructions)
+        return call(SECCOMP, 1, flags, ctypes.addressof(program))
 
     def _probe(self, zygote: int) -> None:
         """Each is refused, which is an exception where Python makes the call."""

@@ -5,16 +5,21 @@
 All children are forked from one confined zygote, by turns. `fork`: a child that only answers; it is taken off the others.
 `bare`: the limit, the calls of bare.py. `locked`: lock_down() and the self-test. `ready`: a worker's whole start, to READY.
 Each is measured from before the fork to its first byte, as time on the clock, as its processor time, and as its page faults.
+`told` has the filter that tells a supervisor what it refuses, as workers have it where the kernel can; the zygote answers it.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +27,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 from bare import Bare
 
@@ -35,6 +41,9 @@ from agex_worker.lockdown.apply import Preparation, confine_zygote, isolate_zygo
 
 BAR = 1.5
 
+# seccomp's ioctls on a listener, and the size of what the first of them writes.
+RECEIVE, SEND, NOTIFICATION_BYTES = 0xC050_2100, 0xC018_2101, 80
+
 Figures = tuple[float, float, int]  # milliseconds on the clock, milliseconds of processor, page faults
 
 
@@ -44,8 +53,9 @@ def main(rounds: int) -> None:
     from agex_policies.schema import Policy
     from agex_supervisor.user_ids import user_ids
 
-    plan = replace(compile_plan(Policy.load("default"), "kernel"), seccomp_told=b"", seal=b"", learn=False, network=())
-    for wanted in ("off", "required"):
+    telling = compile_plan(Policy.load("default"), "kernel")
+    silent = replace(telling, seccomp_told=b"", seal=b"")
+    for wanted, plan in product(("off", "required"), (silent, telling)):
         chosen = replace(plan, namespaces=wanted)
         with tempfile.TemporaryDirectory() as slots:
             zygote = subprocess.run(
@@ -54,17 +64,17 @@ def main(rounds: int) -> None:
                 stdout=subprocess.PIPE,
                 check=True,
             )
-        show(wanted, json.loads(zygote.stdout))
+        show(f"namespaces {wanted}{', told' if plan.seal else ''}", json.loads(zygote.stdout))
 
 
-def show(namespaces: str, kinds: list[list[Figures]]) -> None:
+def show(title: str, kinds: list[list[Figures]]) -> None:
     """Print the medians of the four kinds, the last three without what the fork costs."""
     columns = "".join(f"{name:>8}" for name in ("fork", "bare", "locked", "ready"))
-    print(f"{'namespaces ' + namespaces:21}{columns}{'locked/bare':>13}   (bar: {BAR})")
+    print(f"{title:26}{columns}{'locked/bare':>13}   (bar: {BAR})")
     for at, what in enumerate(("ms on the clock", "ms of processor", "page faults")):
         fork, *others = (statistics.median(figures[at] for figures in kind) for kind in kinds)
         bare, locked, ready = (other - fork for other in others)
-        print(f"{what:21}" + "".join(f"{each:8.2f}" for each in (fork, bare, locked, ready)) + f"{locked / bare:13.2f}")
+        print(f"{what:26}" + "".join(f"{each:8.2f}" for each in (fork, bare, locked, ready)) + f"{locked / bare:13.2f}")
 
 
 def be_zygote(boot: m.Boot, rounds: int) -> None:
@@ -141,6 +151,7 @@ class Run:
                 mapped_bytes=origin.mapped_bytes,
                 files=origin.files,
                 uid=origin.uid,
+                hand_over=lambda listener: socket.send_fds(channel, [b"listener"], [listener]),
             )
             probes.run(self._plan, slot=slot, zygote_pid=origin.parent, chosen=origin.preparation.targets)
             channel.send(b".")
@@ -185,7 +196,7 @@ def measured(fork: Callable[[socket.socket, int], int]) -> Figures:
     started = time.perf_counter()
     pid = fork(theirs, output)
     theirs.close()
-    heard = ours.recv(1 << 16)
+    heard = first_word(ours)
     clock_s = time.perf_counter() - started
     os.close(output)
     os.kill(pid, signal.SIGKILL)
@@ -194,6 +205,25 @@ def measured(fork: Callable[[socket.socket, int], int]) -> Figures:
         raise RuntimeError(f"a child was not locked down: {heard!r}, wait status {status}")
     ours.close()
     return clock_s * 1e3, (used.ru_utime + used.ru_stime) * 1e3, used.ru_minflt
+
+
+def first_word(channel: socket.socket) -> bytes:
+    """What a child says after it has handed over its listener, if it has one: every call that this tells is refused."""
+    heard, listeners, _, _ = socket.recv_fds(channel, 1 << 16, 1)
+    if not listeners:
+        return heard
+    (listener,) = listeners
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(listener, select.POLLIN)
+    while channel.fileno() not in (ready := dict(poll.poll())):
+        if not ready[listener] & select.POLLIN:
+            break  # the child is dead
+        asked = bytearray(NOTIFICATION_BYTES)
+        fcntl.ioctl(listener, RECEIVE, asked)
+        fcntl.ioctl(listener, SEND, struct.pack("=8sqiI", asked[:8], 0, -errno.EPERM, 0))
+    os.close(listener)
+    return channel.recv(1 << 16)
 
 
 if __name__ == "__main__":

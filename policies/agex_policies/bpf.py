@@ -157,5 +157,9 @@ def _verdict(seccomp: Any, action: Action | Errno) -> int:
 def _comparison(seccomp: Any, argument: Argument, arch: str) -> Any:
     if argument.mask == ALL_64:
         return seccomp.Arg(argument.index, seccomp.EQ, argument.value)
-    mask = argument.mask & ~O_DIRECT | (ARCHITECTURES[arch] if argument.mask & O_DIRECT else 0)
-    return seccomp.Arg(argument.index, seccomp.MASKED_EQ, mask, argument.value)
+    return seccomp.Arg(argument.index, seccomp.MASKED_EQ, mask_on(arch, argument), argument.value)
+
+
+def mask_on(arch: str, argument: Argument) -> int:
+    """The argument's mask with the bit of this architecture where O_DIRECT stands for it."""
+    return argument.mask & ~O_DIRECT | (ARCHITECTURES[arch] if argument.mask & O_DIRECT else 0)

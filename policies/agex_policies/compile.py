@@ -110,8 +110,21 @@ def compile_plan(
     machine = machine or Machine.detect()
     namespaces = _wanted(machine, "namespaces", _namespaces(policy))
     _require_layers(machine, namespaces)
+    return _layered(policy, machine, namespaces, _wanted(machine, "cgroup", policy.isolation.cgroup))
+
+
+def compile_trial(policy: Policy, machine: Machine) -> LockdownPlan:
+    """The layers that a Linux machine has, also where they do not hold every promise: for trying them, never for a task."""
+    namespaces: Wanted = "off" if machine.no_namespaces or _namespaces(policy) == "off" else "auto"
+    cgroup: Wanted = "off" if machine.no_cgroup or policy.isolation.cgroup == "off" else "auto"
+    return _layered(policy, machine, namespaces, cgroup)
+
+
+def _layered(policy: Policy, machine: Machine, namespaces: Wanted, cgroup: Wanted) -> LockdownPlan:
     paths = paths_of(policy)
     groups = _syscall_groups(policy)
+    filtered = machine.seccomp and not machine.seatbelt
+    told = machine.seccomp and machine.libseccomp and machine.listener  # without the library nobody could name them
     return LockdownPlan(
         policy=policy.name,
         isolation="kernel",
@@ -119,12 +132,11 @@ def compile_plan(
         read=paths.read,
         write=paths.write,
         landlock_abi=machine.landlock_abi if machine.landlock_package else 0,
-        seccomp=b"" if machine.seatbelt else filter_on(machine, groups),
-        # Without the library nobody could name what is told.
-        seccomp_told=compile_filter(groups, told=True) if machine.libseccomp and machine.listener else b"",
-        seal=compile_seal() if machine.libseccomp and machine.listener else b"",
+        seccomp=filter_on(machine, groups) if filtered else b"",
+        seccomp_told=compile_filter(groups, told=True) if told else b"",
+        seal=compile_seal() if told else b"",
         namespaces=namespaces,
-        cgroup=_wanted(machine, "cgroup", policy.isolation.cgroup),
+        cgroup=cgroup,
         network=tuple(parse_grant(grant.model_dump()) for grant in policy.network.allow),
         environment=_environment(policy),
     )
@@ -238,20 +250,30 @@ def _require_layers(machine: Machine, namespaces: Wanted) -> None:
         remedy = (
             "use Linux 6.2 or later with `landlock` among the lsm= of its command line; a container must not deny it"
         )
-        raise IsolationUnavailable("files.read", ("Landlock",), remedy)
+        raise _nothing_holds_files("files.read", "Landlock", remedy, machine)
     if machine.landlock_abi < LEAST_LANDLOCK_ABI:
         remedy = f"use Linux 6.2 or later: this kernel ({machine.kernel}) has ABI {machine.landlock_abi}"
-        raise IsolationUnavailable("files.write", (f"Landlock ABI {LEAST_LANDLOCK_ABI}",), remedy)
+        raise _nothing_holds_files("files.write", f"Landlock ABI {LEAST_LANDLOCK_ABI}", remedy, machine)
     if not machine.landlock_package:
-        raise IsolationUnavailable("files.read", ("Landlock",), "install the Python package landlock")
+        raise _nothing_holds_files("files.read", "Landlock", "install the Python package landlock", machine)
+
+
+def _nothing_holds_files(promise: str, landlock: str, remedy: str, machine: Machine) -> IsolationUnavailable:
+    """Landlock does not, and namespaces, which would as well, are not to be had or not wanted."""
+    why = machine.no_namespaces or "the policy switches them off"
+    return IsolationUnavailable(promise, (landlock, "namespaces"), f"{remedy}; or have namespaces: {why}")
+
+
+def never_granted(real: str) -> bool:
+    """Whether this real path is one that no policy can grant."""
+    return real in _NEVER_GRANTED or any(PurePath(real).is_relative_to(top) for top in _NOTHING_BELOW)
 
 
 def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...]:
     for path in paths:
         if not os.path.exists(path):
             raise _error(policy, key, f"there is no {path} on this machine", "make it, or take it out of the policy")
-        real = PurePath(os.path.realpath(path))
-        if str(real) in _NEVER_GRANTED or any(real.is_relative_to(top) for top in _NOTHING_BELOW):
+        if never_granted(os.path.realpath(path)):
             raise _error(policy, key, f"{path} holds far more than files, or none", "name directories of data")
     return paths
 

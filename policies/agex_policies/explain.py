@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Literal
 
-from agex_policies.compile import compile_plan, paths_of
+from agex_policies.compile import compile_plan, never_granted, paths_of
 from agex_policies.errors import IsolationUnavailable
 from agex_policies.explain_calls import answer_on_call
 from agex_policies.grants import parse_grant, shown, target
@@ -113,7 +113,7 @@ def _reading(policy: Policy, path: str, real: str, where: str) -> Answer:
             subject, True, f"{where} belongs to Python or to what every worker needs{_own_limits(real, os.R_OK)}"
         )
     why = f"{where} lies in nothing that is granted, nor in the workspace or in Python"
-    return _denied(policy, subject, why, "filesystem.read", toml([path]))
+    return _denied_path(policy, subject, why, "filesystem.read", path)
 
 
 def _writing(policy: Policy, path: str, real: str, where: str) -> Answer:
@@ -130,7 +130,14 @@ def _writing(policy: Policy, path: str, real: str, where: str) -> Answer:
             subject, False, f"{where} belongs to Python, which your own process runs too; nothing makes it writable"
         )
     why = f"{where} lies in nothing that is granted for writing, nor in the workspace"
-    return _denied(policy, subject, why, key, toml([path]))
+    return _denied_path(policy, subject, why, key, path)
+
+
+def _denied_path(policy: Policy, subject: str, why: str, key: str, path: str) -> Answer:
+    if never_granted(os.path.realpath(path)):
+        return Answer(subject, False, f"{why}; no policy can grant it, for it holds far more than files, or none", key)
+    answer = _denied(policy, subject, why, key, toml([path]))
+    return answer if os.path.exists(path) else replace(answer, to_allow=f"once it exists, {answer.to_allow}")
 
 
 def _grant_over(policy: Policy, key: Literal["filesystem.read", "filesystem.write"], real: str) -> str:

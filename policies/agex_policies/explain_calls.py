@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agex_policies.syscall_rules import ALL_64, LOW_32, O_DIRECT, Argument, Errno, Rule
+from agex_policies.bpf import ARCHITECTURES, mask_on
+from agex_policies.syscall_rules import ALL_64, LOW_32, Argument, Errno, Rule
 from agex_policies.syscalls import ALLOWED, ALLOWED_IN_PART, REFUSED, explain, resolve
 from agex_protocol.plan import SECCOMP_PID_PLACEHOLDER
 
@@ -51,7 +53,8 @@ def _conditions(rule: Rule) -> str:
 def _condition(argument: Argument) -> str:
     """Arguments are counted from 0, as strace and seccomp(2) do."""
     value = "the worker's own process" if argument.value == SECCOMP_PID_PLACEHOLDER else f"{argument.value:#x}"
-    masked = "" if argument.mask in (LOW_32, ALL_64) else f" & {argument.mask & ~O_DIRECT:#x}"
+    arch = platform.machine() if platform.machine() in ARCHITECTURES else next(iter(ARCHITECTURES))
+    masked = "" if argument.mask in (LOW_32, ALL_64) else f" & {mask_on(arch, argument):#x}"
     return f"argument {argument.index}{masked} is {value}"
 
 

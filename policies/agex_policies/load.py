@@ -10,8 +10,9 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +105,18 @@ def parse(text: str, name: str, path: Path | None = None, way: Way | None = None
     return Document(name, data, path, text, way)
 
 
-def refuse_documents_in(chain: Iterable[Document], directory: Path, what: str) -> None:
-    """PolicyError where one of these was read from, or by way of, a directory in which agent code can write.
+def refuse_documents_in(chain: Sequence[Document], directory: Path, what: str) -> None:
+    """PolicyError where one of a chain was read from, or by way of, a directory in which agent code can write.
 
     `what` names the directory in the message: "the workspace".
     """
-    for document in chain:
-        if document.way is not None and document.way.leads_through(directory):
-            raise document.error(
-                f"this policy is reached through {what} {directory}, where agent code could change it",
-                remedy=_ELSEWHERE,
-            )
+    for document, child in zip_longest(chain, chain[1:]):
+        if document.way is None or not document.way.leads_through(directory):
+            continue
+        fault = f"is reached through {what} {directory}, where agent code could change it"
+        if child is not None and child.line_of("extends"):
+            raise child.error(f"{document.path} {fault}", key="extends", remedy=_ELSEWHERE)
+        raise document.error(f"this policy {fault}", remedy=_ELSEWHERE)
 
 
 _WRITE_TOML = "see https://toml.io, or start from the output of `agex policy show default`"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from agex_policies import sections
 from agex_policies.complaints import first_wrong, nearest
+from agex_policies.errors import PolicyError
 from agex_policies.load import DEFAULT, Document, load_chain, parse, refuse_documents_in
 from agex_policies.narrowing import WITHIN, Values, wider_keys
 from agex_policies.wording import shown, toml
@@ -176,9 +177,9 @@ class Policy(sections.Section):
 
 def refuse_sources_in(policy: Policy, directory: Path, what: str = "the workspace") -> None:
     """PolicyError where this policy, one that it extends, or the ceiling can be changed by who can write in `directory`."""
-    named = os.environ.get("AGEX_POLICY_CEILING")
-    ceiling = _ceiling(named).origin.chain if named else ()
-    refuse_documents_in((*policy.origin.chain, *ceiling), directory, what)
+    refuse_documents_in(policy.origin.chain, directory, what)
+    if named := os.environ.get("AGEX_POLICY_CEILING"):
+        refuse_documents_in(_ceiling(named).origin.chain, directory, what)
 
 
 def values(policy: Policy) -> Values:
@@ -271,4 +272,8 @@ def _refuse_contradiction(document: Document, policy: Policy) -> None:
 
 
 def _ceiling(named: str) -> Policy:
-    return Policy._of(load_chain(named))  # pyright: ignore[reportPrivateUsage] -- the same concept, outside of its class
+    try:
+        return Policy._of(load_chain(named))  # pyright: ignore[reportPrivateUsage] -- the same concept, outside of its class
+    except PolicyError as error:
+        message = f"AGEX_POLICY_CEILING={named!r} cannot be used: {error.message}"
+        raise PolicyError(message, remedy=error.remedy, key=error.key, file=error.file, line=error.line) from error

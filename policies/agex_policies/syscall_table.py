@@ -157,7 +157,9 @@ _O_TMPFILE = 0x40_0000
 # Each write waits for the disk.
 _O_SYNC = 0x10_0000 | 0x1000
 # A file made so runs as its owner for whoever starts it: in a folder of the host, that is the supervisor's user, or root.
+# Only where a file can be made: else the kernel reads no mode, and callers below libc leave in its place what was there.
 _SETS_ID = 0o6000
+_O_CREAT = 0x40
 _NO_FLAGS_OF = _O_PATH | _O_TMPFILE | _O_SYNC | O_DIRECT
 
 FILES = Group(
@@ -166,8 +168,10 @@ FILES = Group(
     " others' files, modes, owners, times, attributes, device nodes, watches, and chdir by path; fchdir follows a directory"
     " that could be opened. openat2 hides its flags behind a pointer; ENOSYS makes callers use openat.",
     (
-        allow("open", Argument(1, 0, _NO_FLAGS_OF), Argument(2, 0, _SETS_ID)),
-        allow("openat", Argument(2, 0, _NO_FLAGS_OF), Argument(3, 0, _SETS_ID)),
+        allow("open", Argument(1, 0, _NO_FLAGS_OF | _O_CREAT)),
+        allow("openat", Argument(2, 0, _NO_FLAGS_OF | _O_CREAT)),
+        allow("open", Argument(1, _O_CREAT, _NO_FLAGS_OF | _O_CREAT), Argument(2, 0, _SETS_ID)),
+        allow("openat", Argument(2, _O_CREAT, _NO_FLAGS_OF | _O_CREAT), Argument(3, 0, _SETS_ID)),
         allow("creat", Argument(1, 0, _SETS_ID)),
         rule(Errno(errno.EOPNOTSUPP), "open", Argument(1, _O_TMPFILE, _O_TMPFILE)),
         rule(Errno(errno.EOPNOTSUPP), "openat", Argument(2, _O_TMPFILE, _O_TMPFILE)),

@@ -185,7 +185,7 @@ def _set(path: Path, value: int) -> None:
 
 def _number(path: Path) -> int | None:
     try:
-        text = path.read_text(encoding="ascii", errors="replace").strip()
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
     return int(text) if text.isdecimal() and len(text) < 20 else None
@@ -194,7 +194,7 @@ def _number(path: Path) -> int | None:
 def _kills(path: Path) -> int:
     """How many processes memory has cost, from a file of names and numbers; 0 if it does not say."""
     try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return 0
     numbers = [line.split()[1] for line in lines if line.split()[:1] == ["oom_kill"] and len(line.split()) == 2]

@@ -143,7 +143,7 @@ def _kill(group: Path) -> None:
 def _processes(group: Path) -> list[int]:
     """Who is in it. A process that this one cannot see, in another pid namespace, has the number 0 and is not listed."""
     try:
-        words = (group / "cgroup.procs").read_text(encoding="ascii", errors="replace").split()
+        words = (group / "cgroup.procs").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
         return []
     return [int(word) for word in words if word.isdecimal() and 0 < len(word) < 10 and int(word) != 0]

@@ -180,7 +180,7 @@ def _is_writable(path: Path) -> bool:
 
 def _words(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="ascii", errors="replace").split()
+        return path.read_text(encoding="utf-8", errors="replace").split()
     except OSError:
         return []
 

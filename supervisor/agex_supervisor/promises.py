@@ -159,6 +159,14 @@ def hold(layers: Mapping[str, str], required: Collection[str] = ()) -> dict[str,
     return held
 
 
+def held_by(layers: Mapping[str, str]) -> dict[str, list[str]]:
+    """As `hold`, for a report: a promise that is not held has an empty list."""
+    filled = {
+        name: [cell for cell in cells if all(_fills(each, layers) for each in cell)] for name, cells in CELLS.items()
+    }
+    return {promise: sorted(_layers(cells)) for promise, cells in filled.items()}
+
+
 def wants_two(promise: str, required: Collection[str]) -> bool:
     """Whether a policy that requires these layers wants the promise held twice, and it can be."""
     cells = CELLS[promise]

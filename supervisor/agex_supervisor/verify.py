@@ -78,7 +78,7 @@ def _limits(pid: int, plan: LockdownPlan) -> list[str]:
 def _hard_limits(pid: int) -> dict[str, int | None]:
     """{name: hard limit, None for none}. The columns of the kernel's table have fixed widths: names contain spaces."""
     found: dict[str, int | None] = {}
-    with open(f"/proc/{pid}/limits", encoding="ascii") as lines:
+    with open(f"/proc/{pid}/limits", encoding="utf-8", errors="replace") as lines:
         next(lines)
         for line in lines:
             hard = line[47:68].split()[0]
@@ -110,7 +110,7 @@ def _namespaces(pid: int, plan: LockdownPlan, status: Mapping[str, str]) -> list
         raise unavailable(
             "namespaces", f"seen from outside, it has a file system that is not its view's: {stray or kinds}"
         )
-    with open(f"/proc/{pid}/net/dev", encoding="ascii") as lines:
+    with open(f"/proc/{pid}/net/dev", encoding="utf-8", errors="replace") as lines:
         devices = [line.partition(":")[0].strip() for line in lines if ":" in line]
     if devices not in ([], ["lo"]):
         raise unavailable("namespaces", f"seen from outside, it has the network devices {devices}")

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import agex as library
 from agex.cli import main
 from agex_supervisor.scratch import Scratch
+from tests.nobody import need_nobody
 
 
 def agex(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -85,6 +87,7 @@ def test_explain_tells_what_decides_about_a_path_a_host_and_a_call(tmp_path: Pat
         f"write to {tmp_path}: denied",
         "connection to api.example.com:443: allowed",
         "system call ptrace: denied",
+        "  decided by: no key of a policy",
         f'  to allow it: put `read = ["{tmp_path}"]` under [filesystem], and "filesystem.read" into `widen`',
     ):
         assert line in done.stdout.splitlines()
@@ -104,7 +107,9 @@ def test_diff_says_which_policy_allows_more() -> None:
 
 
 def test_the_schema_is_json() -> None:
-    assert json.loads(agex("policy", "schema").stdout)["title"] == "agex policy"
+    schema = json.loads(agex("policy", "schema").stdout)
+    assert schema["title"] == "agex policy"
+    assert json.loads(agex("policy", "schema", "--json").stdout) == schema
 
 
 def test_controls_in_a_policy_do_not_reach_the_terminal(tmp_path: Path) -> None:
@@ -193,13 +198,31 @@ def test_what_is_no_policy_file_is_refused_at_once_and_nothing_runs(
     refused(str(path), f"agex: policy error: {reason}")
 
 
-def test_a_policy_that_may_not_be_read_is_refused_and_nothing_runs(tmp_path: Path, refused: Refused) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text("")
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    refused(str(path), f"agex: policy error: {path}: cannot be read: Permission denied; let user ")
+def test_a_policy_that_may_not_be_read_is_refused_and_nothing_runs() -> None:
+    user = need_nobody() if os.geteuid() == 0 else None  # root may read everything
+    with tempfile.TemporaryDirectory() as place:
+        policy, script, work = (Path(place, name) for name in ("policy.toml", "script.py", "work"))
+        policy.write_text("")
+        script.write_text("open('ran', 'w').close()\nprint('ran')\n")
+        work.mkdir()
+        for path, mode in ((Path(place), 0o755), (policy, 0), (script, 0o644), (work, 0o777)):
+            path.chmod(mode)
+        command = ["agex", "run", str(script), "--policy", str(policy), "--workspace", str(work)]
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd="/",
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stdout, list(work.iterdir())) == (4, "", [])
+        assert done.stderr == (
+            f"agex: policy error: {policy}: cannot be read: Permission denied;"
+            f" let user {user or os.geteuid()} read it, or name another\n"
+        )
 
 
 class Refused:

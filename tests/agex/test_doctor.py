@@ -121,6 +121,12 @@ def test_without_namespaces_landlock_has_to_hold_the_files_alone(abi: int) -> No
         assert reached == {"files.metadata/stat"}
     else:
         assert "files." in plain["refusal"] and "Landlock" in plain["refusal"]
+        assert plain["lockdown"] is None and plain["gaps"] == []
+        promises = {each["promise"]: each for each in plain["promises"]}
+        assert promises["files.write"]["held_by"] == [] and "seccomp" in promises["network"]["held_by"]
+        # It was tried all the same, with the layers that there are.
+        reached = {name for each in plain["promises"] for name, how in each["probes"].items() if how[:7] == "REACHED"}
+        assert reached == {"files.metadata/stat"} | (set() if abi else {"files.read", "files.write", "leftovers"})
         assert any(
             "files.write" in remedy["strengthens"] and "landlock" in remedy["do"].lower()
             for remedy in plain["remedies"]
@@ -233,6 +239,28 @@ def test_each_thing_that_is_wrong_has_its_one_advice(change: dict[str, Any], wor
     (only,) = advice(**change)
     assert word in only
     assert only.endswith(".") and only[0].isupper()
+
+
+@pytest.mark.parametrize(
+    ("change", "promises"),
+    [
+        (
+            {"no_namespaces": "no"},
+            ("files.metadata", "files.read", "files.write", "introspection", "disk", "leftovers"),
+        ),
+        ({"no_cgroup": "no"}, ("memory",)),
+        ({"machine": machine(landlock_abi=0)}, ("files.read", "files.write", "introspection", "disk")),
+        ({"machine": machine(landlock_abi=2)}, ("files.write", "disk")),
+        ({"machine": machine(landlock_abi=5)}, ("signals",)),
+        ({"machine": machine(libseccomp=False)}, ()),
+    ],
+    ids=str,
+)
+def test_an_advice_names_the_promises_that_gain_by_the_matrix(
+    change: dict[str, Any], promises: tuple[str, ...]
+) -> None:
+    (only,) = remedies(dataclasses.replace(SITUATION, **change))
+    assert only.strengthens == promises
 
 
 def test_every_promise_that_an_advice_names_exists() -> None:

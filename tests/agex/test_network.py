@@ -146,8 +146,9 @@ def test_an_ordinary_client_works_for_a_granted_host(
         "import urllib.request\nurllib.request.urlopen(f'http://{host}:{port}')",
         "import asyncio\nasyncio.run(asyncio.open_connection(host, port))",
         "import httpx\nhttpx.get(f'http://{host}:{port}')",
+        "import requests\nrequests.get(f'http://{host}:{port}')",
     ],
-    ids=["socket", "urllib", "asyncio", "httpx"],
+    ids=["socket", "urllib", "asyncio", "httpx", "requests"],
 )
 def test_another_host_gets_a_permission_error_that_names_the_key_and_is_a_denial(
     sandbox: agex.Sandbox, plain: Host, code: str

@@ -131,9 +131,9 @@ LACKING: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"system": "Darwin"}, "files.read", ("Landlock on Linux",)),
     ({"arch": "riscv64"}, "programs", ("seccomp",)),
     ({"seccomp": False}, "programs", ("seccomp",)),
-    ({"landlock_abi": 0, **WITHOUT_NAMESPACES}, "files.read", ("Landlock",)),
-    ({"landlock_abi": 2, **WITHOUT_NAMESPACES}, "files.write", ("Landlock ABI 3",)),
-    ({"landlock_package": False, **WITHOUT_NAMESPACES}, "files.read", ("Landlock",)),
+    ({"landlock_abi": 0, **WITHOUT_NAMESPACES}, "files.read", ("Landlock", "namespaces")),
+    ({"landlock_abi": 2, **WITHOUT_NAMESPACES}, "files.write", ("Landlock ABI 3", "namespaces")),
+    ({"landlock_package": False, **WITHOUT_NAMESPACES}, "files.read", ("Landlock", "namespaces")),
 ]
 
 
@@ -145,8 +145,10 @@ def test_a_machine_that_lacks_a_layer_gets_no_plan(
         compile_plan(Policy.load("default"), "kernel", dataclasses.replace(GOOD, **change))
     assert (caught.value.promise, caught.value.could_hold) == (promise, could_hold)
     assert str(caught.value) == (
-        f"the promise {promise!r} cannot be held here: it takes {could_hold[0]}; {caught.value.remedy}"
+        f"the promise {promise!r} cannot be held here: it takes {' or '.join(could_hold)}; {caught.value.remedy}"
     )
+    if "namespaces" in could_hold:
+        assert caught.value.remedy.endswith("; or have namespaces: user.max_user_namespaces is 0")
 
 
 @pytest.mark.parametrize("change", [{"landlock_abi": 0}, {"landlock_abi": 2}, {"landlock_package": False}], ids=str)

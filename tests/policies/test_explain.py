@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 from pathlib import Path
 
 import pytest
 
+from agex_policies.bpf import ARCHITECTURES
 from agex_policies.difference import Difference, differences
 from agex_policies.explain import Answer, answers_on, settings_of
 from agex_policies.load import PACKAGED
@@ -105,6 +107,20 @@ def test_what_is_advised_for_a_path_allows_it(mine: Path) -> None:
     assert (reading.allowed, writing.allowed) == (True, True)
 
 
+@pytest.mark.parametrize("path", ["/", "/dev", "/proc/1/environ", "/sys/kernel"])
+def test_what_no_policy_can_grant_is_not_advised(path: str) -> None:
+    for answer in answers_on(Policy.load("default"), f"path:{path}"):
+        assert (answer.allowed, answer.to_allow) == (False, "")
+        assert answer.why.endswith("; no policy can grant it, for it holds far more than files, or none")
+
+
+def test_what_is_not_there_has_to_be_made_before_it_is_granted(mine: Path) -> None:
+    reading, _ = answers_on(Policy.load(mine), f"path:{mine.parent}/nowhere")
+    assert reading.to_allow == (
+        f'once it exists, put `read = ["{mine.parent}/nowhere"]` under [filesystem], and "filesystem.read" into `widen`'
+    )
+
+
 def test_python_is_read_and_by_no_policy_written() -> None:
     reading, writing = answers_on(Policy.load("default"), f"path:{dataclasses.__file__}")
     assert (reading.allowed, reading.key) == (True, "")
@@ -154,6 +170,11 @@ def test_a_system_call_is_told_with_its_group_and_the_arguments_that_pass(name: 
     (answer,) = answers_on(Policy.load("default"), f"syscall:{name}")
     assert (answer.subject, answer.allowed, answer.key, answer.to_allow) == (f"system call {name}", allowed, "", "")
     assert answer.why.startswith(why)
+
+
+def test_the_bits_of_an_argument_are_those_of_this_machine() -> None:
+    (answer,) = answers_on(Policy.load("default"), "syscall:openat")
+    assert f"argument 2 & {0x70_1040 | ARCHITECTURES[platform.machine()]:#x} is 0x0" in answer.why
 
 
 def test_a_system_call_is_told_with_the_entry_that_opens_or_shuts_it(tmp_path: Path) -> None:

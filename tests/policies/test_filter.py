@@ -151,6 +151,8 @@ REFUSED: dict[str, tuple[str, str | int]] = {
     ),
     "writes that wait for the disk": (tried("os.open('f', os.O_WRONLY | os.O_CREAT | os.O_SYNC)"), "EPERM"),
     "writes that wait for the data": (tried("os.open('f', os.O_WRONLY | os.O_CREAT | os.O_DSYNC)"), "EPERM"),
+    "a program that would run as its owner": (tried("os.open('f', os.O_WRONLY | os.O_CREAT, 0o4755)"), "EPERM"),
+    "a program that would run as its group, by the older call": ("print(call(2, b'f', 0x41, 0o2755))", "EPERM"),
     "writes past the cache": (tried("os.open('f', os.O_WRONLY | os.O_CREAT | os.O_DIRECT)"), "EPERM"),
     "writes past the cache, turned on later": (
         "import fcntl\nf = open('f', 'wb')\n" + tried("fcntl.fcntl(f, fcntl.F_SETFL, os.O_DIRECT)"),
@@ -305,6 +307,10 @@ signal.setitimer(signal.ITIMER_REAL, 60); signal.alarm(0)
 import resource
 resource.getrlimit(resource.RLIMIT_AS); resource.getrusage(resource.RUSAGE_SELF); os.cpu_count()
 os.sched_getaffinity(0); os.getpgid(0)
+""",
+    "opening without a mode, below libc": """
+open("f", "w").close()
+assert call(2, b"f", os.O_RDONLY, 0o6777) == call(257, -100, b"f", os.O_RDONLY, 0o6777) == "reached"
 """,
     "mapped files": """
 import mmap

@@ -106,12 +106,40 @@ def test_every_way_into_a_directory_of_the_callers_own_is_found(tmp_path: Path) 
         )
 
 
+def test_a_parent_in_a_directory_of_the_callers_own_is_refused_with_the_line_that_names_it(tmp_path: Path) -> None:
+    parent = written(tmp_path / "work" / "base.toml")
+    path = written(tmp_path / "mine.toml", '\nextends = "work/base.toml"\n')
+    with pytest.raises(PolicyError) as caught:
+        refuse_sources_in(Policy.load(path), tmp_path / "work")
+    assert str(caught.value) == (
+        f"{path}:2: extends: {parent} is reached through the workspace {tmp_path / 'work'}, where agent code could change"
+        " it; keep policies, and links to them, where no agent works"
+    )
+
+
 def test_a_ceiling_in_the_workspace_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ceiling = written(tmp_path / "work" / "ceiling.toml")
     monkeypatch.setenv("AGEX_POLICY_CEILING", str(ceiling))
     with pytest.raises(PolicyError) as caught:
         refuse_sources_in(Policy.load("strict"), tmp_path / "work")
     assert caught.value.file == ceiling
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [(None, None, "there is no policy file "), ("\n[limit]\nthreads = 1\n", 2, "there is no such")],
+)
+def test_a_ceiling_that_cannot_be_used_is_refused_by_the_name_of_its_variable(
+    text: str | None, line: int | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceiling = tmp_path / "ceiling.toml"
+    if text is not None:
+        written(ceiling, text)
+    monkeypatch.setenv("AGEX_POLICY_CEILING", str(ceiling))
+    with pytest.raises(PolicyError) as caught:
+        Policy.load("strict")
+    assert caught.value.message.startswith(f"AGEX_POLICY_CEILING={str(ceiling)!r} cannot be used: {reason}")
+    assert caught.value.line == line
 
 
 def test_what_a_program_adds_to_a_file_does_not_hide_the_file(tmp_path: Path) -> None:

@@ -221,6 +221,18 @@ def test_a_name_that_no_module_has_is_no_denial(tmp_path: Path) -> None:
             "landlock write TMP/granted/new",
         ),
         (
+            "os.symlink('/etc/passwd', 'link') or open('link')",
+            "PermissionError [Errno 13] read refused: policy 'custom' does not grant it; [filesystem] read would allow"
+            " it: '/etc/passwd'",
+            "landlock read /etc/passwd",
+        ),
+        (
+            "os.symlink(granted + '/new', 'link') or open(place + '/link', 'w')",
+            "PermissionError [Errno 13] write refused: policy 'custom' does not grant it; [filesystem] write would allow"
+            " it: 'TMP/granted/new'",
+            "landlock write TMP/granted/new",
+        ),
+        (
             "os.chmod(granted, 0)",
             "PermissionError [Errno 13] chmod refused: policy 'custom' does not grant it; nothing in a policy allows"
             " it: 'TMP/granted'",
@@ -285,6 +297,8 @@ def test_a_refusal_names_the_policy_and_the_key_and_is_noted(code: str, told: st
         "open(place + '/new', 'w')",
         "open(place + '/../place/new', 'w')",
         "open('/dev/null', 'w')",
+        "os.symlink(granted + '/file', 'link') or open('link')",
+        "os.symlink('new', 'link') or open('link', 'w')",
         "os.listdir(place)",
         "sqlite3.connect(':memory:')",
         "socket.socketpair()",

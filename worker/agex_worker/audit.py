@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from errno import EACCES, EPERM
-from os.path import realpath
+from os.path import islink, realpath
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -97,6 +97,8 @@ class Files:
 
     def _open(self, arguments: Arguments) -> None:
         path, mode, flags = arguments
+        if mode is not None and isinstance(path, str | bytes | os.PathLike) and islink(path):
+            path = realpath(path)  # in namespaces the kernel would say that the link itself is not there
         if isinstance(flags, int) and flags & _CHANGES:
             self._change(path, "write", self._layer, relative=mode is not None)
         else:
