@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -44,6 +45,9 @@ _ALWAYS_WRITABLE = ("/dev/null",)
 # By these a worker would reach everything, or devices; by what lies below the others, processes and the kernel's own switches.
 _NEVER_GRANTED = ("/", "/dev")
 _NOTHING_BELOW = ("/proc", "/sys")
+
+# Devices that lead to nothing of the machine's.
+_HARMLESS_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 # Keys that only the kernel's walls hold, then those that also need a process of the worker's own.
 _HELD_BY_KERNEL = (
@@ -275,7 +279,15 @@ def _granted(policy: Policy, key: str, paths: tuple[str, ...]) -> tuple[str, ...
             raise _error(policy, key, f"there is no {path} on this machine", "make it, or take it out of the policy")
         if never_granted(os.path.realpath(path)):
             raise _error(policy, key, f"{path} holds far more than files, or none", "name directories of data")
+        if not _is_data(path):
+            raise _error(policy, key, f"{path} is a device, a socket or a pipe", "name files and directories of data")
     return paths
+
+
+def _is_data(path: str) -> bool:
+    """A file or a directory; of devices only those that lead nowhere."""
+    mode = os.stat(path).st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or os.path.realpath(path) in _HARMLESS_DEVICES
 
 
 def _refuse_own_code(policy: Policy, write: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
-"""Workspaces on their way home from the slots of dead workers.
+"""Workspaces on their way home from the slots of dead workers, and on their way out when their session is over.
 
 A large one takes longer than a caller may be kept waiting who only wants to hear how a run ended: it comes home on a thread,
-and whoever needs it next waits for that.
+and whoever needs it next waits for that. Its removal, too, goes on on a thread.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agex_supervisor.errors import WorkerFailed
+from agex_supervisor.scratch import remove_tree
 from agex_supervisor.slot import Slot
 from agex_supervisor.transfer import Late
 
 CLOSE_TIMEOUT_S = 10.0
+REMOVAL_S = 0.25
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Homecomings:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[Path, _Homecoming] = {}
+        self._removals: list[threading.Thread] = []
 
     def begin(self, slot: Slot, home: Path, gone: threading.Event) -> None:
         """Bring a workspace home when its worker is `gone`, and remove the slot: now, or on a thread if that takes time.
@@ -74,6 +77,21 @@ class Homecomings:
         with contextlib.suppress(WorkerFailed):
             self.wait_for(home)
 
+    def remove(self, home: Path) -> None:
+        """Remove a workspace that nothing comes to any more; one of very many files on a thread, after a moment."""
+        self.forget(home)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                remove_tree(home, time.monotonic() + REMOVAL_S)
+        except Late:
+            removal = threading.Thread(target=_remove_rest, args=(home,), name="agex-removal", daemon=True)
+            with self._lock:
+                self._removals = [each for each in self._removals if each.is_alive()] + [removal]
+            try:
+                removal.start()
+            except RuntimeError:  # there is no room for another thread: then here and now
+                _remove_rest(home)
+
     def close(self) -> None:
         """Wait for all of them, but not for a worker that does not die: its thread ends when that does."""
         with self._lock:
@@ -81,6 +99,9 @@ class Homecomings:
         until = time.monotonic() + CLOSE_TIMEOUT_S
         for coming in under_way:
             coming.done.wait(max(0.0, until - time.monotonic()))
+        for removal in self._removals:
+            if removal.ident is not None:
+                removal.join()
 
     def _bring(self, slot: Slot, home: Path, gone: threading.Event, coming: _Homecoming) -> None:
         try:
@@ -94,3 +115,8 @@ class Homecomings:
                 with self._lock:
                     self._under_way.pop(home, None)
             coming.done.set()
+
+
+def _remove_rest(home: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        remove_tree(home)

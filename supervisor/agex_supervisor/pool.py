@@ -149,10 +149,8 @@ class Pool:
         return self._scratch_dir().new_workspace()
 
     def drop_workspace(self, workspace: Path) -> None:
-        """Remove a workspace that no session holds any more."""
-        self._homecomings.forget(workspace)
-        with contextlib.suppress(FileNotFoundError):
-            remove_tree(workspace)
+        """Remove a workspace that no session holds any more; one of very many files is gone a little later."""
+        self._homecomings.remove(workspace)
 
     def warm(self, kit: Kit) -> None:
         """Boot the kit's zygote and fork one spare now. Raises what a checkout would raise."""

@@ -10,8 +10,11 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 import uuid
 from pathlib import Path
+
+from agex_supervisor.transfer import Late
 
 PREFIX = "agex-"
 LOCK = "owner.lock"
@@ -95,34 +98,39 @@ def _is_orphan(path: Path) -> bool:
     return False
 
 
-def remove_tree(path: Path) -> None:
+def remove_tree(path: Path, until: float = float("inf")) -> None:
     """Remove a directory whose content is hostile: links are not followed and no depth of nesting is too deep.
 
-    Every directory found is first moved up to the top, so that nothing is ever reached through a long path.
+    Every directory found is first moved up to the top, so that nothing is ever reached through a long path. Late where it
+    is not done at `until`, as time.monotonic() counts; another call goes on with what is left.
     """
     try:
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        queue = _empty(top, top)
+        queue = _empty(top, top, until)
         while queue:
             name = queue.pop()
             each = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
             try:
-                queue += _empty(each, top)
+                queue += _empty(each, top, until)
             finally:
                 os.close(each)
+            if time.monotonic() > until:
+                raise Late
             os.rmdir(name, dir_fd=top)
     finally:
         os.close(top)
     os.rmdir(path)
 
 
-def _empty(directory: int, top: int) -> list[str]:
+def _empty(directory: int, top: int, until: float) -> list[str]:
     moved: list[str] = []
     with os.scandir(directory) as entries:
         for entry in list(entries):
+            if time.monotonic() > until:
+                raise Late
             if entry.is_dir(follow_symlinks=False):
                 name = uuid.uuid4().hex
                 # mkdir(mode=0) would keep an unprivileged owner from entering it, and from moving it.

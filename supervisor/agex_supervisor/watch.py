@@ -6,6 +6,7 @@ The workspace is hostile ground: it is measured through descriptors, without fol
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -43,8 +44,9 @@ class Watch:
             with open(self._stat, "rb") as stat:
                 fields = stat.read().rsplit(b")", 1)[1].split()
             cpu_s, threads = (int(fields[11]) + int(fields[12])) / TICKS_PER_S, int(fields[17])
-        except (OSError, IndexError, ValueError):
-            return None  # dead: its pidfd will say so
+        except (OSError, IndexError, ValueError) as error:
+            # Dead, and its pidfd will say so; or nothing can be opened here, and then nothing holds it.
+            return _blind("limits.threads") if _is_full(error) else None
         if cpu_s > self._limits.cpu_time_s:
             return f"limits.cpu_time: {self._limits.cpu_time_s:g}s of processor time are used up"
         if threads > self._limits.threads:
@@ -57,19 +59,31 @@ class Watch:
             try:
                 # Of an open directory, another descriptor: the walk closes the one that it is given.
                 top = os.open(place, DIRECTORY) if isinstance(place, Path) else os.open(".", DIRECTORY, dir_fd=place)
-            except OSError:
+            except OSError as error:
+                count.blind = count.blind or _is_full(error)
                 continue
             count.add(top, 0)
         if count.size > self._limits.workspace_size_bytes:
             return f"limits.workspace_size: {count.size} bytes or more, {self._limits.workspace_size_bytes} allowed"
         if count.files > self._limits.workspace_files:
             return f"limits.workspace_files: {count.files} or more, {self._limits.workspace_files} allowed"
+        if count.blind:
+            return _blind("limits.workspace_size")
         if count.closed:
             return "limits.workspace_size: a directory of the workspace cannot be read, so it cannot be measured"
         return f"a workspace of more than {MAX_DEPTH} levels" if count.depth > MAX_DEPTH else None
 
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether this process, or the machine, has no descriptor left."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def _blind(key: str) -> str:
+    return f"{key}: it cannot be watched, because the supervisor has no descriptor left; raise its limit of open files"
 
 
 class _Count:
@@ -81,6 +95,7 @@ class _Count:
         self.files = 0
         self.depth = 0
         self.closed = False
+        self.blind = False
 
     def add(self, directory: int, depth: int) -> None:
         """Count what is below an open directory, and close it."""
@@ -117,8 +132,8 @@ class _Count:
             self.add(os.open(name, DIRECTORY, dir_fd=directory), depth + 1)
         except PermissionError:
             self.closed = True
-        except OSError:
-            return
+        except OSError as error:
+            self.blind = self.blind or _is_full(error)
 
     def _over(self) -> bool:
         limits = self._limits

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,17 @@ def test_the_python_that_the_supervisor_runs_cannot_be_made_writable() -> None:
         with pytest.raises(PolicyError) as caught:
             compile_plan(policy, "kernel", GOOD)
         assert caught.value.message.startswith(f"{path} cannot be writable: ")
+
+
+@pytest.mark.parametrize("key", ["read", "write"])
+def test_what_is_no_data_cannot_be_granted(key: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for path in ("/dev/tty", str(tmp_path / "pipe"), str(tmp_path / "socket")):
+            policy = Policy.load("default").extend({"widen": [f"filesystem.{key}"], "filesystem": {key: [path]}})
+            with pytest.raises(PolicyError, match="is a device, a socket or a pipe"):
+                compile_plan(policy, "kernel", GOOD)
 
 
 def test_a_folder_from_which_the_supervisor_imports_its_own_modules_cannot_be_made_writable(

@@ -19,6 +19,7 @@ import pytest
 from agex_policies.errors import IsolationUnavailable
 from agex_protocol import messages as m
 from agex_protocol.plan import LockdownPlan
+from agex_supervisor import homecoming
 from agex_supervisor import pool as pool_module
 from agex_supervisor.errors import PoolExhausted, PreloadFailed
 from agex_supervisor.pool import Kit, Pool
@@ -333,3 +334,16 @@ def test_a_killed_supervisor_takes_its_processes_along_and_the_next_sweeps_its_d
 def test_numbers_that_make_no_sense_are_refused(numbers: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Pool(**numbers)
+
+
+def test_a_workspace_of_very_many_files_is_removed_behind_the_back_of_who_lets_go_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(homecoming, "REMOVAL_S", 0.0)
+    pool = Pool(spares=0)
+    workspace = pool.new_workspace()
+    for number in range(50):
+        (workspace / str(number) / "below").mkdir(parents=True)
+    pool.drop_workspace(workspace)
+    pool.close()
+    assert not workspace.exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agex_supervisor.scratch import LOCK, PREFIX, Scratch, remove_tree, sweep
+from agex_supervisor.transfer import Late
 
 
 @pytest.fixture(autouse=True)
@@ -185,3 +186,14 @@ def test_a_directory_whose_owner_was_killed_before_it_had_locked_it_is_swept(tem
     sweep()
 
     assert [each.exists() for each in (empty, begun, alive, other)] == [False, False, True, True]
+
+
+def test_a_removal_that_is_out_of_time_goes_on_where_it_stopped(temporary: Path) -> None:
+    tree = temporary / "tree"
+    for number in range(20):
+        (tree / str(number) / "below").mkdir(parents=True)
+    with pytest.raises(Late):
+        remove_tree(tree, until=0.0)
+    assert tree.exists()
+    remove_tree(tree)
+    assert not tree.exists()

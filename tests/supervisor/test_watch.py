@@ -143,3 +143,25 @@ def deep(tmp_path: Path) -> Iterator[Path]:
     os.close(here)
     yield tmp_path
     remove_tree(tmp_path)
+
+
+def test_what_cannot_be_watched_for_want_of_descriptors_counts_as_a_breach(tmp_path: Path) -> None:
+    """In a child, because no descriptor is left to whoever lowers the limit."""
+    program = """
+import os, resource, sys
+from pathlib import Path
+from agex_protocol.plan import Limits
+from agex_supervisor.watch import Watch
+watch = Watch(os.getpid(), Limits(threads=1000), [Path(sys.argv[1])])
+before = watch.breach()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+print(before, watch._use(), watch._disk(), sep="\n")
+"""
+    told = "it cannot be watched, because the supervisor has no descriptor left; raise its limit of open files"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["None", f"limits.threads: {told}", f"limits.workspace_size: {told}"], (
+        done.stderr
+    )
