@@ -155,7 +155,8 @@ from agex_supervisor.watch import Watch
 watch = Watch(os.getpid(), Limits(threads=1000), [Path(sys.argv[1])])
 before = watch.breach()
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
-print(before, watch._use(), watch._disk(), sep="\n")
+for told in (before, watch._use(), watch._disk()):
+    print(told)
 """
     told = "it cannot be watched, because the supervisor has no descriptor left; raise its limit of open files"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
