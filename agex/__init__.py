@@ -55,6 +55,8 @@ if TYPE_CHECKING:
         TaskStartEvent,
     )
     from agex_supervisor.execution import ErrorInfo, RunUsage, Unsent
+    from agex_supervisor.handle import Handle
+    from agex_supervisor.opaque import Opaque
     from agex_supervisor.pool import Pool, PoolStats
     from agex_supervisor.promises import LockdownReport
 
@@ -75,7 +77,10 @@ _HOMES = {
         "ActionEvent CancelledEvent ClarifyEvent ErrorEvent Event FailEvent NoteEvent OutputEvent "
         "SuccessEvent TaskStartEvent"
     ),
-    "agex_supervisor.execution": "ErrorInfo RunUsage Unsent",
+    "agex_supervisor.error_info": "ErrorInfo",
+    "agex_supervisor.execution": "RunUsage Unsent",
+    "agex_supervisor.handle": "Handle",
+    "agex_supervisor.opaque": "Opaque",
     "agex_supervisor.pool": "Pool PoolStats",
     "agex_supervisor.promises": "LockdownReport",
 }
@@ -96,6 +101,7 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "FailEvent",
+    "Handle",
     "HandleClosed",
     "IsolationUnavailable",
     "LLMError",
@@ -103,6 +109,7 @@ __all__ = [
     "MemberSpec",
     "Module",
     "NoteEvent",
+    "Opaque",
     "OutputEvent",
     "Policy",
     "PolicyError",

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from agex.call import Running
 from agex.catalogue import render_registry
@@ -24,7 +24,7 @@ from agex.pools import shared_pool
 from agex.prompt import policy_text, system_prompt
 from agex.registry import Registry
 from agex.task import Task
-from agex.workbench import Workbench
+from agex.workbench import Workbench, refusal
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation
 from agex_supervisor.events import Event
@@ -148,16 +148,20 @@ class Agent:
     def task(self, given: Callable[P, R], /) -> Task[P, R]: ...
     @overload
     def task(
-        self, given: str | None = None, /, *, primer: str | None = None
+        self, given: str | None = None, /, *, primer: str | None = None, trust: Literal["unpickle"] | None = None
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-    def task(self, given: Any = None, /, *, primer: str | None = None) -> Any:
-        """Make a typed function with an empty body a task: `@agent.task`, `@agent.task("primer")`, `@agent.task(primer=)`."""
+    def task(self, given: Any = None, /, *, primer: str | None = None, trust: Literal["unpickle"] | None = None) -> Any:
+        """Make a typed function with an empty body a task: `@agent.task`, `@agent.task("primer")`, `@agent.task(primer=)`.
+
+        trust="unpickle": a result of a class that cannot cross is unpickled HERE, which lets the agent run any code in YOUR
+        process. The policy has to say `[results] trust_unpickle = true`.
+        """
         if callable(given):
             return Task(self, given, primer, _names_of_caller())
         text = given if given is not None else primer
 
         def decorate(function: Callable[P, R]) -> Task[P, R]:
-            return Task(self, function, text, _names_of_caller())
+            return Task(self, function, text, _names_of_caller(), trust)
 
         return decorate
 
@@ -226,6 +230,16 @@ class Agent:
                 bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes)
                 self._benches[classes] = bench
             return bench
+
+    def check_trust(self) -> None:
+        """PolicyError unless the policy lets tasks unpickle results in this process."""
+        policy = self._policy if isinstance(self._policy, Policy) else Policy.load(self._policy)
+        if not policy.results.trust_unpickle:
+            raise refusal(
+                policy,
+                "results.trust_unpickle",
+                'trust="unpickle" lets the agent run code in your process, and this policy does not',
+            )
 
     def system_prompt(self, classes: tuple[type, ...]) -> str:
         """What the model is told above every task of this agent."""

@@ -61,8 +61,10 @@ class Call:
         workspace = self._agent.sessions.acquire(session)
         try:
             bench = self._agent.workbench(self._task.terms.classes)
+            returns = self._task.terms.returns
+            bench.check_result(returns)
             self._executor = bench.executor(workspace)
-            self._executor.start()
+            self._executor.start(keeps=returns.has_handles)
             self._agent.running.add(self._task.__qualname__, session, self)
         except BaseException:
             self._release()
@@ -164,7 +166,7 @@ class Call:
 
     def _release(self) -> None:
         if self._executor is not None:
-            self._executor.close()
+            self._executor.release()
         self._agent.sessions.release(self._options.session, forget=self._options.ephemeral)
 
 

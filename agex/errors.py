@@ -8,10 +8,10 @@ AgexError
   ContractError            (also TypeError) the caller's arguments, or a declared type, do not fit
   WorkerFailed             no worker could be started; `.reason`
   PoolExhausted            no worker became free in time; try again, or raise max_workers
-  SessionBusy              another task holds the session
+  SessionBusy              somebody else holds the session, or the worker of a Handle
   StateError               a store is unreadable or newer than this version
-  CodeError                Sandbox: the code did not end well; `.outcome` has everything
-  HandleClosed             the object behind a Handle is gone with its worker
+  CodeError                the code of a Sandbox, or behind a Handle, did not end well; `.outcome`, `.error`
+  HandleClosed             the object behind a Handle is gone; `.cause`
   TaskError                one task ended without a value; `.outcome` has everything
     TaskFailed             the agent called task_fail
     TaskNeedsInput         the agent called task_clarify; `.question`
@@ -29,7 +29,16 @@ from typing import Any
 
 from agex_policies.errors import IsolationUnavailable, PolicyError
 from agex_protocol.errors import AgexError
-from agex_supervisor.errors import ConfigurationError, PoolExhausted, PreloadFailed, WorkerFailed
+from agex_supervisor.errors import (
+    CodeError,
+    ConfigurationError,
+    ContractError,
+    HandleClosed,
+    PoolExhausted,
+    PreloadFailed,
+    SessionBusy,
+    WorkerFailed,
+)
 from agex_supervisor.model import ModelError
 
 __all__ = [
@@ -57,28 +66,8 @@ __all__ = [
 ]
 
 
-class ContractError(AgexError, TypeError):
-    """An argument or a declared type does not fit the contract; no model was asked and no code ran."""
-
-
-class SessionBusy(AgexError):
-    """Another task holds the session and did not let go of it in time. The session is unharmed: try again."""
-
-
 class StateError(AgexError):
     """A store cannot be read, or was written by a newer version. Nothing was changed."""
-
-
-class CodeError(AgexError):
-    """The code given to a Sandbox did not end well. The sandbox is usable; `outcome` says what happened."""
-
-    def __init__(self, message: str, outcome: Any) -> None:
-        super().__init__(message)
-        self.outcome = outcome
-
-
-class HandleClosed(AgexError):
-    """The object behind this Handle is gone, with the worker that held it."""
 
 
 class TaskError(AgexError):

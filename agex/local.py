@@ -10,15 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial, merged, of_death, of_words
 from agex_supervisor.display import display
-from agex_supervisor.execution import MAX_TEXT_CHARS, Executed, RunUsage, error_info, unsent
+from agex_supervisor.error_info import MAX_TEXT_CHARS, error_info
+from agex_supervisor.errors import ContractError
+from agex_supervisor.execution import Executed, RunUsage, unsent
+from agex_supervisor.handle import Handle
 from agex_supervisor.host_calls import Hosted, spread
+from agex_supervisor.local_holder import local_object
+from agex_supervisor.opaque import Opaque
 from agex_supervisor.output import TextOutput
 from agex_supervisor.promises import CELLS, LockdownReport
 from agex_worker import denials as refusals
@@ -52,13 +57,14 @@ class LocalExecutor:
         self._cause = ""
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
-    def start(self) -> None:
+    def start(self, *, keeps: bool = False) -> None:
         """Nothing has to be ready."""
 
     def execute(
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
     ) -> Executed:
         self._runs += 1
+        inputs = {name: _opened(value) for name, value in inputs.items()}
         output = TextOutput(self._limits.output_bytes)
         started, cpu = time.monotonic(), time.thread_time()
         names = {**self._names, "print": _printer(output)}
@@ -99,6 +105,9 @@ class LocalExecutor:
     def cancel(self) -> None:
         self._interrupt("cancelled")
 
+    def release(self) -> None:
+        """Nothing is held."""
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -131,6 +140,25 @@ class LocalExecutor:
         by_policy = timeout_s >= self._limits.wall_time_s
         limit = of_death(death.cause, death.detail, deadline_is_policy=by_policy)
         return merged(told, others=[] if limit is None else [limit])
+
+
+def _opened(value: Any) -> Any:
+    """An input with the objects of this process for their handles, as far as plain containers go."""
+    if isinstance(value, Handle):
+        return local_object(value)
+    if isinstance(value, Opaque):
+        raise ContractError(
+            "an Opaque is opened in workers only, since opening it runs code of whoever made it;"
+            " isolation='none' has no worker: use 'process' or 'kernel'"
+        )
+    match value:
+        case dict() if type(value) is dict:
+            return {key: _opened(item) for key, item in value.items()}
+        case list() | tuple() if type(value) in (list, tuple):
+            items = [_opened(item) for item in cast("list[Any]", value)]
+            return items if type(value) is list else tuple(items)
+        case _:
+            return value
 
 
 def _accepted(value: object, returns: Contract) -> object:

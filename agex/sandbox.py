@@ -48,7 +48,7 @@ class SandboxOutcome:
         if self.status == "ok":
             return self.value
         told = f"{self.error.type}: {self.error.message}" if self.error else "no more is known"
-        raise CodeError(f"the code ended with status {self.status!r}: {told}", self)
+        raise CodeError(f"the code ended with status {self.status!r}: {told}", self, error=self.error)
 
 
 class Sandbox:
@@ -105,7 +105,8 @@ class Sandbox:
             )
         try:
             limit = self._bench.limits.wall_time_s
-            executor = self._ready()
+            full = self._bench.sandbox.mode == "full"
+            executor = self._ready(keeps=full and contract.has_handles)
             executed = executor.execute(
                 code, given, contract, task=False, timeout_s=limit if timeout_s is None else min(timeout_s, limit)
             )
@@ -115,8 +116,9 @@ class Sandbox:
         finally:
             try:
                 if self._bench.sandbox.mode == "full" and self._executor is not None:
-                    # Ordinary Python can change its interpreter for whatever runs in it next: that must be nothing.
-                    self._executor.close()
+                    # Ordinary Python can change its interpreter for whatever runs in it next: that must be nothing but
+                    # the objects of this run behind handles.
+                    self._executor.release()
             finally:
                 self._running.release()
 
@@ -142,7 +144,8 @@ class Sandbox:
         return self._given
 
     def close(self) -> None:
-        """Kill the worker and remove the workspace that was made for it. A closed sandbox runs nothing more."""
+        """Kill the worker and remove the workspace that was made for it. A closed sandbox runs nothing more, and the objects
+        behind its handles are gone."""
         self._closed = True
         if self._executor is not None:
             self._executor.close()
@@ -162,7 +165,7 @@ class Sandbox:
     def __repr__(self) -> str:
         return f"Sandbox(isolation={self.isolation!r}, policy={self.policy.name!r})"
 
-    def _ready(self) -> Executor:
+    def _ready(self, *, keeps: bool) -> Executor:
         if self._closed:
             raise ConfigurationError("this sandbox is closed; make another")
         if self._executor is None:
@@ -171,7 +174,7 @@ class Sandbox:
             else:
                 self._made = self._pool.new_workspace()
                 self._executor = self._bench.executor(self._made)
-        self._executor.start()
+        self._executor.start(keeps=keeps)
         return self._executor
 
     def _contract(self, returns: Any) -> Contract:
@@ -180,9 +183,10 @@ class Sandbox:
         if last is not None and last[0] is annotation:
             return last[1]  # most sandboxes ask for one type again and again, and compiling it costs as much as a run
         try:
-            contract = Contract.of(annotation, where="returns", local=self.isolation == "none")
+            contract = Contract.of(annotation, where="returns", local=self.isolation == "none", result=True)
         except Unportable as error:
             raise ContractError(str(error)) from error
+        self._bench.check_result(contract)
         self._last_contract = (annotation, contract)
         return contract
 

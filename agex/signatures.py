@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from agex.errors import ConfigurationError
+from agex_supervisor.handle import Handle
+from agex_supervisor.opaque import Opaque
 
 SIGNATURE_CHARS = 120  # of a library's member
 OWN_SIGNATURE_CHARS = 600  # of a function or class that the developer registered: its types are worth the room
@@ -163,7 +165,7 @@ def _type_text(annotation: object) -> str:
         return "None"
     if annotation is ...:
         return "..."
-    if origin is typing.Annotated:
+    if origin in (typing.Annotated, Handle, Opaque):  # of an object that stands for another, code sees the other
         return _type_text(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(_type_text, arguments))

@@ -19,6 +19,7 @@ from agex.outcome import TaskOutcome
 from agex.signatures import render_signature
 from agex.terms import Terms
 from agex_supervisor.bridge import on_thread
+from agex_supervisor.contract import Unpickle
 from agex_supervisor.drive import adrive, drive
 from agex_supervisor.loop import loop
 
@@ -37,7 +38,12 @@ class Task(Generic[P, R]):
     """
 
     def __init__(
-        self, agent: Agent, function: Callable[P, R], primer: str | None, scope: Mapping[str, Any] | None = None
+        self,
+        agent: Agent,
+        function: Callable[P, R],
+        primer: str | None,
+        scope: Mapping[str, Any] | None = None,
+        trust: str | None = None,
     ) -> None:
         self._agent = agent
         self._function = function
@@ -50,6 +56,7 @@ class Task(Generic[P, R]):
         self.__wrapped__ = function
         self.__signature__ = inspect.signature(function)
         self._check_empty()
+        self._unpickle = _trusted(agent, trust)
         self._terms: Terms | None = None
         self._early_terms(scope)
 
@@ -125,12 +132,14 @@ class Task(Generic[P, R]):
     def terms(self) -> Terms:
         """The contract; ContractError if a declared type cannot be had."""
         if self._terms is None:
-            self._terms = Terms.of(self._function, local=self._agent.isolation == "none")
+            local = self._agent.isolation == "none"
+            self._terms = Terms.of(self._function, local=local, unpickle=self._unpickle)
         return self._terms
 
     def _early_terms(self, scope: Mapping[str, Any] | None) -> None:
         try:
-            self._terms = Terms.of(self._function, local=self._agent.isolation == "none", scope=scope)
+            local = self._agent.isolation == "none"
+            self._terms = Terms.of(self._function, local=local, scope=scope, unpickle=self._unpickle)
         except NameError:
             return  # a forward reference: it is resolved at the first call
 
@@ -166,7 +175,20 @@ class Task(Generic[P, R]):
     @property
     def signature_text(self) -> str:
         """The signature as the model reads it."""
-        return render_signature(self.__name__, self.__signature__, max_chars=1000)
+        return render_signature(self.__name__, self.terms.signature, max_chars=1000)
+
+
+def _trusted(agent: Agent, trust: str | None) -> Unpickle | None:
+    """What opens the results of a task that trusts its agent with this process. PolicyError where the policy does not."""
+    if trust is None:
+        return None
+    if trust != "unpickle":
+        raise ValueError(f"trust={trust!r} is none that there is: 'unpickle', or leave it out")
+    agent.check_trust()
+    # Here, because no program needs it that did not ask for it.
+    from agex_supervisor.trusted_unpickle import unpickle
+
+    return unpickle
 
 
 def _is_empty(function: Callable[..., Any]) -> bool:

@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from agex.errors import ContractError
 from agex.signatures import annotation_text
-from agex_supervisor.contract import Contract, ContractMismatch, Unportable
+from agex_supervisor.contract import Contract, ContractMismatch, Unpickle, Unportable
+from agex_supervisor.handle import Handle
+from agex_supervisor.opaque import Opaque
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,20 @@ class Terms:
     returns: Contract
     returns_text: str | None
     classes: tuple[type, ...]
+    signature: inspect.Signature  # as a model is shown it
 
     @classmethod
-    def of(cls, function: Callable[..., Any], *, local: bool, scope: Mapping[str, Any] | None = None) -> Terms:
+    def of(
+        cls,
+        function: Callable[..., Any],
+        *,
+        local: bool,
+        scope: Mapping[str, Any] | None = None,
+        unpickle: Unpickle | None = None,
+    ) -> Terms:
         """`scope`: names of the block that defines the function, for annotations that are text. NameError for one that
-        is known neither there nor in the function's module; ContractError for a type that cannot be had."""
+        is known neither there nor in the function's module; ContractError for a type that cannot be had. `unpickle`: opens
+        results that cannot come otherwise."""
         hints = get_type_hints(function, localns=dict(scope or {}), include_extras=True)
         signature = inspect.signature(function)
         returned = hints.get("return", Any)
@@ -41,12 +52,14 @@ class Terms:
                 elif parameter.kind is parameter.VAR_KEYWORD:
                     annotation = GenericAlias(dict, (str, annotation))
                 parameters[name] = Contract.of(annotation, where=f"{function.__name__}({name})", local=True)
-            returns = Contract.of(returned, where=f"the result of {function.__name__}", local=local)
+            where = f"the result of {function.__name__}"
+            returns = Contract.of(returned, where=where, local=local, result=True, unpickle=unpickle)
         except Unportable as error:
             raise ContractError(str(error)) from error
         text = None if returned in (None, type(None)) else _described(returned, returns)
         fields = [each for contract in (*parameters.values(), returns) for each in contract.classes]
-        return cls(parameters, texts, returns, text, _named_classes([*hints.values(), *fields]))
+        classes = _named_classes([*hints.values(), *fields])
+        return cls(parameters, texts, returns, text, classes, _shown(signature, hints))
 
     def checked(
         self, signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -59,11 +72,27 @@ class Terms:
         bound.apply_defaults()
         values: dict[str, object] = {}
         for key, value in bound.arguments.items():
+            if isinstance(value, Handle | Opaque) and self.parameters[key].accepts_stand_ins:
+                values[key] = cast(object, value)  # what it stands for is seen by none but the code
+                continue
             try:
                 values[key] = self.parameters[key].check(value)
             except ContractMismatch as error:
                 raise ContractError(f"{name}(): argument {key!r}: {error}") from None
         return values
+
+
+def _shown(signature: inspect.Signature, hints: Mapping[str, Any]) -> inspect.Signature:
+    """The signature as it was written, but of what stands for an object, which code never sees, the annotation itself."""
+    own = {name: hint for name, hint in hints.items() if _has_stand_in(hint)}
+    parameters = [
+        each.replace(annotation=own.get(name, each.annotation)) for name, each in signature.parameters.items()
+    ]
+    return signature.replace(parameters=parameters, return_annotation=own.get("return", signature.return_annotation))
+
+
+def _has_stand_in(annotation: Any) -> bool:
+    return (get_origin(annotation) or annotation) in (Handle, Opaque) or any(map(_has_stand_in, get_args(annotation)))
 
 
 def _described(returned: object, returns: Contract) -> str:
@@ -79,6 +108,10 @@ def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
         arguments = get_args(annotation)
         pending += [argument for argument in arguments if not isinstance(argument, str)]
         plain = isinstance(annotation, type) and not arguments
-        if plain and annotation.__module__ not in ("builtins", "typing", "types", "collections.abc"):
+        if (
+            plain
+            and annotation not in (Handle, Opaque)
+            and annotation.__module__ not in ("builtins", "typing", "types", "collections.abc")
+        ):
             found[annotation] = None
     return tuple(sorted(found, key=lambda each: (each.__module__, each.__qualname__)))

@@ -10,11 +10,12 @@ from agex.captures import refuse_captured_data, refuse_riders
 from agex.errors import ConfigurationError, ContractError
 from agex.registry import Registry
 from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unenforced
+from agex_policies.errors import PolicyError
 from agex_policies.host_calls import host_call_limits_of
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
 from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
-from agex_supervisor.contract import Unportable
+from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
 from agex_supervisor.outbound import NotSendable, dump_bindings, is_importable
@@ -58,6 +59,8 @@ class Workbench:
         PolicyError and IsolationUnavailable say why there can be none.
         """
         functions = self._hosted()
+        for contract in (each for function in functions.values() for each in function.contracts.values()):
+            self.check_result(contract)
         if self.isolation == "none":
             # Here, because only `none` brings the worker's side of the house into this process.
             from agex.local import LocalExecutor
@@ -69,6 +72,11 @@ class Workbench:
         kit = Kit(self.plan(), self._preload(), own_workspace)
         session = Session(self._pool, kit, self._equip(calls), workspace, self.unenforced)
         return WorkerExecutor(session, calls, caps)
+
+    def check_result(self, contract: Contract) -> None:
+        """PolicyError where the policy does not let what comes from a worker be what this contract says."""
+        if contract.has_opaque and not self.policy.results.opaque:
+            raise refusal(self.policy, "results.opaque", "results that stay sealed bytes (Opaque) are not allowed")
 
     def plan(self) -> LockdownPlan:
         """The compiled lockdown; for isolation "process" and "kernel" only."""
@@ -98,7 +106,8 @@ class Workbench:
                 bindings = dump_bindings(self._bindings)
             except NotSendable as error:
                 raise ConfigurationError(str(error)) from error
-            self._equipment = Equipment(self.sandbox, bindings, calls.declared, refuse_riders)
+            may_seal = self.policy.results.opaque
+            self._equipment = Equipment(self.sandbox, bindings, calls.declared, refuse_riders, may_seal)
         return self._equipment
 
     def _preload(self) -> tuple[str, ...]:
@@ -106,6 +115,12 @@ class Workbench:
         for value in self._bindings.values():
             named += _modules_of(value)
         return tuple(sorted(set(named)))
+
+
+def refusal(policy: Policy, key: str, message: str) -> PolicyError:
+    """A policy that forbids what is asked by one of its keys, which is a flag."""
+    name = key.rpartition(".")[2]
+    return policy.set_by(key).error(message, key=key, remedy=f'write `{name} = true`, and widen = ["{key}"] if need be')
 
 
 def _modules_of(value: object) -> list[str]:

@@ -18,7 +18,7 @@ from agex_policies.load import packaged_names
 from agex_policies.narrowing import WITHIN
 from agex_policies.schema import Policy, values
 from agex_policies.syscall_options import OPTIONAL
-from agex_protocol import budget, framing, messages, turns
+from agex_protocol import budget, framing, messages, references, turns
 from agex_supervisor.promises import CELLS, FLOOR, PROCESS_HOLDS
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +57,8 @@ def test_the_caps_in_the_document_are_those_of_the_code() -> None:
     assert caps["exponent of a Decimal"] == f"{budget.MAX_DECIMAL_EXPONENT:,}"
     assert caps["bytes of a pattern"] == f"{budget.MAX_PATTERN_BYTES:,}"
     assert caps["keys of a set or dict that share one hash"] == str(budget.MAX_SHARED_HASH)
+    assert caps["objects of one worker behind handles at once"] == f"{references.MAX_HANDLES:,}"
+    assert caps["objects of one worker behind handles in its life"] == f"{references.MAX_NUMBER:,}"
     assert f"No frame\nis longer than {framing.MAX_FRAME_BYTES >> 20} MiB" in text
     assert f"`PROTOCOL_VERSION` is {messages.PROTOCOL_VERSION} " in text
 
@@ -67,18 +69,13 @@ def test_every_policy_key_has_its_line_with_its_default() -> None:
     assert rows == {key: _shown(value) for key, value in defaults.items()}
 
 
-def test_keys_that_are_not_available_yet_are_marked_and_no_others() -> None:
-    marked = {cells[0].strip("`") for cells in _rows("docs/policies.md", "key") if "not available yet" in cells[3]}
-    assert marked == set(_unavailable_keys())
-
-
 def test_every_group_of_system_calls_that_a_policy_can_open_has_its_line() -> None:
     assert _table("docs/policies.md", "group") == [group.name for group in OPTIONAL]
 
 
 def test_every_limit_says_what_it_counts_for() -> None:
     counted = {cells[0].strip("`"): cells[2] for cells in _rows("docs/policies.md", "key") if cells[2]}
-    limits = {key for key in WITHIN if key.startswith(("limits.", "results."))}
+    limits = {key for key in WITHIN if key.startswith("limits.")} | {"results.max_size"}
     assert set(counted) == limits
     assert {key: _counted_by_schema(key) for key in limits} == counted
 
@@ -198,15 +195,6 @@ def _cells(row: str) -> list[str]:
 
 def _shown(value: Any) -> str:
     return "none" if value is None else json.dumps(list(value) if isinstance(value, tuple) else value)
-
-
-def _unavailable_keys() -> Iterator[str]:
-    for table, field in Policy.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, sections.Section):
-            for name, leaf in section.model_fields.items():
-                if leaf.json_schema_extra == sections.UNAVAILABLE:
-                    yield f"{table}.{leaf.alias or name}"
 
 
 def _counted_by_schema(key: str) -> str:

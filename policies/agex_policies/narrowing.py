@@ -69,6 +69,10 @@ def _hidden_as_much(inner: bool, outer: bool) -> bool:
     return inner or not outer
 
 
+def _allowed_as_little(inner: bool, outer: bool) -> bool:
+    return outer or not inner
+
+
 def _told_as_little(inner: str, outer: str) -> bool:
     return outer == "message" or inner == "type"
 
@@ -107,6 +111,8 @@ WITHIN: dict[str, Callable[[Any, Any], bool]] = {
     "limits.workspace_files": _count_within,
     "limits.output": _size_within,
     "results.max_size": _size_within,
+    "results.opaque": _allowed_as_little,
+    "results.trust_unpickle": _allowed_as_little,
     "host_calls.errors": _told_as_little,
     "host_calls.max_rate": _rate_within,
     "host_calls.max_bytes": _budget_within,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
 from agex_policies import sections
 from agex_policies.complaints import first_wrong, nearest
@@ -157,7 +157,6 @@ class Policy(sections.Section):
         except ValidationError as error:
             raise first_wrong(document, error, [*Policy.model_fields, *before]) from error
         now = values(policy)
-        _refuse_unavailable(document, now)
         _refuse_contradiction(document, policy)
         unknown = [key for key in policy.widen if key not in WITHIN]
         if unknown:
@@ -250,18 +249,6 @@ def _absolute_path(document: Document, key: str, path: Any) -> Any:
     if not os.path.isabs(path) and document.path is None:
         raise document.error(f"{path!r} is relative, but to no file", key=key, remedy="write it out from '/'")
     return os.path.normpath(os.path.join(document.path.parent if document.path else "/", path))
-
-
-def _refuse_unavailable(document: Document, now: Values) -> None:
-    for table, field in Policy.model_fields.items():
-        section = field.annotation
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            continue
-        for leaf, leaf_field in section.model_fields.items():
-            key = f"{table}.{leaf_field.alias or leaf}"
-            if leaf_field.json_schema_extra == sections.UNAVAILABLE and now[key] != leaf_field.default:
-                message = f"{shown(now[key])} is not available in this version of agex"
-                raise document.error(message, key=key, remedy="leave the key out; nothing was started without it")
 
 
 def _refuse_contradiction(document: Document, policy: Policy) -> None:

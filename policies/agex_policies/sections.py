@@ -1,7 +1,4 @@
-"""Every key a policy may have, each explained once, in its description; the JSON schema is made of these.
-
-A key marked `unavailable` belongs to a later version: it is known by name, and refused unless it has its default value.
-"""
+"""Every key a policy may have, each explained once, in its description; the JSON schema is made of these."""
 
 from __future__ import annotations
 
@@ -14,8 +11,6 @@ from agex_policies.grants import parse_grant, target
 from agex_policies.quantities import SIZE_UNITS, TIME_UNITS, rate, size_bytes, time_s
 from agex_policies.syscall_options import OPTIONAL
 from agex_policies.syscalls import resolve
-
-UNAVAILABLE: dict[str, Any] = {"unavailable": True}
 
 
 def _size(value: Any) -> Any:
@@ -213,12 +208,12 @@ class Results(Section):
 
     max_size: Size = Field(default="256MiB", description="Per action: size of an encoded result.")
     opaque: Flag = Field(
-        default=False, description="Allow results that stay sealed bytes (Opaque).", json_schema_extra=UNAVAILABLE
+        default=True,
+        description="Allow results that stay sealed bytes (Opaque), and objects to be sealed for other workers.",
     )
     trust_unpickle: Flag = Field(
         default=False,
         description="Allow tasks that unpickle results in your process: that runs code of the agent's choice there.",
-        json_schema_extra=UNAVAILABLE,
     )
 
 

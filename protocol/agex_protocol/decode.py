@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
+from agex_protocol import references
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys, collector_paused
 from agex_protocol.bulk import BARE, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
@@ -23,12 +24,19 @@ Build = Callable[[int, Any], object]
 
 
 def decode(
-    head: bytes, buffers: Sequence[memoryview], shape: Shape, *, caps: Caps | None = None, build: Build | None = None
+    head: bytes,
+    buffers: Sequence[memoryview],
+    shape: Shape,
+    *,
+    caps: Caps | None = None,
+    build: Build | None = None,
+    adopt: references.Adopt | None = None,
 ) -> Any:
     """The value; nothing in it shares memory with `buffers`.
 
     `build(index, parts)` makes the instance of a declared class: of a record from {field: value}, of an enum from a
-    member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value.
+    member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value. `adopt` makes
+    what stands for an object that stayed behind or is sealed; without it there may be none.
     """
     caps = caps or Caps()
     views = [memoryview(buffer).cast("B") for buffer in buffers]
@@ -36,7 +44,7 @@ def decode(
         caps.check_sizes(head, [len(view) for view in views])
         with collector_paused():
             wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
-            decoder = _Decoder(views, caps, Work(len(head)), build or _parts)
+            decoder = _Decoder(views, caps, Work(len(head)), build or _parts, adopt)
             value = decoder.unpack(wire, shape)
         decoder.finish()
     except AgexError:
@@ -49,11 +57,14 @@ def decode(
 class _Decoder:
     """The state of one value's decoding. Every method named for a kind reads that kind's part of the head."""
 
-    def __init__(self, buffers: list[memoryview], caps: Caps, work: Work, build: Build) -> None:
+    def __init__(
+        self, buffers: list[memoryview], caps: Caps, work: Work, build: Build, adopt: references.Adopt | None
+    ) -> None:
         self._buffers = dict(enumerate(buffers))
         self._max_depth = caps.depth
         self._depth = 0
         self._build = build
+        self.adopt = adopt
         self._named: dict[int, Shape] = {}
         self.charge = work.charge
 
@@ -347,4 +358,5 @@ _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     "nothing": _Decoder.unpack_none,
     **dict.fromkeys(("ndarray", "npscalar"), _Decoder.unpack_numpy),
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Decoder.unpack_pandas),
+    **{"handle": references.unpack_handle, "opaque": references.unpack_opaque, "pickle": references.unpack_pickle},
 }

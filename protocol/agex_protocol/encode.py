@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import msgpack
 
+from agex_protocol import references
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
 from agex_protocol.errors import NotPortable
@@ -26,13 +27,18 @@ Buffer = bytes | memoryview
 
 
 def encode(
-    value: object, shape: Shape, *, max_bytes: int = 256 << 20, name: str = "result"
+    value: object,
+    shape: Shape,
+    *,
+    max_bytes: int = 256 << 20,
+    name: str = "result",
+    keep: references.Keep | None = None,
 ) -> tuple[bytes, list[Buffer]]:
-    """Head and buffers of a value; `name` is what the messages call it.
+    """Head and buffers of a value; `name` is what the messages call it, `keep` has what stays behind or is sealed.
 
     NotPortable says where in the value something does not fit, what it is, what was wanted and what to do.
     """
-    encoder = _Encoder(Caps.within(max_bytes))
+    encoder = _Encoder(Caps.within(max_bytes), keep)
     try:
         with collector_paused():
             head = cast(bytes, msgpack.packb(encoder.pack(value, shape)))
@@ -53,8 +59,9 @@ def encode(
 class _Encoder:
     """The state of one value's encoding. Every method named for a kind gives that kind's part of the head."""
 
-    def __init__(self, caps: Caps) -> None:
+    def __init__(self, caps: Caps, keep: references.Keep | None) -> None:
         self.buffers: list[Buffer] = []
+        self.keep = keep
         self._caps = caps
         self._work = 0
         self._depth = 0
@@ -381,4 +388,5 @@ _KINDS = (
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
     **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Encoder.pack_pandas),
+    **{"handle": references.pack_handle, "opaque": references.pack_opaque, "pickle": references.pack_pickle},
 }

@@ -2,7 +2,7 @@
 
 Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
 Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled | Denied)*
-                  Buffer* -> one ending.
+                  Buffer* -> one ending; or Drop? Buffer* Use and the same after it, ended by Finished or Raised.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"
@@ -171,6 +171,28 @@ class Run:
     inputs: Encoded
     returns: bytes
     task: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Do something with an object that a handle stands for: `operation` is one of operations.py, `name` that of a member.
+
+    `arguments` is a pickle of (args, kwargs) as `Run.inputs` is one; `returns` is the shape of what it has to give.
+    """
+
+    action: bytes
+    handle: int
+    operation: str
+    name: str
+    arguments: Encoded
+    returns: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """These objects have no handle any more. There is no answer."""
+
+    handles: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +356,7 @@ class Kept:
 
 ToZygote = Boot | ModuleFound | Fork | Reap
 FromZygote = FindModule | Booted | BootFailed | Forked | Reaped
-ToWorker = Begin | Run | Answer | Dialled | Buffer
+ToWorker = Begin | Run | Use | Drop | Answer | Dialled | Buffer
 ToSupervisor = (
     Notifying
     | Ready

@@ -27,10 +27,10 @@ class Shape:
     names: tuple[str, ...] = ()  # record: its fields, one arg each; enum: its members
     needed: tuple[str, ...] = ()  # record: the fields without a default
     values: tuple[Scalar, ...] = ()  # literal
-    cls: str = ""  # record, enum, flag; of an alias and a ref the name
-    flavour: str = ""  # record: "dataclass", "namedtuple", "model" or "typeddict"
+    cls: str = ""  # record, enum, flag; handle, opaque, pickle: "" is any; of an alias and a ref the name
+    flavour: str = ""  # record: "dataclass", "namedtuple", "model" or "typeddict"; handle: "callable"
     extra: str = "ignore"  # record, for keys that are no fields: "ignore", "forbid" or "allow"
-    index: int = -1  # ref, record, alias, enum, flag: the supervisor's number for the class
+    index: int = -1  # ref, record, alias, enum, flag, handle: the supervisor's number for the class
 
     def to_bytes(self) -> bytes:
         """As msgpack, for a message."""
@@ -60,6 +60,8 @@ class Shape:
                 return f"Literal[{', '.join(map(repr, self.values))}]"
             case "record" | "alias" | "enum" | "flag" | "ref":
                 return self.cls.rpartition(":")[2]
+            case "handle" | "opaque" | "pickle":
+                return self.cls.rpartition(":")[2] or ("Callable" if self.flavour == "callable" else "any object")
             case "tuple_of":
                 return f"tuple[{self.args[0]}, ...]"
             case _:

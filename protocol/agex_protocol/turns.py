@@ -9,6 +9,7 @@ from agex_protocol import messages as m
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
+_WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Denied})
 
 # What the supervisor may hear from a worker, by state.
 FROM_WORKER: dict[str, frozenset[type]] = {
@@ -16,7 +17,8 @@ FROM_WORKER: dict[str, frozenset[type]] = {
     "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": frozenset({m.Buffer, m.Call, m.Dial, m.Denied}) | ENDINGS,
+    "running": _WORDS | ENDINGS,
+    "using": _WORDS | {m.Finished, m.Raised},
     "answering": frozenset(),
     "over": frozenset(),
 }
@@ -38,25 +40,27 @@ class Conversation:
     def __init__(self) -> None:
         self.state = "starting"
         self.action = b""
+        self._turn = ""  # "running" or "using", also while a call of it is answered
         self._calls = 0
 
     def begin(self) -> None:
         self._move("idle", "beginning")
 
     def run(self, action: bytes) -> None:
-        self._move("idle", "running")
-        self.action = action
-        self._calls = 0
+        self._start("running", action)
+
+    def use(self, action: bytes) -> None:
+        self._start("using", action)
 
     def answered(self) -> None:
-        self._move("answering", "running")
+        self._move("answering", self._turn)
 
     def heard(self, message: m.ToSupervisor) -> None:
         """Admit what the worker said, and move on."""
         kind = type(message)
         if kind not in FROM_WORKER[self.state]:
             raise ProtocolError(f"{kind.__name__} while {self.state}")
-        if self.state == "running":
+        if self.state in ("running", "using"):
             self._heard_of_action(message)
         else:
             self.state = "over" if kind is m.Refused else "notified" if kind is m.Notifying else "idle"
@@ -71,6 +75,10 @@ class Conversation:
             self.state = "answering"
         elif type(message) in ENDINGS:
             self.state = "idle"
+
+    def _start(self, turn: str, action: bytes) -> None:
+        self._move("idle", turn)
+        self._turn, self.action, self._calls = turn, action, 0
 
     def _move(self, before: str, after: str) -> None:
         if self.state != before:

@@ -29,7 +29,10 @@ from agex_protocol.errors import AgexError
 from agex_protocol.kinds import reference
 from agex_protocol.leaves import LEAVES
 from agex_protocol.shapes import ANY, NONE, Shape
+from agex_supervisor.handle import Handle
+from agex_supervisor.opaque import Opaque
 from agex_supervisor.records import STRICT, Record, extra_of, faults, fields_of, flavour_of
+from agex_supervisor.stand_ins import class_of, handle_form, instance_form, nominal, opaque_form
 
 
 class Unportable(AgexError):
@@ -46,10 +49,19 @@ class Form:
 
 @dataclass
 class Reading:
-    """One walk. `local` accepts any class, by isinstance: where the value does not have to cross."""
+    """One walk. `local` accepts any class, by isinstance: where the value does not have to cross.
+
+    result: the value is one that code gives, so objects may stay behind. unpickled: what classes without a form of their own
+    cross as is a pickle.
+    """
 
     where: str
     local: bool
+    result: bool = False
+    unpickled: bool = False
+    # The annotations of the objects that stay behind, each the T of a Handle[T], or a Callable.
+    handles: dict[int, Any] = field(default_factory=dict[int, Any])
+    stood_for: dict[type, None] = field(default_factory=dict[type, None])  # classes of objects that are not to cross
     records: dict[int, Record] = field(default_factory=dict[int, Record])
     enums: dict[int, type[enum.Enum]] = field(default_factory=dict[int, type[enum.Enum]])
     _named: dict[Any, Form] = field(default_factory=dict[Any, Form])
@@ -76,6 +88,8 @@ class Reading:
         if isinstance(annotation, _ALIASES):
             return self._alias(annotation)
         origin: Any = get_origin(annotation)
+        if (origin or annotation) in (Handle, Opaque):
+            return self._stand_in(origin or annotation, *(get_args(annotation) or (Any,)))
         if isinstance(origin, _ALIASES):
             # A generic alias with its parameters given, as numpy's NDArray is from 2.5 on.
             return self.read(origin.__value__[get_args(annotation)])
@@ -255,23 +269,50 @@ class Reading:
 
         return Form(Shape("ndarray"), Annotated[Any, PlainValidator(check)])
 
+    def _handle(self, wanted: Any) -> Form:
+        number = next(_NUMBERS)
+        self.handles[number] = wanted
+        return Form(*handle_form(wanted, number, self.local))
+
+    def _stand_in(self, kind: Any, wanted: Any) -> Form:
+        if (cls := class_of(wanted)) is not None:
+            self.stood_for[cls] = None
+        if kind is Opaque:
+            return Form(*opaque_form(wanted, self.local, self.result))
+        if self.result:
+            return self._handle(wanted)
+        if self.local:  # an input: down goes the object itself
+            return Form(ANY, instance_form(Handle))
+        raise self._unportable(kind, "only a result can be one: objects stay in a worker for who asked for them")
+
     def _other(self, annotation: Any) -> Form:
-        if not self.local:
-            raise self._unportable(annotation, "no value of it can leave a worker")
         cls = get_origin(annotation) or annotation
-        if cls is abc.Callable:
-            return Form(ANY, Callable)
-        return Form(ANY, _instance(cls) if isinstance(cls, type) else annotation)
+        if self.local:
+            if cls is abc.Callable:
+                return Form(ANY, Callable)
+            return Form(ANY, _instance(cls) if isinstance(cls, type) else annotation)
+        if self.unpickled and (isinstance(cls, type) or cls is abc.Callable):
+            form = Callable if cls is abc.Callable else _instance(cls)
+            return Form(Shape("pickle", cls=nominal(annotation)), form)
+        if self.result and cls is abc.Callable:
+            returned = (get_args(annotation) or (Any,))[-1]
+            Reading(self.where, False, result=True).whole(returned)  # Unportable now, and not when it is called
+            return self._handle(annotation)
+        raise self._unportable(annotation, "no value of it can leave a worker")
 
     def _unportable(self, annotation: Any, reason: str) -> Unportable:
         name = getattr(annotation, "__qualname__", None) or str(annotation)
         if reason != "no value of it can leave a worker":
             return Unportable(f"{self.where}: {name} cannot be declared: {reason}")
+        ways = [f"`agex.Opaque[{name}]` (bytes that only workers open)"]
+        if self.result:
+            ways.insert(0, f"`-> agex.Handle[{name}]` (the object stays in its worker)")
+            ways[1] = f"`-> {ways[1][1:]}"
+            ways.append('`trust="unpickle"` on the task (the agent can then run code in your process)')
         return Unportable(
             f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
-            'Declare a type of plain data, a dataclass or a pydantic model, or choose isolation="none". '
-            f"A later version will also have agex.Handle[{name}] (the object stays in its worker), "
-            f'agex.Opaque[{name}] (bytes that only workers open) and trust="unpickle".'
+            "Declare a type of plain data, a dataclass or a pydantic model. "
+            f'Or choose {", ".join(ways)}, or `isolation="none"`.'
         )
 
 

@@ -10,7 +10,7 @@ import enum
 import functools
 import operator
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,12 +19,18 @@ from pydantic_core import PydanticCustomError
 
 from agex_protocol.budget import Caps
 from agex_protocol.decode import decode
-from agex_protocol.errors import AgexError
+from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.misfit import short
-from agex_protocol.shapes import Shape
+from agex_protocol.shapes import ANY, Shape
 from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable
+from agex_supervisor.handle import Handle, Kept
+from agex_supervisor.opaque import Opaque
 from agex_supervisor.records import STRICT, Fault, Record, faults
+
+# Makes the handle of an object that stays in its worker: for the number and the annotation of its place in the contract.
+Hold = Callable[[int, Any, Kept], object]
+Unpickle = Callable[[bytes], object]
 
 
 class ContractMismatch(AgexError):
@@ -34,19 +40,31 @@ class ContractMismatch(AgexError):
 class Contract:
     """One annotation, compiled; make it with `Contract.of`."""
 
-    def __init__(self, shape: Shape, adapter: TypeAdapter[Any], reading: Reading) -> None:
+    def __init__(
+        self, shape: Shape, adapter: TypeAdapter[Any], reading: Reading, unpickle: Unpickle | None = None
+    ) -> None:
         self.shape = shape
         self._adapter = adapter
         self._reading = reading
+        self._unpickle = unpickle
 
     @classmethod
-    def of(cls, annotation: Any, *, where: str, local: bool = False) -> Contract:
+    def of(
+        cls,
+        annotation: Any,
+        *,
+        where: str,
+        local: bool = False,
+        result: bool = False,
+        unpickle: Unpickle | None = None,
+    ) -> Contract:
         """The contract of an annotation with its forward references resolved; `where` is what messages call its place.
 
         Unportable for a class whose values cannot cross; with `local` they do not have to, and any class is checked by
-        isinstance.
+        isinstance. In a `result` objects may stay behind as handles. With `unpickle`, which then opens them, classes that
+        cannot cross are pickled.
         """
-        reading = Reading(where, local)
+        reading = Reading(where, local, result, unpickle is not None)
         form = reading.whole(annotation)
         try:
             for record in list(reading.records.values()):
@@ -54,7 +72,14 @@ class Contract:
             adapter: TypeAdapter[Any] = TypeAdapter(form.strict, config=STRICT)
         except PydanticUserError as error:
             raise Unportable(f"{where}: the annotation cannot be checked: {error.message}") from error
-        return cls(form.shape, adapter, reading)
+        return cls(form.shape, adapter, reading, unpickle)
+
+    @classmethod
+    def undeclared(cls) -> Contract:
+        """What an operation on a kept object gives, of which nothing is declared: data, or else a handle of the object."""
+        reading = Reading("the result", False, result=True)
+        handle = reading.read(Handle[Any])
+        return cls(Shape("union", (ANY, handle.shape)), TypeAdapter(Any), reading)
 
     def describe(self) -> str:
         """The type as a model is shown it, and below it the fields of each class that it names."""
@@ -64,16 +89,35 @@ class Contract:
 
     @property
     def classes(self) -> tuple[type, ...]:
-        """The records and enums that the annotation names, those of their fields included."""
-        return (*(record.cls for record in self._reading.records.values()), *self._reading.enums.values())
+        """The records and enums that the annotation names, those of their fields included; and what is behind stand-ins."""
+        reading = self._reading
+        return (*(record.cls for record in reading.records.values()), *reading.enums.values(), *reading.stood_for)
 
-    def decode(self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None) -> Any:
-        """What a worker sent, decoded by this contract's own shape and validated.
+    @property
+    def accepts_stand_ins(self) -> bool:
+        """Of a `local` contract, for an input: whether a Handle or an Opaque may be given for an object that it describes."""
+        return self.shape.kind == "any"
+
+    @property
+    def has_handles(self) -> bool:
+        """Whether a value can hold objects that stay in their worker."""
+        return bool(self._reading.handles)
+
+    @property
+    def has_opaque(self) -> bool:
+        """Whether a value can hold sealed bytes."""
+        return _mentions(self.shape, "opaque")
+
+    def decode(
+        self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None, *, hold: Hold | None = None
+    ) -> Any:
+        """What a worker sent, decoded by this contract's own shape and validated. `hold` makes the handles in it.
 
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared.
         """
-        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build))
+        adopt = functools.partial(self._adopt, hold)
+        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, adopt=adopt))
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""
@@ -107,6 +151,16 @@ class Contract:
             )
             raise ContractMismatch("\n".join(lines[:_MAX_LINES])) from None
 
+    def _adopt(self, hold: Hold | None, shape: Shape, parts: tuple[Any, str, str]) -> object:
+        first, kind, text = parts
+        if shape.kind == "opaque":
+            return Opaque(first, type=kind, repr=text)
+        if shape.kind == "pickle" and self._unpickle is not None:
+            return self._unpickle(first)
+        if shape.kind == "handle" and hold is not None:
+            return hold(shape.index, self._reading.handles[shape.index], Kept(first, kind, text))
+        raise ValueRefused(f"{shape} has no place here")
+
     def _told(self, error: ValidationError, value: object) -> str:
         if error.error_count() > _MAX_FAULTS:
             return f"the value: differs from {self.shape} in {error.error_count()} places"
@@ -114,6 +168,10 @@ class Contract:
         lines = [_line(fault, value) for fault in found[:_MAX_LINES]]
         more = len(found) - len(lines)
         return "\n".join([*lines, f"... and {more} more"] if more else lines)
+
+
+def _mentions(shape: Shape, kind: str) -> bool:
+    return shape.kind == kind or any(_mentions(arg, kind) for arg in shape.args)
 
 
 def _flag(cls: type[enum.Enum], bits: int) -> enum.Enum:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agex_protocol.errors import AgexError
 
 
@@ -15,6 +17,31 @@ class WorkerFailed(AgexError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class SessionBusy(AgexError):
+    """Somebody else holds the session or its worker and did not let go in time. It is unharmed: try again."""
+
+
+class ContractError(AgexError, TypeError):
+    """An argument or a declared type does not fit the contract; no model was asked and no code ran."""
+
+
+class CodeError(AgexError):
+    """Code in a worker did not end well. What it ran in is usable; `outcome` (of a Sandbox) and `error` say what happened."""
+
+    def __init__(self, message: str, outcome: Any = None, *, error: Any = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.error = error
+
+
+class HandleClosed(AgexError):
+    """The object behind this Handle is gone. `cause`: "closed", "idle", or how its worker ended, as in "timeout"."""
+
+    def __init__(self, message: str, cause: str = "closed") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class ConfigurationError(AgexError):

@@ -14,21 +14,13 @@ from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial, merged, of_address, of_death, of_syscall
 from agex_supervisor.display import display
+from agex_supervisor.error_info import MAX_TEXT_CHARS as MAX_TEXT_CHARS
+from agex_supervisor.error_info import ErrorInfo as ErrorInfo
+from agex_supervisor.error_info import error_info as error_info
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.promises import LockdownReport
 from agex_supervisor.session import Session
 from agex_supervisor.turn import Turn
-
-MAX_TEXT_CHARS = 32_000
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorInfo:
-    """An error of the code as strings; never an exception object."""
-
-    type: str
-    message: str
-    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +56,6 @@ class Executed:
     denials: list[Denial] = field(default_factory=list[Denial])
 
 
-def error_info(kind: str, message: str, traceback: str) -> ErrorInfo:
-    """An error of the code, bounded and safe to look at."""
-    return ErrorInfo(
-        display(kind, limit=200, one_line=True), display(message, limit=8000), display(traceback, limit=MAX_TEXT_CHARS)
-    )
-
-
 def unsent(kind: str, text: str, reason: str) -> Unsent:
     """What is told of a value that stayed behind, bounded and safe to look at."""
     return Unsent(display(kind, limit=200, one_line=True), display(text, limit=4000), display(reason, limit=1000))
@@ -79,8 +64,8 @@ def unsent(kind: str, text: str, reason: str) -> Unsent:
 class Executor(Protocol):
     """Runs code for one session, in whatever isolation."""
 
-    def start(self) -> None:
-        """Make ready, so that what is missing is said before a model is asked."""
+    def start(self, *, keeps: bool = False) -> None:
+        """Make ready, so that what is missing is said before a model is asked. keeps: results may be handles."""
         ...
 
     def execute(
@@ -91,6 +76,10 @@ class Executor(Protocol):
 
     def cancel(self) -> None:
         """End the run under way, from any thread."""
+        ...
+
+    def release(self) -> None:
+        """End the session, but for objects that handles stand for."""
         ...
 
     def close(self) -> None: ...
@@ -111,8 +100,8 @@ class WorkerExecutor:
     def report(self) -> LockdownReport:
         return self._session.report
 
-    def start(self) -> None:
-        self._session.start()
+    def start(self, *, keeps: bool = False) -> None:
+        self._session.start(keeps=keeps)
 
     def execute(
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
@@ -128,6 +117,9 @@ class WorkerExecutor:
 
     def cancel(self) -> None:
         self._session.cancel()
+
+    def release(self) -> None:
+        self._session.release()
 
     def close(self) -> None:
         self._session.close()
@@ -155,11 +147,18 @@ class WorkerExecutor:
 
     def _decoded(self, kind: str, turn: Turn, returns: Contract) -> Executed:
         try:
-            return Executed(kind, returns.decode(turn.head, turn.buffers, self._caps))
+            return Executed(kind, self._value(turn, returns))
         except ContractMismatch as error:
             return Executed("mismatch", error=ErrorInfo("ContractError", display(str(error), limit=8000)))
         except ValueRefused as error:
             return self._violated(str(error))
+
+    def _value(self, turn: Turn, returns: Contract) -> Any:
+        keeper = self._session.keeper
+        if not returns.has_handles or keeper is None:
+            return returns.decode(turn.head, turn.buffers, self._caps)
+        self._session.serve(keeper, self._host_calls, self._caps)
+        return keeper.decode(returns, turn.head, turn.buffers, self._caps)
 
     def _violated(self, what: str) -> Executed:
         # A worker that runs our own code never writes this: it is not our worker any more.

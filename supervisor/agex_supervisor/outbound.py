@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pkgutil
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -16,6 +17,9 @@ from typing import Any, cast
 import cloudpickle
 
 from agex_protocol.errors import AgexError
+from agex_supervisor.errors import CodeError
+from agex_supervisor.handle import Handle, held_by
+from agex_supervisor.opaque import Opaque
 
 
 class NotSendable(AgexError):
@@ -23,13 +27,16 @@ class NotSendable(AgexError):
 
 
 Admit = Callable[[object], None]
+# The number of a handle's object, if it is in the very worker that the pickle is for.
+Local = Callable[[Handle[Any]], "int | None"]
 
 
-def dump(value: object, admit: Admit | None = None) -> tuple[bytes, list[memoryview]]:
+def dump(value: object, admit: Admit | None = None, *, local: Local | None = None) -> tuple[bytes, list[memoryview]]:
     """The pickle (protocol 5) and its out-of-band buffers, each as flat bytes. The entries of a dict are named in errors.
 
     `admit` is asked for each class or function that would go by value, because what it captures goes with it; what it
-    raises passes.
+    raises passes. An Opaque goes as the object in it; a Handle, too: by its number where `local` gives one, and else as the
+    sealed object, for which its worker is asked.
     """
     buffers: list[memoryview] = []
 
@@ -41,7 +48,7 @@ def dump(value: object, admit: Admit | None = None) -> tuple[bytes, list[memoryv
         return False
 
     try:
-        return _dumps(value, keep, admit), buffers
+        return _dumps(value, keep, admit, local), buffers
     except AgexError:
         raise
     except Exception as error:
@@ -67,10 +74,19 @@ def is_importable(obj: Any) -> bool:
     return found is obj
 
 
-def _dumps(value: object, keep: Any, admit: Admit | None = None) -> bytes:
+def sealed(value: Any) -> Opaque[Any]:
+    """An object of this process as sealed bytes, for where nothing crosses. NotSendable where it cannot be pickled."""
+    try:
+        data, text = _dumps(value, None), repr(value)
+    except Exception as error:
+        raise _not_sendable(value, error) from error
+    return Opaque(data, type=type(value).__qualname__, repr=text)
+
+
+def _dumps(value: object, keep: Any, admit: Admit | None = None, local: Local | None = None) -> bytes:
     pickled = io.BytesIO()
     pickler = _Pickler(pickled, protocol=5, buffer_callback=keep)
-    pickler.admit = admit
+    pickler.admit, pickler.local = admit, local
     pickler.dump(value)
     return pickled.getvalue()
 
@@ -79,8 +95,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
     """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
 
     admit: Admit | None = None
+    local: Local | None = None
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Opaque):
+            return _opened(obj)
+        if isinstance(obj, Handle):
+            return self._reached(obj)
         if isinstance(obj, io.IOBase):
             raise pickle.PicklingError("it is an open file")
         if self.admit is not None and isinstance(obj, type | types.FunctionType) and not is_importable(obj):
@@ -94,6 +115,36 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
             attributes["__qualname__"] = obj.__qualname__
         return reduced
 
+    def _reached(self, handle: Handle[Any]) -> Any:
+        number = self.local(handle) if self.local is not None else None
+        if number is not None:
+            return _HELD, (number,)
+        try:
+            return _opened(held_by(handle).sealed())
+        except CodeError as error:
+            raise NotSendable(f"{handle!r} cannot be passed to another worker: {error}") from error
+
+
+class _OfWorkers:
+    """A function of the worker's side, by its name: this side does not import it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, *args: object) -> object:
+        raise AssertionError(f"{self._name} is called in workers")
+
+    def __reduce__(self) -> Any:
+        return pkgutil.resolve_name, (self._name,)
+
+
+_REOPEN = _OfWorkers("agex_worker.sealing:reopen")
+_HELD = _OfWorkers("agex_worker.holding:held")
+
+
+def _opened(opaque: Opaque[Any]) -> Any:
+    return _REOPEN, (pickle.PickleBuffer(opaque.data),)
+
 
 def _not_sendable(value: object, error: Exception) -> NotSendable:
     name, culprit = _culprit(value)
@@ -106,7 +157,7 @@ def _culprit(value: object) -> tuple[str, object]:
     if type(value) is dict:
         for name, item in value.items():
             try:
-                _dumps(item, None)
+                _dumps(item, None, None, lambda handle: 0)
             except Exception:
                 return repr(name), item
     return "", value

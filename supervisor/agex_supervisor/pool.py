@@ -17,6 +17,7 @@ from agex_protocol.plan import LockdownPlan
 from agex_supervisor.cgroup import Group, Groups
 from agex_supervisor.errors import PoolExhausted, WorkerFailed
 from agex_supervisor.homecoming import Homecomings
+from agex_supervisor.keeping import Keeping
 from agex_supervisor.own_code import own_extensions
 from agex_supervisor.promises import unavailable
 from agex_supervisor.scratch import Scratch, remove_tree
@@ -45,12 +46,13 @@ class Kit:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """Counts at one moment."""
+    """Counts at one moment. kept: of the busy ones, those that are there for handles alone."""
 
     busy: int
     spares: int
     zygotes: int
     max_workers: int
+    kept: int = 0
 
 
 @dataclass
@@ -75,14 +77,24 @@ class Pool:
     """Hands out locked workers; safe to use from many threads.
 
     max_workers: how many sessions may hold a worker at once (default: four a processor). spares: how many workers are
-    kept ready for each kit. wait_s: how long a session waits for a worker before PoolExhausted.
+    kept ready for each kit. wait_s: how long a session waits for a worker before PoolExhausted. handle_ttl_s: how long a
+    worker that is there for handles alone stays unused. max_kept: how many such there may be (default: half of all).
     """
 
-    def __init__(self, max_workers: int | None = None, spares: int = 1, wait_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        spares: int = 1,
+        wait_s: float = 30.0,
+        handle_ttl_s: float = 600.0,
+        max_kept: int | None = None,
+    ) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
         if spares < 0 or wait_s < 0:
             raise ValueError("spares and wait_s must not be negative")
+        if not handle_ttl_s > 0 or (max_kept is not None and max_kept < 0):
+            raise ValueError("handle_ttl_s must be above 0, and max_kept not negative")
         self.max_workers = max_workers or 4 * (os.cpu_count() or 1)
         self.wait_s = wait_s
         self._spares = spares
@@ -92,6 +104,7 @@ class Pool:
         self._scratch: Scratch | None = None
         self._groups: Groups | None = None
         self._homecomings = Homecomings()
+        self.keeping = Keeping(max((self.max_workers + 1) // 2, 1) if max_kept is None else max_kept, handle_ttl_s)
         self._serial = 0
         self._busy: set[Worker] = set()
         self._retired: list[Zygote] = []
@@ -107,8 +120,8 @@ class Pool:
             raise RuntimeError("this pool was made before a fork; make one in this process")
         if not self._free.acquire(timeout=self.wait_s):
             raise PoolExhausted(
-                f"all {self.max_workers} workers are busy and none became free in {self.wait_s:g} s;"
-                " try again later, or make agex.Pool(max_workers=...) larger"
+                f"all {self.max_workers} workers are busy and none became free in {self.wait_s:g} s; {self._kept_told()}"
+                "try again later, or make agex.Pool(max_workers=...) larger"
             )
         try:
             if home is not None:
@@ -144,6 +157,12 @@ class Pool:
         else:
             self._drop_slot(place.worker)
 
+    def leave_home(self, place: Place) -> None:
+        """Bring a copy of the workspace home. The worker, which must stand still, keeps its own until it is given back."""
+        if place.lent and not self._closed:
+            place.worker.slot.copy_home(place.home)
+        place.lent = False
+
     def new_workspace(self) -> Path:
         """An empty directory that sessions of this pool can be given."""
         return self._scratch_dir().new_workspace()
@@ -167,10 +186,13 @@ class Pool:
                 sum(len(stock.spares) for stock in stocks),
                 sum(stock.zygote is not None for stock in stocks),
                 self.max_workers,
+                len(self.keeping),
             )
 
     def close(self) -> None:
-        """Kill every spare and zygote, and remove the pool's directories. Sessions still open lose their workers."""
+        """Kill every spare and zygote, and remove the pool's directories. Open sessions and handles lose their workers."""
+        if self._owner == os.getpid():
+            self.keeping.close()
         with self._lock:
             if self._closed or self._owner != os.getpid():
                 return
@@ -351,6 +373,10 @@ class Pool:
         if stock.zygote is not None:
             stock.zygote.close()
             stock.zygote = None
+
+    def _kept_told(self) -> str:
+        kept = len(self.keeping)
+        return f"{kept} of them stay for handles: close those that are not needed, or " if kept else ""
 
     # --- directories ---
 

@@ -6,17 +6,20 @@ import secrets
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agex_protocol import messages as m
+from agex_protocol.budget import Caps
 from agex_protocol.buffers import enclose
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
-from agex_supervisor.errors import PreloadFailed, WorkerFailed
+from agex_supervisor.errors import PreloadFailed, SessionBusy, WorkerFailed
+from agex_supervisor.keeper import CLOSED, Keeper, Service
 from agex_supervisor.outbound import Admit, NotSendable, dump
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
@@ -34,6 +37,7 @@ class Equipment:
     bindings: bytes = b""
     functions: tuple[m.HostFunction, ...] = ()
     admit: Admit | None = None  # asked for what an input would take along by value
+    may_seal: bool = True  # whether the policy lets objects leave a worker as sealed bytes
 
 
 class Session:
@@ -58,7 +62,11 @@ class Session:
         self._kit = kit
         self._equipment = equipment
         self._workspace = workspace
+        self._resolve = resolve
         self._place: Place | None = None
+        self._keeper: Keeper | None = None  # of that place
+        self._left: weakref.WeakSet[Keeper] = weakref.WeakSet()  # that stay for handles of this session
+        self._reserved = False
         # Held while a worker is used or let go of, so that close() from another thread waits for the run that it ends.
         # Reentrant, because a host function may close the session that calls it.
         self._busy = threading.RLock()
@@ -66,7 +74,7 @@ class Session:
         self._state = threading.Lock()
         self._running = False
         self._cancelled = False
-        self._broker = Broker(kit.plan.network, resolve=resolve, abandoned=lambda: self._cancelled)
+        self._broker = self._new_broker()
         self.report = LockdownReport(kit.plan.isolation)
 
     @property
@@ -74,13 +82,26 @@ class Session:
         """The policy's limit on one action."""
         return self._kit.plan.limits.wall_time_s
 
-    def start(self, until: float = float("inf")) -> None:
-        """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, PoolExhausted."""
+    @property
+    def keeper(self) -> Keeper | None:
+        """Of the worker that the last action ran in, while it lives."""
+        return self._keeper
+
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
+        """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, PoolExhausted.
+
+        keeps: it may have to stay for handles after `release()`, so room for that is reserved.
+        """
+        if keeps and not self._reserved:
+            self._pool.keeping.reserve()
+            self._reserved = True
         if self._place is not None and self._place.worker.alive:
             return
         self._let_go()
+        if self._keeper is not None:
+            raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
         place = self._pool.checkout(self._kit, self._workspace, until)
-        self._place = place
+        self._place, self._keeper = place, Keeper(self._pool, place)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
         begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, work)
@@ -109,7 +130,9 @@ class Session:
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
             )
         action = secrets.token_bytes(16)
-        head, buffers = dump(dict(inputs), self._equipment.admit)
+        keeper = self._keeper
+        local = keeper.number_of if keeper is not None else None
+        head, buffers = dump(dict(inputs), self._equipment.admit, local=local)
         first, encoded = enclose(action, head, buffers)
         run = m.Run(action, code, encoded, returns, task)
         with self._busy:
@@ -121,7 +144,7 @@ class Session:
                 with self._state:
                     self._running = False
             if turn.death is not None or self._cancelled:
-                self._let_go()
+                self._let_go(turn.death)
             return turn
 
     def cancel(self) -> None:
@@ -133,11 +156,31 @@ class Session:
                     place.worker.cancel()
 
     def close(self) -> None:
-        """Kill the worker, and wait for the run that this ends. The workspace stays where it was made."""
+        """Kill the worker, and wait for the run that this ends. The workspace stays where it was made.
+
+        Workers that stayed for handles of this session are let go of, too.
+        """
         self.cancel()
         with self._busy:
+            for keeper in list(self._left):
+                self._pool.keeping.end(keeper, CLOSED)
             self._let_go()
+            self._give_up_room()
             self._broker.close()
+
+    def release(self) -> None:
+        """The session is over, but a worker with objects behind handles stays for these. The next `start` has a new one."""
+        with self._busy:
+            keeper = self._keeper
+            if keeper is None or not self._reserved or not keeper.is_needed:
+                self._let_go()
+                self._give_up_room()
+                self._broker.close()
+            else:
+                self._place, self._keeper, self._reserved = None, None, False
+                self._left.add(keeper)
+                self._pool.keeping.keep(keeper)
+            self._broker = self._new_broker()
 
     def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
@@ -149,19 +192,33 @@ class Session:
             if not self._cancelled:
                 raise
             return Turn(death=Death("cancelled", "cancelled by the caller"))
-        assert self._place is not None
-        worker = self._place.worker
+        assert self._place is not None and self._keeper is not None
         if self._cancelled:
-            worker.cancel()  # it came before there was a worker to end
+            self._place.worker.cancel()  # it came before there was a worker to end
         on_dial = self._broker.dial if self._kit.plan.network else no_network
-        turn = worker.run(run, buffers, timeout_s=timeout_s, on_call=on_call, on_dial=on_dial)
+        turn = self._keeper.run(run, buffers, timeout_s=timeout_s, on_call=on_call, on_dial=on_dial)
         turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
         return turn
 
-    def _let_go(self) -> None:
-        place, self._place = self._place, None
-        if place is not None:
-            self._pool.checkin(place)
+    def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps) -> None:
+        """Have operations on the objects of a worker run as this session's actions are."""
+        plan, equipment, broker = self._kit.plan, self._equipment, self._broker
+        on_dial = broker.dial if plan.network else no_network
+        keeper.service = Service(
+            on_call, on_dial, caps, plan.limits.wall_time_s, equipment.admit, equipment.may_seal, broker.close
+        )
+
+    def _let_go(self, death: Death | None = None) -> None:
+        if self._keeper is None or self._keeper.let_go(death or CLOSED):
+            self._keeper = self._place = None
+
+    def _give_up_room(self) -> None:
+        if self._reserved:
+            self._reserved = False
+            self._pool.keeping.give_up()
+
+    def _new_broker(self) -> Broker:
+        return Broker(self._kit.plan.network, resolve=self._resolve, abandoned=lambda: self._cancelled)
 
     def _reported(self, place: Place) -> LockdownReport:
         layers = {**place.worker.layers, **BY_SUPERVISOR}

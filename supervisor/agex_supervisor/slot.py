@@ -42,6 +42,10 @@ class Slot(Protocol):
         """Bring it home. Only after the worker's death."""
         ...
 
+    def copy_home(self, home: Path) -> None:
+        """Bring a copy of it home, while the worker stands still; it keeps its own."""
+        ...
+
     def remove(self) -> None:
         """Forget all that is left in it."""
         ...
@@ -80,6 +84,24 @@ class FolderSlot:
             os.rename(lent, home)
         elif not home.exists():
             home.mkdir(mode=0o700)
+
+    def copy_home(self, home: Path) -> None:
+        home.mkdir(mode=0o700)
+        try:
+            source = os.open(self._path / WORK, _DIRECTORY)
+        except OSError:
+            return  # as in give_back
+        try:
+            target = _opened(home)
+            try:
+                copy_tree(source, target)
+            finally:
+                os.close(target)
+        except BaseException:
+            remove_tree(home)
+            raise
+        finally:
+            os.close(source)
 
     def remove(self) -> None:
         try:
@@ -161,6 +183,9 @@ class MemorySlot:
             os.close(source)
             if fresh.exists():
                 remove_tree(fresh)
+
+    def copy_home(self, home: Path) -> None:
+        self.give_back(home)  # which is a copy
 
     def remove(self) -> None:
         if self._root >= 0:

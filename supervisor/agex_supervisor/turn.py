@@ -11,6 +11,9 @@ from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial
 from agex_supervisor.listener import SyscallDenial
 
+# What a turn begins with, and what may go before it.
+Asked = m.Run | m.Use
+First = Iterable[m.Buffer | m.Drop]
 Value = tuple[bytes, list[memoryview]]
 # Decodes the arguments when it is called, and runs the function when its answer is read.
 OnCall = Callable[[m.Call, list[Value]], Iterable[object]]

@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from agex_supervisor.overseer import OVERSEER
 from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
 from agex_supervisor.slot import Slot
-from agex_supervisor.turn import OnCall, OnDial, Turn, no_network
+from agex_supervisor.turn import Asked, First, OnCall, OnDial, Turn, no_network
 from agex_supervisor.verify import user_of, verify
 from agex_supervisor.watch import Watch
 from agex_supervisor.wire import Wire
@@ -124,8 +124,8 @@ class Worker:
 
     def run(
         self,
-        run: m.Run,
-        buffers: Iterable[m.Buffer],
+        run: Asked,
+        buffers: First,
         *,
         timeout_s: float,
         on_call: OnCall,
@@ -141,7 +141,7 @@ class Worker:
             self.close()
             raise
 
-    def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall, on_dial: OnDial) -> Turn:
+    def _run(self, run: Asked, buffers: First, timeout_s: float, on_call: OnCall, on_dial: OnDial) -> Turn:
         if self._process.buried:
             return Turn(death=self._bury())
         turn = Turn()
@@ -149,7 +149,8 @@ class Worker:
         for output in (self._stdout, self._stderr):
             output.drain()
             output.take()  # late output of an earlier action
-        self._conversation.run(run.action)
+        start = self._conversation.run if isinstance(run, m.Run) else self._conversation.use
+        start(run.action)
         self._process.go_on()
         self._wire.queue(itertools.chain(buffers, [run]))
         self._converse(turn, time.monotonic() + timeout_s, on_call, on_dial)

@@ -22,6 +22,7 @@ def run(name: str) -> str:
 def test_every_example_is_tried_here() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
         "embedder.py",
+        "handles.py",
         "network.py",
         "server.py",
         "tune_policy.py",
@@ -30,6 +31,16 @@ def test_every_example_is_tried_here() -> None:
 
 def test_the_embedder_gets_a_dict_of_floats() -> None:
     assert run("embedder.py").splitlines()[-1] == "{'price': 499999.5, 'revenue': 1.5}"
+
+
+def test_objects_that_are_not_data_are_used_where_they_are_stored_sealed_and_called() -> None:
+    assert run("handles.py").splitlines() == [
+        "<Handle of Line: Line(slope=2, start=1)>",
+        "predicted: [7.0, 9.0] slope: 2.0",
+        "stored: Line Line(slope=2, start=1)",
+        "highest: 21.0",
+        "within: 0.25 1.0",
+    ]
 
 
 def test_the_server_answers_each_tenant_and_is_harmed_by_none() -> None:

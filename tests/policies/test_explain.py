@@ -57,7 +57,7 @@ def test_every_key_is_told_with_the_line_that_set_it(mine: Path) -> None:
     assert settings["limits.threads"].set_by == (f"{mine}:9",)
     assert settings["filesystem.read"].set_by == (f"{mine.parent / 'base.toml'}:3",)
     assert settings["limits.memory"].set_by == (line(PACKAGED / "default.toml", 'memory = "1GiB"'),)
-    assert settings["results.opaque"].set_by == ()
+    assert settings["host_calls.max_rate"].set_by == ()
     assert policy.origin.sources == (PACKAGED / "default.toml", mine.parent / "base.toml", mine)
 
 

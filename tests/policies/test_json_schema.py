@@ -28,7 +28,7 @@ CHECKED = {
     *("$ref", "anyOf", "type", "enum", "const", "pattern", "minimum", "maximum", "minItems", "maxItems", "items"),
     *("properties", "required", "additionalProperties"),
 }
-ANNOTATIONS = {"$schema", "$defs", "title", "description", "default", "examples", "unavailable"}
+ANNOTATIONS = {"$schema", "$defs", "title", "description", "default", "examples"}
 
 
 def wrong(value: Any, schema: dict[str, Any], place: str = "") -> Iterator[str]:

@@ -293,19 +293,15 @@ def test_a_bad_file_is_refused_with_its_line_the_rule_and_the_remedy(wrong: str,
         assert refusal(path) == expected
 
 
-LATER = [
-    ("results.opaque", "[results]\nopaque = true", "true"),
-    ("results.trust_unpickle", "[results]\ntrust_unpickle = true", "true"),
-]
-
-
-@pytest.mark.parametrize(("key", "text", "shown"), LATER)
-def test_a_key_of_a_later_version_is_never_accepted_in_silence(key: str, text: str, shown: str, tmp_path: Path) -> None:
-    path = written(tmp_path, text)
-    assert refusal(path) == (
-        f"{path}:2: {key}: {shown} is not available in this version of agex; leave the key out; nothing was started"
-        " without it"
-    )
+def test_objects_may_be_sealed_unless_a_policy_says_no_and_unpickling_has_to_be_meant(tmp_path: Path) -> None:
+    default, strict = Policy.load("default").results, Policy.load("strict").results
+    assert (default.opaque, strict.opaque) == (True, False)
+    assert (default.trust_unpickle, strict.trust_unpickle) == (False, False)
+    path = written(tmp_path, "[results]\ntrust_unpickle = true")
+    assert refusal(path).startswith(f"{path}:2: results.trust_unpickle: ")
+    assert "widen" in refusal(path)
+    path = written(tmp_path, 'widen = ["results.trust_unpickle"]\n[results]\ntrust_unpickle = true')
+    assert Policy.load(path).results.trust_unpickle
 
 
 def test_a_circle_of_three_names_all_of_them(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ LADDERS: dict[str, list[Any]] = {
     "limits.workspace_files": [100_000, 10, 1],
     "limits.output": ["1TiB", "1GiB", "1B"],
     "results.max_size": ["1TiB", "1GiB", "1B"],
+    "results.opaque": [True, False],
+    "results.trust_unpickle": [True, False],
     "host_calls.errors": ["message", "type"],
     "host_calls.max_rate": [None, "100/s", "99/s", "99/min", "98/h"],
     "host_calls.max_bytes": [None, "1GiB", "1B"],

@@ -28,12 +28,9 @@ SAID: dict[type, Any] = {
     m.Raised: m.Raised(ACTION, "", "", ""),
     m.Kept: m.Kept(ACTION, "", "", ""),
 }
-AFTER = {"starting": "idle", "notified": "idle", "beginning": "idle", "running": "idle"}
 LEADS_TO = {
     m.Notifying: "notified",
     m.Refused: "over",
-    m.Buffer: "running",
-    m.Denied: "running",
     m.Call: "answering",
     m.Dial: "answering",
 }
@@ -51,6 +48,8 @@ def conversation(state: str) -> Conversation:
             talk.begin()
         elif state in ("running", "answering"):
             talk.run(ACTION)
+        elif state == "using":
+            talk.use(ACTION)
         if state == "answering":
             talk.heard(SAID[m.Call])
     assert talk.state == state
@@ -73,14 +72,19 @@ def test_a_message_is_admitted_in_its_states_only(state: str, kind: type) -> Non
         assert str(caught.value) == f"{kind.__name__} while {state}"
         return
     talk.heard(SAID[kind])
-    assert talk.state == LEADS_TO.get(kind, AFTER[state])
+    goes_on = state if kind in (m.Buffer, m.Denied) else "idle"
+    assert talk.state == LEADS_TO.get(kind, goes_on)
 
 
-@pytest.mark.parametrize("kind", sorted(FROM_WORKER["running"], key=str), ids=lambda kind: kind.__name__)
-def test_a_forged_action_id_is_refused_whatever_it_is_on(kind: type) -> None:
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [(state, kind) for state in ("running", "using") for kind in sorted(FROM_WORKER[state], key=str)],
+    ids=lambda each: each if isinstance(each, str) else each.__name__,
+)
+def test_a_forged_action_id_is_refused_whatever_it_is_on(state: str, kind: type) -> None:
     forged = type(SAID[kind])(b"b" * 16, *[getattr(SAID[kind], name) for name in SAID[kind].__slots__[1:]])
     with pytest.raises(ProtocolError) as caught:
-        conversation("running").heard(forged)
+        conversation(state).heard(forged)
     assert str(caught.value) == f"{kind.__name__} for an action that is not under way"
 
 
@@ -108,6 +112,17 @@ def test_a_call_that_was_answered_cannot_be_made_again() -> None:
     assert str(caught.value) == "call 1 where 2 was due"
 
 
+def test_a_turn_goes_on_as_what_it_was_after_a_call_of_it_was_answered() -> None:
+    talk = conversation("using")
+    talk.heard(SAID[m.Call])
+    assert talk.state == "answering"
+    talk.answered()
+    assert talk.state == "using"
+    with pytest.raises(ProtocolError) as caught:
+        talk.heard(SAID[m.Succeeded])
+    assert str(caught.value) == "Succeeded while using"
+
+
 def test_calls_are_answered_one_by_one_and_counted_anew_in_the_next_action() -> None:
     talk = conversation("answering")
     talk.answered()
@@ -132,10 +147,12 @@ def test_the_listener_is_handed_over_once_and_only_before_the_worker_is_ready() 
 def test_the_supervisor_asks_only_an_idle_worker(state: str) -> None:
     if state == "idle":
         conversation(state).run(ACTION)
+        conversation(state).use(ACTION)
         conversation(state).begin()
         return
-    with pytest.raises(ProtocolError) as caught:
-        conversation(state).run(ACTION)
-    assert str(caught.value) == f"the worker is {state}, not idle"
+    for ask in ("run", "use"):
+        with pytest.raises(ProtocolError) as caught:
+            getattr(conversation(state), ask)(ACTION)
+        assert str(caught.value) == f"the worker is {state}, not idle"
     with pytest.raises(ProtocolError):
         conversation(state).begin()

@@ -28,6 +28,7 @@ from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable, ValueRefused
 from agex_protocol.shapes import shape_from_bytes
 from agex_supervisor.contract import Contract, ContractMismatch, Unportable
+from agex_supervisor.handle import Handle
 
 
 class Color(enum.Enum):
@@ -287,16 +288,35 @@ def test_a_subclass_is_not_cut_down_to_its_base() -> None:
     assert str(caught.value) == "result: a Child, wanted Point; a subclass would lose its own fields"
 
 
-@pytest.mark.parametrize(
-    "annotation", [threading.Thread, list[threading.Thread], Callable[[int], int], Generator[int, None, None]]
+NO_FORM = (
+    "has no form in which it can cross between a worker and your process. Declare a type of plain data, a dataclass or a"
+    " pydantic model. Or choose "
 )
-def test_a_class_without_a_form_on_the_wire_is_refused_with_the_choices(annotation: Any) -> None:
+
+
+@pytest.mark.parametrize("annotation", [threading.Thread, list[threading.Thread], dict[str, threading.Thread | None]])
+def test_a_class_without_a_form_on_the_wire_is_refused_as_a_result_with_the_choices(annotation: Any) -> None:
     with pytest.raises(Unportable) as caught:
-        Contract.of(annotation, where="the result of f")
-    text = str(caught.value)
-    assert text.startswith("the result of f: ")
-    for choice in ("agex.Handle[", "agex.Opaque[", 'trust="unpickle"', 'isolation="none"'):
-        assert choice in text
+        Contract.of(annotation, where="the result of f", result=True)
+    assert str(caught.value) == (
+        f"the result of f: Thread {NO_FORM}`-> agex.Handle[Thread]` (the object stays in its worker),"
+        " `-> agex.Opaque[Thread]` (bytes that only workers open),"
+        ' `trust="unpickle"` on the task (the agent can then run code in your process), or `isolation="none"`.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name"), [(threading.Thread, "Thread"), (Callable[[int], int], "Callable"), (Handle[int], "Handle")]
+)
+def test_what_a_host_function_takes_cannot_be_an_object_of_a_worker(annotation: Any, name: str) -> None:
+    with pytest.raises(Unportable) as caught:
+        Contract.of(annotation, where="f(x)")
+    assert str(caught.value).startswith(f"f(x): {name} ")
+
+
+def test_a_generator_is_refused_as_a_result() -> None:
+    with pytest.raises(Unportable):
+        Contract.of(Generator[int, None, None], where="the result of f", result=True)
 
 
 def test_any_class_is_checked_by_isinstance_where_nothing_has_to_cross() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from collections.abc import Callable
+from typing import Any, assert_type
 
 import agex
 
@@ -38,6 +39,49 @@ def title(text: str) -> str:
 async def later(count: int) -> list[int]:
     """Count."""
     raise NotImplementedError
+
+
+@agent.task
+def train(rows: list[float]) -> agex.Handle[Line]:
+    """Train."""
+    raise NotImplementedError
+
+
+@agent.task
+def sealed(rows: list[float]) -> agex.Opaque[Line]:
+    """Seal."""
+    raise NotImplementedError
+
+
+@agent.task
+def scaled(factor: int) -> Callable[[int], float]:
+    """Scale."""
+    raise NotImplementedError
+
+
+@agent.task(trust="unpickle")
+def trusted(line: agex.Opaque[Line] | agex.Handle[Line]) -> Line:
+    """Give the line itself."""
+    raise NotImplementedError
+
+
+def use_handles() -> None:
+    with train([1.0]) as line:
+        assert_type(line, agex.Handle[Line])
+        assert_type(line.text, Any)
+        assert_type(line.fit(3, deep=True), Any)
+        assert_type(trusted(line), Line)
+        base: agex.Handle[object] = line
+        base.close()
+    assert_type(sealed([1.0]).sha256, str)
+    assert_type(sealed([1.0]).data, bytes)
+    assert_type(scaled(2)(3), float)
+    wider: agex.Opaque[object] = sealed([1.0])
+    assert wider == sealed([1.0])
+    try:
+        line()
+    except agex.HandleClosed as closed:
+        assert_type(closed.cause, str)
 
 
 def use() -> None:

@@ -13,6 +13,17 @@ def total(prices: list[float]) -> float:
     raise NotImplementedError
 
 
+@agent.task
+def use(model: agex.Opaque[int]) -> agex.Handle[int]:
+    """Use."""
+    raise NotImplementedError
+
+
+agent.task("Trust.", trust="blindly")  # wrong
 total("1")  # wrong
+use(3)  # wrong
+number: int = use(agex.Opaque(b""))  # wrong
+for each in use(agex.Opaque(b"")):  # wrong
+    print(each)
 total([1.0], 2)  # wrong
 text: str = total([1.0])  # wrong

@@ -11,6 +11,7 @@ from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
 from agex_protocol.messages import HostFunction
 from agex_protocol.shapes import Shape, shape_from_bytes
+from agex_worker.holding import HOLDING
 
 Ask = Callable[[str, dict[str, Any], dict[str, Shape]], object]
 
@@ -54,7 +55,7 @@ def encode_arguments(
     encoded: dict[str, tuple[bytes, list[Any]]] = {}
     for name, value in arguments.items():
         try:
-            encoded[name] = encode(value, shapes[name], max_bytes=max_bytes, name=name)
+            encoded[name] = encode(value, shapes[name], max_bytes=max_bytes, name=name, keep=HOLDING)
         except NotPortable as problem:
             raise TypeError(str(problem)) from None
     return encoded

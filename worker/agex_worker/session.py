@@ -6,22 +6,27 @@ import errno
 import os
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agex_protocol import messages as m
 from agex_protocol.buffers import Inbox, enclose
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
+from agex_protocol.operations import perform
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
 from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
 from agex_worker.channel import Channel
+from agex_worker.holding import HOLDING
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.tracebacks import error_text
 
 # What comes in was made by the supervisor, which knows its own limits; this only bounds a mistake of ours.
 MAX_INPUT_BYTES = 16 << 30
+
+Asked = TypeVar("Asked", m.Run, m.Use)
 
 
 class Session:
@@ -48,7 +53,11 @@ class Session:
                 case m.Buffer():
                     self._inbox.take(message)
                 case m.Run():
-                    self._run(message)
+                    self._act(message, self._execute)
+                case m.Use():
+                    self._act(message, self._use)
+                case m.Drop():
+                    HOLDING.drop(message.handles)
                 case _:
                     raise RuntimeError(f"{type(message).__name__} came out of turn")
 
@@ -70,16 +79,16 @@ class Session:
             self._names[function.name] = host_function.proxy(function, self._call)
         return ""
 
-    def _run(self, run: m.Run) -> None:
-        self._action, self._calls = run.action, 0
-        self._actions += 1
+    def _act(self, asked: Asked, execute: Callable[[Asked], turn.Ended]) -> None:
+        self._action, self._calls = asked.action, 0
         stdio.restore()
         denials.take()  # what threads of an earlier action were refused since
-        ended = self._execute(run)
+        ended = execute(asked)
         stdio.flush()
-        self._send_ending(run, ended)
+        self._send_ending(asked, ended)
 
     def _execute(self, run: m.Run) -> turn.Ended:
+        self._actions += 1
         shape = shape_from_bytes(run.returns)
         try:
             ((head, buffers),) = self._inbox.open(run.inputs)
@@ -98,27 +107,39 @@ class Session:
             keep=shape.kind == "any",
         )
 
-    def _encoded(self, value: object, shape: Shape) -> object:
+    def _use(self, use: m.Use) -> turn.Ended:
+        shape = shape_from_bytes(use.returns)
         try:
-            return encode(value, shape, max_bytes=self._plan.limits.result_bytes)
+            ((head, buffers),) = self._inbox.open(use.arguments)
+            args, kwargs = pickle.loads(head, buffers=buffers)
+            value = perform(HOLDING.get(use.handle), use.operation, use.name, args, kwargs)
+            return turn.Ended("finished", self._encoded(value, shape))
+        except BaseException as error:
+            return turn.raised(error)
+
+    def _encoded(self, value: object, shape: Shape) -> object:
+        last = HOLDING.last
+        try:
+            return encode(value, shape, max_bytes=self._plan.limits.result_bytes, keep=HOLDING)
         except NotPortable as error:
+            HOLDING.drop_since(last)
             raise turn.ContractError(str(error)) from None
 
-    def _send_ending(self, run: m.Run, ended: turn.Ended) -> None:
+    def _send_ending(self, asked: m.Run | m.Use, ended: turn.Ended) -> None:
         # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
         self._note_limit(ended.limit)
         with self._talk:
             self._action = b""
             for refusal in denials.take():
-                self._channel.send(m.Denied(run.action, *refusal))
+                self._channel.send(m.Denied(asked.action, *refusal))
             if ended.kind in ("finished", "succeeded") and ended.value is not None:
                 head, buffers = ended.value
-                first, value = enclose(run.action, head, buffers)
+                first, value = enclose(asked.action, head, buffers)
                 for buffer in first:
                     self._channel.send(buffer)
             else:
                 value = m.Encoded(b"")
-            self._channel.send(_ending(run.action, ended, value))
+            self._channel.send(_ending(asked.action, ended, value))
 
     def _note_limit(self, limit: str) -> None:
         if limit == "disk":
