@@ -8,45 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from agex_protocol.arrays import Array, pack_column, unpack_column
 from agex_protocol.leaves import pack_zone, unpack_zone
-
-
-class Writer(Protocol):
-    """What packing needs of the encoder."""
-
-    def put(self, data: bytes | memoryview) -> bytes | int:
-        """Bytes into the head or, when they are many, into a buffer of their own."""
-        ...
-
-    def put_any(self, values: list[Any]) -> list[Any]:
-        """Values of any type that crosses."""
-        ...
-
-    def charge(self, units: int) -> None:
-        """Count work as the reader will."""
-        ...
-
-
-class Reader(Protocol):
-    """What unpacking needs of the decoder."""
-
-    def get(self, wire: object) -> memoryview:
-        """The bytes that `put` wrote."""
-        ...
-
-    def get_any(self, wire: object) -> list[Any]:
-        """The values that `put_any` wrote."""
-        ...
-
-    def charge(self, units: int) -> None:
-        """Count work (budget.Work)."""
-        ...
+from agex_protocol.parts import Reader, Writer
 
 
 def pack_values(values: Any, writer: Writer) -> list[Any]:

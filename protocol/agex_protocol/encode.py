@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import msgpack
 
+from agex_protocol import libraries
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
 from agex_protocol.errors import NotPortable
@@ -291,6 +292,12 @@ class _Encoder:
         self._work += _PANDAS_WORK
         return frames.pack_pandas(value, self)
 
+    def pack_library(self, value: Any, shape: Shape) -> Any:
+        if libraries.kind_of(value) != shape.kind:
+            raise unlike(value, shape)
+        self._work += 50
+        return libraries.pack(value, self)
+
     def pack_any(self, value: Any, shape: Shape) -> Any:
         if type(value) in BARE and not _is_long(value):
             return value
@@ -381,4 +388,5 @@ _KINDS = (
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
     **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Encoder.pack_pandas),
+    **dict.fromkeys(libraries.KINDS, _Encoder.pack_library),
 }

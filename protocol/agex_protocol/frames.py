@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from agex_protocol.arrays import pack_scalar, unpack_column, unpack_scalar
-from agex_protocol.columns import MAX_FREQ, Reader, Writer, check_unique_cheaply, pack_values, unpack_values
+from agex_protocol.columns import MAX_FREQ, check_unique_cheaply, pack_values, unpack_values
 from agex_protocol.leaves import pack_zone, unpack_zone
 from agex_protocol.misfit import Misfit
+from agex_protocol.parts import Reader, Writer
 
 
 def kind_of(value: object) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import msgpack
 
+from agex_protocol import libraries
+
 Scalar = None | bool | int | str | bytes
 
 
@@ -96,6 +98,7 @@ ANY_KINDS: dict[str, Shape] = {
             ),
             *("uuid", "path", "pattern", "ipv4address", "ipv6address", "ipv4network", "ipv6network", "ipv4interface"),
             *("ipv6interface", "ndarray", "npscalar", "frame", "series", "index", "timestamp", "duration", "missing"),
+            *libraries.KINDS,
         )
     },
     **{kind: Shape(kind, (ANY,)) for kind in ("list", "tuple_of", "set", "frozenset", "deque")},
@@ -115,4 +118,12 @@ _SPOKEN = {
     "uuid": "UUID",
     "path": "Path",
     "pattern": "re.Pattern",
+    "table": "pyarrow.Table",
+    "record_batch": "pyarrow.RecordBatch",
+    "chunked_array": "pyarrow.ChunkedArray",
+    "arrow_array": "pyarrow.Array",
+    "polars_frame": "polars.DataFrame",
+    "polars_series": "polars.Series",
+    "image": "PIL.Image.Image",
+    "figure": "plotly.graph_objects.Figure",
 }

@@ -24,6 +24,7 @@ from pydantic import InstanceOf, PlainValidator, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from agex_protocol import libraries
 from agex_protocol.bulk import PLAIN
 from agex_protocol.errors import AgexError
 from agex_protocol.kinds import reference
@@ -108,6 +109,8 @@ class Reading:
             return Form(Shape(_PANDAS[cls.__name__]), _instance(cls))
         if library == "numpy":
             return self._numpy(cls, args)
+        if kind := libraries.kind_declared(cls):
+            return Form(Shape(kind), _instance(cls))
         return self._other(annotation)
 
     def _container(self, cls: Any, args: tuple[Any, ...], annotation: Any) -> Form:
