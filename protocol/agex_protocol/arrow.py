@@ -236,9 +236,9 @@ def _length(wire: object) -> int:
 
 
 def _list_of(wire: object, count: int | None = None) -> list[Any]:
-    if type(wire) is not list or (count is not None and len(cast(list[Any], wire)) != count):
+    if type(wire) is not list or (count is not None and len(wire) != count):
         raise ValueError("not a part of an array")
-    return cast(list[Any], wire)
+    return wire
 
 
 _ARRAY_WORK = 60

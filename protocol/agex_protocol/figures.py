@@ -65,14 +65,14 @@ def _tidied(part: Any, path: str) -> Any:
 def _work(part: Any) -> int:
     """What plotly takes to check it, in units of `budget.Work`. ValueError for what no figure consists of."""
     if type(part) is dict:
-        entries = cast(dict[Any, Any], part)
+        entries = part
         if not set(map(type, entries)) <= {str}:
             raise ValueError("a figure has a property without a name")
         return _DICT_WORK + sum(map(_work, entries.values()))
     if type(part) is tuple:
         return _work(_items(part))
     if type(part) is list:
-        items = cast(list[Any], part)
+        items = part
         if set(map(type, items)) <= _PLAIN:
             return _TEXT_WORK * min(len(items), _SAMPLE) + len(items) // 4
         return _DICT_WORK + sum(map(_work, items))
@@ -89,7 +89,7 @@ def _sample(part: Any) -> Any:
         return _sample(_items(part))
     if type(part) is not list:
         return part[:_SAMPLE] if isinstance(part, np.ndarray) and part.ndim else part
-    items = cast(list[Any], part)
+    items = part
     if len(items) > _SAMPLE and set(map(type, items)) <= _PLAIN:
         return list(dict.fromkeys(items))[:_SAMPLE]
     return [_sample(each) for each in items]
@@ -99,8 +99,8 @@ def _restored(part: Any) -> Any:
     """The tree with its arrays of objects."""
     if type(part) is dict:
         return {name: _restored(each) for name, each in cast(dict[str, Any], part).items()}
-    if type(part) is list and not set(map(type, cast(list[Any], part))) <= _PLAIN:
-        return [_restored(each) for each in cast(list[Any], part)]
+    if type(part) is list and not set(map(type, part)) <= _PLAIN:
+        return [_restored(each) for each in part]
     if type(part) is not tuple:
         return part
     items = _items(part)
@@ -111,10 +111,10 @@ def _restored(part: Any) -> Any:
 
 def _items(part: object) -> list[Any]:
     match part:
-        case (list(shape), list(items)) if set(map(type, cast(list[Any], shape))) <= {int} and math.prod(
-            cast(list[int], shape)
-        ) == len(cast(list[Any], items)):
-            return cast(list[Any], items)
+        case (list(shape), list(items)) if set(map(type, shape)) <= {int} and math.prod(cast(list[int], shape)) == len(
+            items
+        ):
+            return items
         case _:
             raise ValueError("not an array of a figure")
 

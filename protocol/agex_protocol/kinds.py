@@ -36,7 +36,9 @@ def kind_undeclared(value: Any) -> str | None:
         )
     if isinstance(value, Enum):
         return None
-    return libraries.kind_of(value) or next((kind for base, kind in _ANY_TYPES.items() if base in _OPEN and isinstance(value, base)), None)
+    return libraries.kind_of(value) or next(
+        (kind for base, kind in _ANY_TYPES.items() if base in _OPEN and isinstance(value, base)), None
+    )
 
 
 def pandas_kind(value: Any) -> str | None:

@@ -50,7 +50,7 @@ def unpack_series(wire: object, reader: Reader) -> pl.Series:
     match wire:
         case [str(name), kind, parts, as_text]:
             wanted = unpack_type(kind)
-            values = pl.Series(name, cast(Any, proved(unpack_array(wanted, parts, reader))))
+            values = pl.Series(name, proved(unpack_array(wanted, parts, reader)))
         case _:
             raise ValueError("not a Series of polars")
     match as_text:
@@ -82,7 +82,9 @@ def _pack_series(series: pl.Series, writer: Writer) -> list[Any]:
         as_text = ["categorical"]
     plain = series.cast(pl.String) if as_text else series
     if as_text is None and not _is_kept(series.dtype):
-        raise ValueError(f"a column of {series.dtype} cannot cross; cast it to a type that Arrow has, such as pl.String")
+        raise ValueError(
+            f"a column of {series.dtype} cannot cross; cast it to a type that Arrow has, such as pl.String"
+        )
     array = plain.to_arrow()
     return [series.name, pack_type(array.type), pack_array(array, writer), as_text]
 

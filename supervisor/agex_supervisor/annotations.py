@@ -71,6 +71,8 @@ class Reading:
         if isinstance(annotation, str | typing.ForwardRef):
             raise self._unportable(annotation, "its name cannot be resolved; define the class at the top of its module")
         if isinstance(annotation, typing.TypeVar):
+            if annotation.__constraints__:
+                return self._union(annotation.__constraints__)
             return self.read(annotation.__bound__ or Any)
         if hasattr(annotation, "__supertype__"):
             return self.read(annotation.__supertype__)
@@ -218,6 +220,7 @@ class Reading:
                 flavour=record.flavour,
                 extra=extra_of(cls),
                 index=number,
+                aliases=record.shape.aliases,
             )
         )
         return form
@@ -270,9 +273,10 @@ class Reading:
         name = getattr(annotation, "__qualname__", None) or str(annotation)
         if reason != "no value of it can leave a worker":
             return Unportable(f"{self.where}: {name} cannot be declared: {reason}")
+        instead = _INSTEAD.get(str(getattr(annotation, "__module__", "")).partition(".")[0], _PLAINER)
         return Unportable(
             f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
-            'Declare a type of plain data, a dataclass or a pydantic model, or choose isolation="none". '
+            f'Declare {instead}, or choose isolation="none". '
             f"A later version will also have agex.Handle[{name}] (the object stays in its worker), "
             f'agex.Opaque[{name}] (bytes that only workers open) and trust="unpickle".'
         )
@@ -304,6 +308,11 @@ def _generic(cls: Any, *args: Any) -> Any:
 
 
 _NUMBERS = itertools.count(1)
+_PLAINER = "a type of plain data, a dataclass or a pydantic model"
+_INSTEAD = {
+    "matplotlib": "PIL.Image.Image or bytes, to which savefig writes,",
+    "polars": "polars.DataFrame or polars.Series",
+}
 _ALIASES: tuple[Any, ...] = (
     typing_extensions.TypeAliasType,
     getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType),

@@ -73,7 +73,12 @@ class Contract:
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared.
         """
-        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build))
+        try:
+            return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build))
+        except ContractMismatch:
+            # Said again from the outside, so that the message has the way to the fault, as it has of a live object.
+            self.check(decode(head, buffers, self.shape, caps=caps, build=self._parts))
+            raise
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""
@@ -106,6 +111,12 @@ class Contract:
                 [error.message()] if inner is None else [_line(fault, parts, record.cls.__name__) for fault in inner]
             )
             raise ContractMismatch("\n".join(lines[:_MAX_LINES])) from None
+
+    def _parts(self, index: int, parts: Any) -> object:
+        record = self._reading.records.get(index)
+        if record is None or record.flavour == "namedtuple":
+            return self._build(index, parts)
+        return parts["root"] if record.flavour == "root" else parts
 
     def _told(self, error: ValidationError, value: object) -> str:
         if error.error_count() > _MAX_FAULTS:
@@ -166,6 +177,8 @@ def _fields_shown(record: Record) -> str:
         f"{name}: {Reading('', True).read(field.annotation).shape}{'' if field.needed else ' = ...'}"
         for name, field in record.fields.items()
     ]
+    if record.flavour == "root":
+        return f"{record.cls.__name__}: model of {fields[0].removeprefix('root: ')}"
     return f"{record.cls.__name__}: {record.flavour} with {', '.join(fields) or 'no fields'}"
 
 

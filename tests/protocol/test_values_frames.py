@@ -50,7 +50,7 @@ def test_an_array_comes_back_the_same_writeable_and_in_its_order(array: Any) -> 
     [
         (np.array([object()]), "dtype object cannot cross"),
         (np.zeros(2, [("a", int)]), "give a structured array as a DataFrame or as one array a field"),
-        (np.ma.masked_array([1]), "a subclass of ndarray (MaskedArray) would lose its type; use np.asarray(...)"),
+        (np.ma.masked_array([1]), "a subclass of ndarray (MaskedArray) would lose its type; use .filled(...)"),
     ],
 )
 def test_an_array_that_cannot_cross_is_refused_with_the_reason(array: Any, reason: str) -> None:
@@ -169,11 +169,10 @@ class Child(pd.DataFrame):
             "result['b'][0]: an object, which has no form on the wire unless it is declared",
         ),
         (pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}), "result['a']: dtype Sparse[int64, 0] cannot cross; "),
-        (pd.Series([1], dtype="int64[pyarrow]").to_frame("a"), "result['a']: dtype int64[pyarrow] cannot cross; "),
         (Child({"a": [1]}), "result: a Child, wanted DataFrame; a subclass would lose its type"),
         ([1], "result: a list, wanted DataFrame"),
     ],
-    ids=["object", "sparse", "arrow", "subclass", "list"],
+    ids=["object", "sparse", "subclass", "list"],
 )
 def test_a_frame_that_cannot_cross_is_refused_with_the_column_and_the_reason(value: Any, message: str) -> None:
     with pytest.raises(NotPortable) as caught:

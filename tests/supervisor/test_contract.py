@@ -239,7 +239,7 @@ def test_what_a_class_itself_refuses_is_a_mismatch_not_a_fault_of_the_wire() -> 
         sent(Range, {"low": 2, "high": 1})
     with pytest.raises(ContractMismatch) as caught:
         sent(list[Line], [{"price": -1}])
-    assert str(caught.value) == "Line['price']: Input should be greater than 0 (got float -1.0)"
+    assert str(caught.value) == "value[0]['price']: Input should be greater than 0 (got float -1.0)"
     with pytest.raises(ContractMismatch, match="odd amounts are sold by one"):
         sent(Line, {"price": 1, "amount": 3})
 

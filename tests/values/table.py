@@ -1,0 +1,231 @@
+"""The table of values: what comes of a value of each declared type, in each isolation and each direction.
+
+`docs/values.md` is written from this by `python -m tests.values.document`, and the tests run every cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Cells(NamedTuple):
+    """ "same" is the object itself, "equal" another one of the same type and content; anything else is the text of an error."""
+
+    given: str  # as an input
+    returned: str  # as a result
+    nested: str  # as a result, in a dict of lists
+    argument: str  # as the argument of a host function
+
+
+SAME = Cells("same", "same", "same", "same")
+EQUAL = Cells("equal", "equal", "equal", "equal")
+COPIED = Cells("same", "equal", "equal", "equal")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A declared type, as Python writes it, and code that makes a value of it; `tests/values/names.py` has the names."""
+
+    declared: str
+    value: str
+    none: Cells = SAME
+    apart: Cells = EQUAL
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What does not fit, or cannot cross, with the words that the agent gets. `none` is "" where it is accepted there."""
+
+    declared: str
+    value: str
+    apart: str
+    none: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undeclarable:
+    """A class that cannot be declared where values have to cross, and how the refusal begins."""
+
+    declared: str
+    told: str
+
+
+PLAIN = [
+    Row("None", "None"),
+    Row("bool", "True"),
+    Row("int", "3"),
+    Row("int", "-(2**4000)", COPIED),
+    Row("float", "float('nan')"),
+    Row("float", "-0.0"),
+    Row("complex", "complex('inf-0j')"),
+    Row("str", "'é\\0'"),
+    Row("bytes", "b'\\xff' * 5000"),
+    Row("list[int]", "[1, 2**70]", COPIED),
+    Row("tuple[int, str]", "(1, 'a')", COPIED),
+    Row("tuple[float, ...]", "(1.5, 2.5)", COPIED),
+    Row("set[int]", "{1, 2}", COPIED),
+    Row("frozenset[str]", "frozenset({'a'})", COPIED),
+    Row("dict[tuple[int, str], list[float]]", "{(1, 'a'): [0.5]}", COPIED),
+    Row("deque[int]", "deque([1, 2], maxlen=3)", COPIED),
+    Row("range", "range(1, 10, 2)"),
+    Row("slice", "slice(1, None, 2)"),
+    Row("Sequence[int]", "[1, 2]", COPIED),
+    Row("Mapping[str, int]", "{'a': 1}", COPIED),
+]
+SMALL = [
+    Row("datetime", "datetime(2020, 10, 25, 2, 30, tzinfo=ZoneInfo('Europe/Paris'), fold=1)"),
+    Row("datetime", "datetime(2020, 1, 1, tzinfo=timezone(timedelta(hours=-3), 'here'))"),
+    Row("date", "date(2020, 2, 29)"),
+    Row("time", "time(1, 2, 3, 4, tzinfo=timezone.utc, fold=1)"),
+    Row("timedelta", "timedelta(-1, 2, 3)"),
+    Row("Decimal", "Decimal('1.50')"),
+    Row("Fraction", "Fraction(-1, 3)"),
+    Row("UUID", "UUID(int=5)"),
+    Row("Path", "Path('a/b')"),
+    Row("re.Pattern[str]", "re.compile('a(?P<b>é)', re.I)"),
+    Row("IPv4Address", "IPv4Address('1.2.3.4')"),
+    Row("IPv6Network", "IPv6Network('fe80::/64')"),
+    Row("Color", "Color.RED", SAME, SAME),
+    Row("Access", "Access.READ | Access.WRITE"),
+    Row("Level", "Level.LOW"),
+]
+DECLARED = [
+    Row("Point", "Point(1)"),
+    Row("Cloud", "Cloud(np.arange(3.0), 'c')"),
+    Row("Tree", "Tree('a', [Tree('b')])"),
+    Row("Sum", "Sum(1, 2)"),
+    Row("Box[int]", "Box(3)"),
+    Row("Pair", "Pair(1, 'x')"),
+    Row("Options", "{'size': 1}", COPIED),
+    Row("Cat", "Cat(lives=3)"),
+    Row("Home", "Home(pet=Dog())"),
+    Row("Rectangle", "Rectangle(width=2.0, height=3.0)"),
+    Row("Counter", "Counter(name='a')"),
+    Row("Answer[Point]", "Answer[Point](data=Point(1))"),
+    Row("Numbers", "Numbers([1, 2])"),
+    Row("Node", "Node(value=1, next=Node(value=2))"),
+    Row("Json", "{'a': [1, None, {'b': 'c'}]}", COPIED),
+    Row("Point | Cat", "Cat()"),
+    Row("Point | None", "Point(1)"),
+    Row("int | str | None", "'x'"),
+    Row("list[int] | list[str]", "['a']", COPIED),
+    Row("Literal['a', 1, None]", "1"),
+    Row("Annotated[int, Field(gt=2)]", "3"),
+    Row("UserId", "7"),
+    Row("Whole", "7"),
+    Row("Narrow", "'a'"),
+    Row("Any", "{'a': [1, (2, {3}), 1 + 2j], 2: datetime(2020, 1, 1)}"),
+    Row("Any", "[np.arange(3), pd.DataFrame({'a': [1]}), pa.table({'a': [1]}), Image.new('L', (2, 2))]"),
+]
+NUMPY = [
+    Row("np.ndarray", "np.frombuffer(b'\\1\\0\\0\\0\\xad\\xde\\xf8\\x7f' * 2, 'f8').copy()"),
+    Row("np.ndarray", "np.array(5)"),
+    Row("np.ndarray", "np.asfortranarray(np.arange(6.0).reshape(2, 3))"),
+    Row("np.ndarray", "np.zeros((0, 3))"),
+    Row("np.ndarray", "np.array([1, 'NaT'], 'M8[D]')"),
+    Row("np.ndarray", "np.array(['é', ''])"),
+    Row("np.ndarray", "np.arange(3, dtype='>i2')"),
+    Row("npt.NDArray[np.float32]", "np.ones(2, 'f4')"),
+    Row("np.float32", "np.float32(1.5)"),
+    Row("np.datetime64", "np.datetime64('2020-01-01T00', 'h')"),
+    Row("np.str_", "np.str_('')"),
+]
+PANDAS = [
+    Row("pd.DataFrame", "pd.DataFrame({'a': [1, 2], 'b': [1.5, None], 'c': ['x', None]})"),
+    Row("pd.DataFrame", "pd.DataFrame(np.arange(6.0).reshape(2, 3)).iloc[:, ::-1]"),
+    Row("pd.DataFrame", "pd.DataFrame([[1, 2.0, 'x']], columns=['a', 'a', None])"),
+    Row("pd.DataFrame", "pd.DataFrame()"),
+    Row("pd.DataFrame", "pd.DataFrame({'a': [1]}).head(0)"),
+    Row("pd.DataFrame", "pd.DataFrame({'c': pd.Categorical(['a', None], ['b', 'a'], ordered=True)})"),
+    Row("pd.DataFrame", "pd.DataFrame({'n': pd.array([1, None], 'Int64'), 'b': pd.array([None, True], 'boolean')})"),
+    Row("pd.DataFrame", "pd.DataFrame({'o': pd.Series([1, 'a', None, [1, {'k': pd.NA}]], dtype=object)})"),
+    Row(
+        "pd.DataFrame",
+        "pd.DataFrame(np.ones((2, 2)), pd.MultiIndex.from_tuples([('a', 1), ('b', None)], names=['x', None]), "
+        "pd.MultiIndex.from_product([['p'], [1, 2]]))",
+    ),
+    Row("pd.DataFrame", "pd.DataFrame({'a': [1, 2]}, pd.date_range('2020', periods=2, freq='B', name='day'))"),
+    Row("pd.DataFrame", "pd.DataFrame({'a': pd.array([1, None], 'int64[pyarrow]')})"),
+    Row("pd.DataFrame", "pd.DataFrame({'a': [1]}).set_flags(allows_duplicate_labels=False)"),
+    Row("pd.Series", "pd.Series(pd.date_range('2020', periods=2, tz='Europe/Paris', unit='s'), name=('a', 1))"),
+    Row("pd.Series", "pd.Series(pd.period_range('2020Q1', periods=2))"),
+    Row("pd.Series", "pd.Series(pd.interval_range(0, 2, closed='left'), name=3)"),
+    Row("pd.Series", "pd.Series(['a', None], dtype='string[python]')"),
+    Row("pd.Index", "pd.RangeIndex(10, 4, -2, name='q')"),
+    Row("pd.DatetimeIndex", "pd.date_range('2020', periods=3, freq='6h', tz='UTC')"),
+    Row("pd.Timestamp", "pd.Timestamp('2020-01-01 00:00:00.123456789', tz='Europe/Paris')"),
+    Row("pd.Timedelta", "pd.Timedelta('1ns')"),
+    Row("Any", "pd.NA", SAME, SAME),
+]
+LIBRARIES = [
+    Row("pa.Table", "pa.table({'a': [1, None], 's': ['x', 'é'], 'l': [[1], None]})"),
+    Row("pa.Table", "pa.table({'d': pa.array(['a', 'b', 'a']).dictionary_encode(), 't': [date(2020, 1, 1)] * 3}).slice(1)"),
+    Row("pa.RecordBatch", "pa.record_batch({'a': [{'x': 1, 'y': [b'z']}, None]})"),
+    Row("pa.Array", "pa.array([Decimal('1.50'), None])"),
+    Row("pa.Int64Array", "pa.array([1, None])"),
+    Row("pa.ChunkedArray", "pa.chunked_array([[True], [None, False]])"),
+    Row("pl.DataFrame", "pl.DataFrame({'a': [1, None], 's': ['x', None], 'l': [[1], []], 'd': [date(2020, 1, 1)] * 2})"),
+    Row("pl.DataFrame", "pl.DataFrame({'e': pl.Series(['a', None], dtype=pl.Enum(['b', 'a']))})"),
+    Row("pl.Series", "pl.Series('n', ['a', 'b', None], dtype=pl.Categorical)"),
+    Row("pl.Series", "pl.Series('z', [datetime(2020, 1, 1)]).dt.replace_time_zone('Europe/Paris')"),
+    Row("Image.Image", "Image.linear_gradient('L').resize((9, 5)).convert('RGB')"),
+    Row("Image.Image", "Image.new('1', (3, 2), 1)"),
+    Row("Image.Image", "Image.linear_gradient('L').resize((8, 8)).convert('P')"),
+    Row("Image.Image", "Image.new('F', (2, 2), 0.1)"),
+    Row("go.Figure", "go.Figure(go.Scatter(x=np.arange(3), y=[1.5, None, 2], text=['a', 'b', 'c']), layout={'title': 't'})"),
+    Row("go.Figure", "go.Figure(go.Bar(x=pd.Series(['a', 'b']), y=[1, 2]), frames=[go.Frame(name='f')])"),
+]
+SECTIONS: dict[str, list[Row]] = {
+    "Plain data": PLAIN,
+    "Small types of the standard library": SMALL,
+    "Declared classes, unions and aliases": DECLARED,
+    "numpy": NUMPY,
+    "pandas": PANDAS,
+    "pyarrow, polars, Pillow, plotly": LIBRARIES,
+}
+
+UNLIKE = "an object of class Plain"
+REFUSALS = [
+    Refusal("int", "'3'", ""),
+    Refusal("int", "True", ""),
+    Refusal("list[int]", "[1, 2, 'x']", ""),
+    Refusal("tuple[int, ...]", "[1]", ""),
+    Refusal("dict[str, list[int]]", "{'a': [1, None]}", ""),
+    Refusal("Annotated[int, Field(gt=2)]", "1", ""),
+    Refusal("list[Cat]", "[{'lives': 0}]", ""),
+    Refusal("Literal['a']", "'b'", ""),
+    Refusal("Narrow", "1.5", ""),
+    Refusal("Point", "{'y': 1.0}", ""),
+    Refusal("Home", "{'pet': {'kind': 'cat'}, 'note': 'a', 'homeNote': 'b'}", ""),
+    Refusal("Counter", "counted('a', 3)", ""),
+    Refusal("Sum", "altered(1, 7)", ""),
+    Refusal("Color", "1", ""),
+    Refusal("pd.DataFrame", "{'a': [1]}", ""),
+    Refusal("list[dict[str, int]]", "pd.DataFrame({'a': [1]})", ""),
+    Refusal("pd.DataFrame", "pd.DataFrame({'a': pd.arrays.SparseArray([0, 1])})", ""),
+    Refusal("pd.DataFrame", "pd.DataFrame({'b': [Plain()]})", ""),
+    Refusal(
+        "pd.DataFrame",
+        "pd.DataFrame({'a': [1]}, pd.date_range('2020', periods=1, freq=pd.DateOffset(days=2)))",
+        "",
+    ),
+    Refusal("np.ndarray", "np.array([1, 'a'], object)", ""),
+    Refusal("np.ndarray", "np.zeros(2, [('a', 'i4')])", ""),
+    Refusal("np.ndarray", "np.ma.array([1, 2], mask=[0, 1])", ""),
+    Refusal("pa.Table", "pa.table({'v': pa.array(['a'], pa.string_view())})", ""),
+    Refusal("pa.Table", "pd.DataFrame({'a': [1]})", ""),
+    Refusal("pl.DataFrame", "pl.DataFrame({'o': pl.Series([Plain()], dtype=pl.Object)})", ""),
+    Refusal("pl.DataFrame", "pd.DataFrame({'a': [1]})", ""),
+    Refusal("Image.Image", "np.zeros((2, 2), 'u1')", ""),
+    Refusal("int", "2**5000", ""),
+    Refusal("str", "'\\ud800'", ""),
+]
+
+UNDECLARABLE = [
+    Undeclarable("Plain", ""),
+    Undeclarable("list[Plain]", ""),
+    Undeclarable("matplotlib.figure.Figure", ""),
+    Undeclarable("pl.LazyFrame", ""),
+    Undeclarable("Iterator[int]", ""),
+]
