@@ -310,7 +310,7 @@ def _generic(cls: Any, *args: Any) -> Any:
 _NUMBERS = itertools.count(1)
 _PLAINER = "a type of plain data, a dataclass or a pydantic model"
 _INSTEAD = {
-    "matplotlib": "PIL.Image.Image or bytes, to which savefig writes,",
+    "matplotlib": "PIL.Image.Image or bytes (savefig makes PNG)",
     "polars": "polars.DataFrame or polars.Series",
 }
 _ALIASES: tuple[Any, ...] = (

@@ -116,7 +116,10 @@ def test_colliding_numbers_as_categories_or_levels_are_refused() -> None:
     column = ["categorical", codes, ["array", unsorted, None, [None]], False]
     assert refused(["array", column, None, [None]], Shape("index")) == text
     twice = ["numpy", "<i8", struct.pack("<3000q", *sorted([*range(2999), 5]))]
-    assert refused(["array", ["categorical", codes, ["array", twice, None, [None]], False], None, [None]], Shape("index")) == text
+    assert (
+        refused(["array", ["categorical", codes, ["array", twice, None, [None]], False], None, [None]], Shape("index"))
+        == text
+    )
     assert refused(["multi", [["array", unsorted, None, [None]]], [codes], [None]], Shape("index")) == text
 
 

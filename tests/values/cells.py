@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from agex import ContractError, Sandbox, SandboxOutcome
-
 from tests.values import fingerprint
 from tests.values.fingerprint import HELD
 from tests.values.names import made
@@ -55,8 +54,7 @@ class Cellar:
     def _given(self, value: object) -> str:
         code = "import tests.values.fingerprint as look\n[look.is_held(x), look.fingerprint(x)]"
         held, seen = self._run(code, value, list[bool | str]).unwrap()
-        same = held if self.isolation == "none" else _is_single(value)
-        return "same" if same else _equal(seen, value)
+        return "same" if held and self.isolation == "none" else _equal(seen, value)
 
     def _argument(self, row: Row, value: object) -> str:
         self._noted.clear()
@@ -64,10 +62,14 @@ class Cellar:
         if outcome.error is not None:
             return outcome.error.message
         (noted,) = self._noted
-        return _like(noted, value)
+        return self._like(noted, value)
 
     def _compared(self, outcome: SandboxOutcome, value: object, part: Any = lambda out: out) -> str:
-        return outcome.error.message if outcome.error is not None else _like(part(outcome.value), value)
+        return outcome.error.message if outcome.error is not None else self._like(part(outcome.value), value)
+
+    def _like(self, back: object, value: object) -> str:
+        # Small ints and the like are one object in every process, however they came there.
+        return "same" if back is value and self.isolation == "none" else _equal(fingerprint.fingerprint(back), value)
 
     def _run(self, code: str, value: object, returns: Any) -> SandboxOutcome:
         return self._sandbox.run(code, inputs={"x": value}, returns=returns)
@@ -78,15 +80,6 @@ class Cellar:
 
         take.__annotations__ = {"value": made(declared), "return": None}
         return take
-
-
-def _is_single(value: object) -> bool:
-    """Whether there is one such object in every process, which is the same thing however it was sent."""
-    return value is None or isinstance(value, bool) or type(value).__module__ == "tests.values.nothing"
-
-
-def _like(back: object, value: object) -> str:
-    return "same" if back is value else _equal(fingerprint.fingerprint(back), value)
 
 
 def _equal(seen: str, value: object) -> str:

@@ -85,7 +85,9 @@ def _array(values: Any) -> str:
 
 def _arrow(value: Any) -> str:
     described = value.schema if hasattr(value, "schema") else value.type
-    return f"{described.remove_metadata() if hasattr(described, 'remove_metadata') else described} {value.to_pylist()!r}"
+    return (
+        f"{described.remove_metadata() if hasattr(described, 'remove_metadata') else described} {value.to_pylist()!r}"
+    )
 
 
 def _polars(value: Any) -> str:

@@ -28,7 +28,9 @@ from tests.values import classes
 
 NAMES: dict[str, Any] = {
     **{name: thing for name, thing in vars(classes).items() if not name.startswith("_")},
-    **dict(re=re, deque=deque, Iterator=Iterator, Mapping=Mapping, Sequence=Sequence, Decimal=Decimal, Fraction=Fraction),
+    **dict(
+        re=re, deque=deque, Iterator=Iterator, Mapping=Mapping, Sequence=Sequence, Decimal=Decimal, Fraction=Fraction
+    ),
     **dict(date=date, datetime=datetime, time=time, timedelta=timedelta, timezone=timezone, ZoneInfo=ZoneInfo),
     **dict(IPv4Address=IPv4Address, IPv6Network=IPv6Network, Path=Path, UUID=UUID),
     **dict(Annotated=Annotated, Any=Any, Literal=Literal, Field=Field, matplotlib=matplotlib),

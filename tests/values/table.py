@@ -35,27 +35,27 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What does not fit, or cannot cross, with the words that the agent gets. `none` is "" where it is accepted there."""
+    """What does not fit, or cannot cross, with the words that the agent gets. In `none` nothing has to cross."""
 
     declared: str
     value: str
-    apart: str
-    none: str = ""
+    told: str
+    accepted_in_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Undeclarable:
-    """A class that cannot be declared where values have to cross, and how the refusal begins."""
+    """A class that cannot be declared where values have to cross, and what may be declared instead of it."""
 
     declared: str
-    told: str
+    instead: str
 
 
 PLAIN = [
     Row("None", "None"),
     Row("bool", "True"),
     Row("int", "3"),
-    Row("int", "-(2**4000)", COPIED),
+    Row("int", "-(2**4000)"),
     Row("float", "float('nan')"),
     Row("float", "-0.0"),
     Row("complex", "complex('inf-0j')"),
@@ -86,7 +86,7 @@ SMALL = [
     Row("re.Pattern[str]", "re.compile('a(?P<b>é)', re.I)"),
     Row("IPv4Address", "IPv4Address('1.2.3.4')"),
     Row("IPv6Network", "IPv6Network('fe80::/64')"),
-    Row("Color", "Color.RED", SAME, SAME),
+    Row("Color", "Color.RED"),
     Row("Access", "Access.READ | Access.WRITE"),
     Row("Level", "Level.LOW"),
 ]
@@ -156,16 +156,21 @@ PANDAS = [
     Row("pd.DatetimeIndex", "pd.date_range('2020', periods=3, freq='6h', tz='UTC')"),
     Row("pd.Timestamp", "pd.Timestamp('2020-01-01 00:00:00.123456789', tz='Europe/Paris')"),
     Row("pd.Timedelta", "pd.Timedelta('1ns')"),
-    Row("Any", "pd.NA", SAME, SAME),
+    Row("Any", "pd.NA"),
 ]
 LIBRARIES = [
     Row("pa.Table", "pa.table({'a': [1, None], 's': ['x', 'é'], 'l': [[1], None]})"),
-    Row("pa.Table", "pa.table({'d': pa.array(['a', 'b', 'a']).dictionary_encode(), 't': [date(2020, 1, 1)] * 3}).slice(1)"),
+    Row(
+        "pa.Table",
+        "pa.table({'d': pa.array(['a', 'b', 'a']).dictionary_encode(), 't': [date(2020, 1, 1)] * 3}).slice(1)",
+    ),
     Row("pa.RecordBatch", "pa.record_batch({'a': [{'x': 1, 'y': [b'z']}, None]})"),
     Row("pa.Array", "pa.array([Decimal('1.50'), None])"),
     Row("pa.Int64Array", "pa.array([1, None])"),
     Row("pa.ChunkedArray", "pa.chunked_array([[True], [None, False]])"),
-    Row("pl.DataFrame", "pl.DataFrame({'a': [1, None], 's': ['x', None], 'l': [[1], []], 'd': [date(2020, 1, 1)] * 2})"),
+    Row(
+        "pl.DataFrame", "pl.DataFrame({'a': [1, None], 's': ['x', None], 'l': [[1], []], 'd': [date(2020, 1, 1)] * 2})"
+    ),
     Row("pl.DataFrame", "pl.DataFrame({'e': pl.Series(['a', None], dtype=pl.Enum(['b', 'a']))})"),
     Row("pl.Series", "pl.Series('n', ['a', 'b', None], dtype=pl.Categorical)"),
     Row("pl.Series", "pl.Series('z', [datetime(2020, 1, 1)]).dt.replace_time_zone('Europe/Paris')"),
@@ -173,7 +178,10 @@ LIBRARIES = [
     Row("Image.Image", "Image.new('1', (3, 2), 1)"),
     Row("Image.Image", "Image.linear_gradient('L').resize((8, 8)).convert('P')"),
     Row("Image.Image", "Image.new('F', (2, 2), 0.1)"),
-    Row("go.Figure", "go.Figure(go.Scatter(x=np.arange(3), y=[1.5, None, 2], text=['a', 'b', 'c']), layout={'title': 't'})"),
+    Row(
+        "go.Figure",
+        "go.Figure(go.Scatter(x=np.arange(3), y=[1.5, None, 2], text=['a', 'b', 'c']), layout={'title': 't'})",
+    ),
     Row("go.Figure", "go.Figure(go.Bar(x=pd.Series(['a', 'b']), y=[1, 2]), frames=[go.Frame(name='f')])"),
 ]
 SECTIONS: dict[str, list[Row]] = {
@@ -185,47 +193,112 @@ SECTIONS: dict[str, list[Row]] = {
     "pyarrow, polars, Pillow, plotly": LIBRARIES,
 }
 
-UNLIKE = "an object of class Plain"
 REFUSALS = [
-    Refusal("int", "'3'", ""),
-    Refusal("int", "True", ""),
-    Refusal("list[int]", "[1, 2, 'x']", ""),
-    Refusal("tuple[int, ...]", "[1]", ""),
-    Refusal("dict[str, list[int]]", "{'a': [1, None]}", ""),
-    Refusal("Annotated[int, Field(gt=2)]", "1", ""),
-    Refusal("list[Cat]", "[{'lives': 0}]", ""),
-    Refusal("Literal['a']", "'b'", ""),
-    Refusal("Narrow", "1.5", ""),
-    Refusal("Point", "{'y': 1.0}", ""),
-    Refusal("Home", "{'pet': {'kind': 'cat'}, 'note': 'a', 'homeNote': 'b'}", ""),
-    Refusal("Counter", "counted('a', 3)", ""),
-    Refusal("Sum", "altered(1, 7)", ""),
-    Refusal("Color", "1", ""),
-    Refusal("pd.DataFrame", "{'a': [1]}", ""),
-    Refusal("list[dict[str, int]]", "pd.DataFrame({'a': [1]})", ""),
-    Refusal("pd.DataFrame", "pd.DataFrame({'a': pd.arrays.SparseArray([0, 1])})", ""),
-    Refusal("pd.DataFrame", "pd.DataFrame({'b': [Plain()]})", ""),
+    Refusal("int", "'3'", "result: a str ('3'), wanted int; use int(...)"),
+    Refusal("int", "True", "result: a bool (True), wanted int"),
+    Refusal("list[int]", "[1, 2, 'x']", "result[2]: a str ('x'), wanted int; use int(...)"),
+    Refusal("tuple[int, ...]", "[1]", "result: a list, wanted tuple[int, ...]; use tuple(...)"),
+    Refusal("dict[str, list[int]]", "{'a': [1, None]}", "result['a'][1]: None, wanted int"),
+    Refusal("Annotated[int, Field(gt=2)]", "1", "the value: Input should be greater than 2 (got int 1)"),
+    Refusal("list[Cat]", "[{'lives': 0}]", "value[0]['lives']: Input should be greater than 0 (got int 0)"),
+    Refusal("Literal['a']", "'b'", "result: a str ('b'), wanted Literal['a']"),
+    Refusal("Narrow", "1.5", "result: a float (1.5), wanted int | str"),
+    Refusal("Point", "{'y': 1.0}", "result: a dict without 'x', wanted Point"),
+    Refusal(
+        "Home",
+        "{'pet': {'kind': 'cat'}, 'note': 'a', 'homeNote': 'b'}",
+        "result: 'note' of Home is given twice, by its name and by an alias",
+    ),
+    Refusal(
+        "Counter",
+        "counted('a', 3)",
+        "result: a Counter would lose '_count', as only the fields of its constructor cross; give a dict of all that is wanted, or leave it as it was made",
+        accepted_in_none=True,
+    ),
+    Refusal(
+        "Sum",
+        "altered(1, 7)",
+        "result: a Sum would lose 'total', as only the fields of its constructor cross; give a dict of all that is wanted, or leave it as it was made",
+        accepted_in_none=True,
+    ),
+    Refusal("Color", "1", "result: an int (1), wanted Color; give one of RED, BLUE as Color.NAME"),
+    Refusal("pd.DataFrame", "{'a': [1]}", "result: a dict, wanted DataFrame"),
+    Refusal(
+        "list[dict[str, int]]",
+        "pd.DataFrame({'a': [1]})",
+        "result: a DataFrame, wanted list[dict[str, int]]; use .to_dict('records')",
+    ),
+    Refusal(
+        "pd.DataFrame",
+        "pd.DataFrame({'a': pd.arrays.SparseArray([0, 1])})",
+        "result['a']: dtype Sparse[int64, 0] cannot cross; convert it with .astype(...) to a dtype of numpy's or pandas' own",
+        accepted_in_none=True,
+    ),
+    Refusal(
+        "pd.DataFrame",
+        "pd.DataFrame({'b': [Plain()]})",
+        "result['b'][0]: a Plain, which has no form on the wire unless it is declared",
+        accepted_in_none=True,
+    ),
     Refusal(
         "pd.DataFrame",
         "pd.DataFrame({'a': [1]}, pd.date_range('2020', periods=1, freq=pd.DateOffset(days=2)))",
-        "",
+        "result: the frequency <DateOffset: days=2> of an index cannot cross; drop it with .freq = None",
+        accepted_in_none=True,
     ),
-    Refusal("np.ndarray", "np.array([1, 'a'], object)", ""),
-    Refusal("np.ndarray", "np.zeros(2, [('a', 'i4')])", ""),
-    Refusal("np.ndarray", "np.ma.array([1, 2], mask=[0, 1])", ""),
-    Refusal("pa.Table", "pa.table({'v': pa.array(['a'], pa.string_view())})", ""),
-    Refusal("pa.Table", "pd.DataFrame({'a': [1]})", ""),
-    Refusal("pl.DataFrame", "pl.DataFrame({'o': pl.Series([Plain()], dtype=pl.Object)})", ""),
-    Refusal("pl.DataFrame", "pd.DataFrame({'a': [1]})", ""),
-    Refusal("Image.Image", "np.zeros((2, 2), 'u1')", ""),
-    Refusal("int", "2**5000", ""),
-    Refusal("str", "'\\ud800'", ""),
+    Refusal(
+        "np.ndarray",
+        "np.array([1, 'a'], object)",
+        "result: dtype object cannot cross: only numbers, bools, dates and fixed-size text do; convert it with .astype(...) or .tolist()",
+        accepted_in_none=True,
+    ),
+    Refusal(
+        "np.ndarray",
+        "np.zeros(2, [('a', 'i4')])",
+        "result: dtype [('a', '<i4')] cannot cross: only numbers, bools, dates and fixed-size text do; give a structured array as a DataFrame or as one array a field",
+        accepted_in_none=True,
+    ),
+    Refusal(
+        "np.ndarray",
+        "np.ma.array([1, 2], mask=[0, 1])",
+        "result: a subclass of ndarray (MaskedArray) would lose its type; use .filled(...)",
+        accepted_in_none=True,
+    ),
+    Refusal(
+        "pa.Table",
+        "pa.table({'v': pa.array(['a'], pa.string_view())})",
+        "result['v']: an array of string_view cannot cross; cast it to string",
+        accepted_in_none=True,
+    ),
+    Refusal(
+        "pa.Table",
+        "pd.DataFrame({'a': [1]})",
+        "result: a DataFrame, wanted pyarrow.Table; use pyarrow.Table.from_pandas(...)",
+    ),
+    Refusal(
+        "pl.DataFrame",
+        "pd.DataFrame({'a': [1]})",
+        "result: a DataFrame, wanted polars.DataFrame; use polars.from_pandas(...)",
+    ),
+    Refusal(
+        "Image.Image",
+        "np.zeros((2, 2), 'u1')",
+        "result: a ndarray, wanted PIL.Image.Image; use PIL.Image.fromarray(...)",
+    ),
+    Refusal("int", "2**5000", "result: an int of 5001 bits, the limit is 4096", accepted_in_none=True),
+    Refusal(
+        "str",
+        "'\\ud800'",
+        "result: a text holds half of a surrogate pair, which has no UTF-8 form; replace it",
+        accepted_in_none=True,
+    ),
 ]
 
+_PLAINER = "a type of plain data, a dataclass or a pydantic model"
 UNDECLARABLE = [
-    Undeclarable("Plain", ""),
-    Undeclarable("list[Plain]", ""),
-    Undeclarable("matplotlib.figure.Figure", ""),
-    Undeclarable("pl.LazyFrame", ""),
-    Undeclarable("Iterator[int]", ""),
+    Undeclarable("Plain", _PLAINER),
+    Undeclarable("list[Plain]", _PLAINER),
+    Undeclarable("Iterator[int]", _PLAINER),
+    Undeclarable("matplotlib.figure.Figure", "PIL.Image.Image or bytes (savefig makes PNG)"),
+    Undeclarable("pl.LazyFrame", "polars.DataFrame or polars.Series"),
 ]
