@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from agex_protocol.leaves import unpack_zone
+
 MAX_LENGTH = 1 << 40
 
 
@@ -23,9 +25,7 @@ def pack_type(kind: Any, depth: int = 0) -> list[Any]:
     if name in ("time32", "time64", "duration"):
         return [name, kind.unit]
     if name == "timestamp":
-        if kind.tz is not None and not _ZONE.fullmatch(kind.tz):
-            raise ValueError(f"the time zone {kind.tz!r} has no form on the wire; use a name such as Europe/Paris")
-        return [name, kind.unit, kind.tz]
+        return [name, kind.unit, _checked_zone(kind.tz)]
     if name in ("decimal128", "decimal256"):
         return [name, kind.precision, kind.scale]
     if name == "fixed_size_binary":
@@ -61,10 +61,8 @@ def unpack_type(wire: object, depth: int = 0) -> Any:
             return pa.time64(unit)
         case ["duration", "s" | "ms" | "us" | "ns" as unit]:
             return pa.duration(unit)
-        case ["timestamp", "s" | "ms" | "us" | "ns" as unit, None]:
-            return pa.timestamp(unit)
-        case ["timestamp", "s" | "ms" | "us" | "ns" as unit, str(zone)] if _ZONE.fullmatch(zone):
-            return pa.timestamp(unit, zone)
+        case ["timestamp", "s" | "ms" | "us" | "ns" as unit, None | str() as zone]:
+            return pa.timestamp(unit, _checked_zone(zone))
         case ["decimal128", int(precision), int(scale)] if 1 <= precision <= 38 and abs(scale) <= 76:
             return pa.decimal128(precision, scale)
         case ["decimal256", int(precision), int(scale)] if 1 <= precision <= 76 and abs(scale) <= 76:
@@ -116,6 +114,13 @@ def _width(kind: Any) -> int:
     return cast(int, kind.list_size if pa.types.is_fixed_size_list(kind) else kind.byte_width)
 
 
+def _checked_zone(zone: str | None) -> str | None:
+    """Arrow takes any text for a zone and fails when it is first needed."""
+    if zone is not None and not _OFFSET.fullmatch(zone):
+        unpack_zone(zone)
+    return zone
+
+
 def _remedy(kind: Any) -> str:
     if isinstance(kind, pa.BaseExtensionType):
         return "give its .storage"
@@ -126,7 +131,7 @@ def _remedy(kind: Any) -> str:
 
 _MAX_DEPTH = 16
 _MAX_WIDTH = 1 << 20
-_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}|[+-][0-9]{2}:[0-9]{2}")
+_OFFSET = re.compile("[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]")
 _INDICES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _PLAIN: dict[str, Callable[[], Any]] = {
     "null": pa.null,

@@ -33,7 +33,14 @@ def pack(value: Any, writer: Writer) -> list[Any]:
         palette = [held.mode, image.getpalette(held.mode)]
         palette[1] = writer.put(bytes(palette[1] or []))
     pixels = image.tobytes("raw", "L" if image.mode == "1" else image.mode) if width and height else b""
-    return [image.mode, width, height, writer.put(pixels), palette, _transparency(image.info.get("transparency"))]
+    return [
+        image.mode,
+        width,
+        height,
+        writer.put(pixels),
+        palette,
+        _transparency(image.mode, image.info.get("transparency")),
+    ]
 
 
 def unpack_image(wire: object, reader: Reader) -> Image.Image:
@@ -56,7 +63,7 @@ def unpack_image(wire: object, reader: Reader) -> Image.Image:
     if palette is not None:
         _set_palette(image, palette, reader)
     if clear is not None:
-        image.info["transparency"] = _checked(clear)
+        image.info["transparency"] = _checked(mode, clear)
     return image
 
 
@@ -71,17 +78,23 @@ def _set_palette(image: Image.Image, palette: object, reader: Reader) -> None:
     image.putpalette(colors, order)
 
 
-def _transparency(value: Any) -> Any:
-    return list(cast(Any, value)) if isinstance(value, tuple) else value if isinstance(value, int | bytes) else None
+def _transparency(mode: str, value: Any) -> Any:
+    """As plain data, or None where it says nothing of pixels of this mode."""
+    part = list(cast(Any, value)) if isinstance(value, tuple) else value
+    try:
+        _checked(mode, part)
+    except ValueError:
+        return None
+    return part
 
 
-def _checked(wire: object) -> Any:
+def _checked(mode: str, wire: object) -> Any:
     match wire:
-        case int() if 0 <= wire < 1 << 16:
+        case int() if mode not in ("RGB", "RGBA") and 0 <= wire < 1 << 16:
             return wire
-        case bytes() if len(wire) <= 256:
+        case bytes() if mode == "P" and len(wire) <= 256:
             return wire
-        case [int(red), int(green), int(blue)]:
+        case [int(red), int(green), int(blue)] if mode == "RGB":
             return red, green, blue
         case _:
             raise ValueError("not the transparency of an image")
