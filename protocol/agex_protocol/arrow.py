@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from agex_protocol.arrow_types import MAX_LENGTH, bits, child_types, is_listed, offset_width, pack_type, unpack_type
+from agex_protocol.arrow_types import MAX_LENGTH, bits, child_types, get_type, is_listed, offset_width, put_type
 from agex_protocol.misfit import Misfit
 from agex_protocol.parts import Reader, Writer, owned
 
@@ -27,9 +27,9 @@ def pack(value: Any, writer: Writer) -> list[Any]:
     """Any value that `kind_of` knows."""
     match kind_of(value):
         case "arrow_array":
-            return [pack_type(value.type), pack_array(value, writer)]
+            return [put_type(value.type, writer), pack_array(value, writer)]
         case "chunked_array":
-            return [pack_type(value.type), _pack_chunks(value, writer)]
+            return [put_type(value.type, writer), _pack_chunks(value, writer)]
         case _:
             columns = [_pack_field(field, column, writer) for field, column in zip(value.schema, value, strict=True)]
             return [value.num_rows, columns]
@@ -38,13 +38,13 @@ def pack(value: Any, writer: Writer) -> list[Any]:
 def unpack_alone(wire: object, reader: Reader) -> Any:
     """An Array of whatever class its type asks for."""
     kind, parts = _list_of(wire, 2)
-    return proved(unpack_array(unpack_type(kind), parts, reader))
+    return proved(unpack_array(get_type(kind, reader), parts, reader))
 
 
 def unpack_chunked(wire: object, reader: Reader) -> Any:
     """A ChunkedArray with the chunks that it had."""
     kind, chunks = _list_of(wire, 2)
-    wanted = unpack_type(kind)
+    wanted = get_type(kind, reader)
     return pa.chunked_array(_unpack_chunks(wanted, chunks, reader), type=wanted)
 
 
@@ -68,7 +68,7 @@ def unpack_batch(wire: object, reader: Reader) -> Any:
 
 def _pack_field(field: Any, column: Any, writer: Writer) -> list[Any]:
     try:
-        kind = pack_type(field.type)
+        kind = put_type(field.type, writer)
         chunks = _pack_chunks(column, writer) if isinstance(column, pa.ChunkedArray) else [pack_array(column, writer)]
         return [field.name, field.nullable, kind, chunks]
     except ValueError as error:
@@ -91,7 +91,7 @@ def _unpack_columns(wire: object, reader: Reader) -> tuple[list[Any], list[Any],
         name, nullable, kind, chunks = _list_of(part, 4)
         if type(name) is not str or type(nullable) is not bool:
             raise ValueError("not a column of a table")
-        wanted = unpack_type(kind)
+        wanted = get_type(kind, reader)
         column = pa.chunked_array(_unpack_chunks(wanted, chunks, reader), type=wanted)
         if column.null_count and not nullable:
             raise ValueError("a column that has no missing values has some")

@@ -9,8 +9,22 @@ from typing import Any, cast
 import pyarrow as pa
 
 from agex_protocol.leaves import unpack_zone
+from agex_protocol.parts import Reader, Writer
 
 MAX_LENGTH = 1 << 40
+
+
+def put_type(kind: Any, writer: Writer) -> list[Any]:
+    """As `pack_type`, with what it costs to read."""
+    wire = pack_type(kind)
+    writer.charge(_nodes(wire) * _NODE_WORK)
+    return wire
+
+
+def get_type(wire: object, reader: Reader) -> Any:
+    """Back from `put_type`. ValueError for anything else."""
+    reader.charge(_nodes(wire) * _NODE_WORK)
+    return unpack_type(wire)
 
 
 def pack_type(kind: Any, depth: int = 0) -> list[Any]:
@@ -114,6 +128,10 @@ def _width(kind: Any) -> int:
     return cast(int, kind.list_size if pa.types.is_fixed_size_list(kind) else kind.byte_width)
 
 
+def _nodes(wire: object) -> int:
+    return 1 + sum(map(_nodes, cast(list[object], wire))) if isinstance(wire, list) else 0
+
+
 def _checked_zone(zone: str | None) -> str | None:
     """Arrow takes any text for a zone and fails when it is first needed."""
     if zone is not None and not _OFFSET.fullmatch(zone):
@@ -129,6 +147,7 @@ def _remedy(kind: Any) -> str:
     return "cast it to a type of numbers, text, bytes, dates, lists, structs or dictionaries"
 
 
+_NODE_WORK = 25
 _MAX_DEPTH = 16
 _MAX_WIDTH = 1 << 20
 _OFFSET = re.compile("[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]")

@@ -129,6 +129,6 @@ def _from_blocks() -> Callable[..., Any] | None:
     return cast("Callable[..., Any] | None", getattr(internals, "create_dataframe_from_blocks", None))
 
 
-_PART_WORK = 15
+_PART_WORK = 30
 _KINDS = "biufcmM"
 _FROM_BLOCKS = _from_blocks()

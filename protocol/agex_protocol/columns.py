@@ -28,6 +28,7 @@ def pack_values(values: Any, writer: Writer) -> list[Any]:
     if isinstance(dtype, pd.CategoricalDtype):
         from agex_protocol import indexes  # which knows this module
 
+        writer.charge(_CATEGORICAL_WORK)
         check_unique_cheaply(dtype.categories)
         codes = pack_column(np.asarray(values.codes), writer.put)
         return ["categorical", codes, indexes.pack_index(dtype.categories, writer), bool(dtype.ordered)]
@@ -177,6 +178,7 @@ def _unpack_categorical(parts: list[Any], reader: Reader) -> Any:
     from agex_protocol import indexes  # which knows this module
 
     codes, categories, ordered = parts
+    reader.charge(_CATEGORICAL_WORK)
     labels = indexes.unpack_index(categories, reader)
     if isinstance(labels, pd.MultiIndex):
         raise ValueError("categories are no MultiIndex")
@@ -225,6 +227,7 @@ def _unpack_masked(parts: list[Any], reader: Reader) -> Any:
     return _MASKED[name](values, missing)
 
 
+_CATEGORICAL_WORK = 100
 _MAX_UNSORTED = 2000
 _MAX_RANGE = 1 << 24
 _PERIOD_FREQ = re.compile("[0-9]{0,2}[A-Za-z]{1,3}(-[A-Z]{3})?")

@@ -31,7 +31,7 @@ def pack(value: Any, writer: Writer) -> list[Any]:
         "frames": [frame.to_plotly_json() for frame in value.frames],
     }
     tidied = _tidied(tree, "")
-    writer.charge(_work(tidied))
+    writer.charge(_FIGURE_WORK + _work(tidied))
     return writer.put_any([tidied])
 
 
@@ -40,7 +40,7 @@ def unpack_figure(wire: object, reader: Reader) -> Any:
     (tree,) = reader.get_any(wire)
     match tree:
         case {"data": list(), "layout": dict(), "frames": list(), **others} if not others:
-            reader.charge(_work(tree))
+            reader.charge(_FIGURE_WORK + _work(tree))
         case _:
             raise ValueError("not a figure")
     go.Figure(_sample(tree))
@@ -119,6 +119,7 @@ def _items(part: object) -> list[Any]:
             raise ValueError("not an array of a figure")
 
 
+_FIGURE_WORK = 2500
 _DICT_WORK = 150
 _TEXT_WORK = 40
 _LEAF_WORK = 8

@@ -14,6 +14,7 @@ from agex_protocol.parts import Reader, Writer
 
 def pack_index(index: Any, writer: Writer) -> list[Any]:
     """[kind, ...] of an index, with its names and its frequency."""
+    writer.charge(_INDEX_WORK)
     names = writer.put_any(list(index.names))
     if type(index) is pd.RangeIndex:
         return ["range", index.start, index.stop, index.step, names]
@@ -33,6 +34,7 @@ def pack_index(index: Any, writer: Writer) -> list[Any]:
 
 def unpack_index(wire: object, reader: Reader) -> pd.Index[Any]:
     """An Index of whatever class its contents ask for."""
+    reader.charge(_INDEX_WORK)
     match wire:
         case ["range", int(start), int(stop), int(step), label]:
             numbers = pd.RangeIndex(start, stop, step)
@@ -93,6 +95,7 @@ def _name(wire: object, reader: Reader) -> Any:
     return label
 
 
+_INDEX_WORK = 40
 _STEP_WORK = 20
 _MAX_FREQ = 32  # characters; pandas parses it
 _MAX_RANGE = 1 << 40

@@ -13,7 +13,7 @@ from typing import Any, cast
 import polars as pl
 
 from agex_protocol.arrow import pack_array, proved, unpack_array
-from agex_protocol.arrow_types import pack_type, unpack_type
+from agex_protocol.arrow_types import get_type, pack_type, put_type
 from agex_protocol.misfit import Misfit
 from agex_protocol.parts import Reader, Writer
 
@@ -47,9 +47,10 @@ def unpack_frame(wire: object, reader: Reader) -> pl.DataFrame:
 
 def unpack_series(wire: object, reader: Reader) -> pl.Series:
     """A Series with its name and type."""
+    reader.charge(_SERIES_WORK)
     match wire:
         case [str(name), kind, parts, as_text]:
-            wanted = unpack_type(kind)
+            wanted = get_type(kind, reader)
             values = pl.Series(name, proved(unpack_array(wanted, parts, reader)))
         case _:
             raise ValueError("not a Series of polars")
@@ -75,6 +76,7 @@ def _pack_column(column: pl.Series, writer: Writer) -> list[Any]:
 
 
 def _pack_series(series: pl.Series, writer: Writer) -> list[Any]:
+    writer.charge(_SERIES_WORK)
     as_text: list[Any] | None = None
     if isinstance(series.dtype, pl.Enum):
         as_text = ["enum", writer.put_any(series.dtype.categories.to_list())]
@@ -86,7 +88,7 @@ def _pack_series(series: pl.Series, writer: Writer) -> list[Any]:
             f"a column of {series.dtype} cannot cross; cast it to a type that Arrow has, such as pl.String"
         )
     array = plain.to_arrow()
-    return [series.name, pack_type(array.type), pack_array(array, writer), as_text]
+    return [series.name, put_type(array.type, writer), pack_array(array, writer), as_text]
 
 
 def _is_kept(dtype: Any) -> bool:
@@ -99,6 +101,7 @@ def _is_kept(dtype: Any) -> bool:
         return False
 
 
+_SERIES_WORK = 100
 # Within lists and structs Arrow keeps no order of categories.
 _NAMED = re.compile("Categorical|Enum")
 _KINDS: dict[type, str] = {pl.DataFrame: "polars_frame", pl.Series: "polars_series"}
