@@ -114,6 +114,7 @@ def pack_array(array: Any, writer: Writer) -> list[Any]:
     if array.offset or _first_offset(array):
         # Concatenation starts anew: no offset, and only the bytes that are in use.
         array = pa.concat_arrays([array, array.slice(0, 0)])
+    _check_bare(kind, len(array))
     length, children = len(array), _children(array)
     if pa.types.is_dictionary(kind):
         return [length, None, [], [pack_array(child, writer) for child in children]]
@@ -129,6 +130,7 @@ def unpack_array(kind: Any, wire: object, reader: Reader) -> Any:
     count, valid, blobs, parts = _list_of(wire, 4)
     reader.charge(_ARRAY_WORK)
     length = _length(count)
+    _check_bare(kind, length)
     kinds, wires = child_types(kind), _list_of(parts)
     if len(kinds) != len(wires):
         raise ValueError(f"an array of {kind} has other parts")
@@ -229,6 +231,12 @@ def _exactly(buffer: Any, size: int) -> memoryview:
     return view if len(view) == size else memoryview(bytes(view) + bytes(size - len(view)))
 
 
+def _check_bare(kind: Any, length: int) -> None:
+    """An array without a byte of its own takes no room here, and any amount once somebody looks at it."""
+    if length > _MAX_BARE and (pa.types.is_null(kind) or (pa.types.is_struct(kind) and not kind.num_fields)):
+        raise ValueError(f"more than {_MAX_BARE} items of nothing")
+
+
 def _length(wire: object) -> int:
     if type(wire) is not int or not 0 <= wire <= MAX_LENGTH:
         raise ValueError("not the length of an array")
@@ -243,6 +251,7 @@ def _list_of(wire: object, count: int | None = None) -> list[Any]:
 
 _ARRAY_WORK = 60
 _MAX_CHUNKS = 16
+_MAX_BARE = 1 << 24
 _KINDS: dict[type, str] = {pa.Table: "table", pa.RecordBatch: "record_batch", pa.ChunkedArray: "chunked_array"}
 UNPACKERS: dict[str, Callable[[object, Reader], Any]] = {
     "table": unpack_table,

@@ -144,6 +144,8 @@ LIES = [
     ([["string"], [2, None, [b"\0\0\0\0\2\0\0\0\1\0\0\0", b"a"], []]], "ArrowInvalid: "),
     ([["string"], [1, None, [b"\0" * 4 + b"\1\0\0\0", b"\xff"], []]], "ArrowInvalid: "),
     ([["date64"], [1, None, [b"\1" + b"\0" * 7], []]], "ArrowInvalid: "),
+    ([["null"], [1 << 25, None, [], []]], "more than 16777216 items of nothing"),
+    ([["struct", []], [1 << 25, None, [], []]], "more than 16777216 items of nothing"),
     ([["null"], [1, b"\0", [], []]], "the validity of an array of null has another size"),
 ]
 

@@ -102,7 +102,7 @@ DECLARED = [
     Row("Home", "Home(pet=Dog())"),
     Row("Rectangle", "Rectangle(width=2.0, height=3.0)"),
     Row("Counter", "Counter(name='a')"),
-    Row("Answer[Point]", "Answer[Point](data=Point(1))"),
+    Row("Answer[Point]", "Answer[Point].model_validate({'data': Point(1)})"),
     Row("Numbers", "Numbers([1, 2])"),
     Row("Node", "Node(value=1, next=Node(value=2))"),
     Row("Json", "{'a': [1, None, {'b': 'c'}]}", COPIED),
