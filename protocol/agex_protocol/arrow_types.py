@@ -32,6 +32,9 @@ def pack_type(kind: Any, depth: int = 0) -> list[Any]:
     name = _NAMES.get(kind.id)
     if depth > _MAX_DEPTH:
         raise ValueError(f"a type nested deeper than {_MAX_DEPTH}")
+    # Arrow itself cannot show what has a scale beyond its precision's limit.
+    if name in _SCALES and abs(kind.scale) > _SCALES[name]:
+        raise ValueError(f"an array of {kind} cannot cross; cast it to a scale of at most {_SCALES[name]}")
     if name is None or (name.startswith("fixed_size") and not 1 <= _width(kind) <= _MAX_WIDTH):
         raise ValueError(f"an array of {kind} cannot cross; {_remedy(kind)}")
     if name in _PLAIN:
@@ -77,7 +80,7 @@ def unpack_type(wire: object, depth: int = 0) -> Any:
             return pa.duration(unit)
         case ["timestamp", "s" | "ms" | "us" | "ns" as unit, None | str() as zone]:
             return pa.timestamp(unit, _checked_zone(zone))
-        case ["decimal128", int(precision), int(scale)] if 1 <= precision <= 38 and abs(scale) <= 76:
+        case ["decimal128", int(precision), int(scale)] if 1 <= precision <= 38 and abs(scale) <= 38:
             return pa.decimal128(precision, scale)
         case ["decimal256", int(precision), int(scale)] if 1 <= precision <= 76 and abs(scale) <= 76:
             return pa.decimal256(precision, scale)
@@ -150,6 +153,7 @@ def _remedy(kind: Any) -> str:
 _NODE_WORK = 25
 _MAX_DEPTH = 16
 _MAX_WIDTH = 1 << 20
+_SCALES = {"decimal128": 38, "decimal256": 76}
 _OFFSET = re.compile("[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]")
 _INDICES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _PLAIN: dict[str, Callable[[], Any]] = {

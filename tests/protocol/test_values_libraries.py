@@ -108,6 +108,10 @@ def deep(depth: int) -> Any:
         (pa.array(["a"], pa.string_view()), "an array of string_view cannot cross; cast it to string"),
         (pa.array([b"0" * 16], pa.uuid()), "an array of extension<arrow.uuid> cannot cross; give its .storage"),
         (pa.table({"v": pa.array(["a"], pa.string_view())}), "an array of string_view cannot cross; cast it to string"),
+        (
+            pa.array([], pa.decimal128(5, 40)),
+            "an array of decimal128(5, 40) cannot cross; cast it to a scale of at most 38",
+        ),
         (deep(20), "a type nested deeper than 16"),
         (pl.Series([["a"]], dtype=pl.List(pl.Enum(["a"]))), "a column of List(Enum(categories=['a'])) cannot cross; "),
         (pl.Series([1], dtype=pl.Int128), "a column of Int128 cannot cross; cast it to a type that Arrow has"),
@@ -139,6 +143,7 @@ LIES = [
     ([["fixed_size_list", ["x", True, COUNT], 0], [1 << 39, None, [], [[0, None, [b""], []]]]], "not an Arrow type"),
     ([["timestamp", "s", "../x"], [0, None, [b""], []]], "not the key of a time zone"),
     ([["timestamp", "s", "No/Where"], [0, None, [b""], []]], "No time zone found with key No/Where"),
+    ([["decimal128", 5, 40], [0, None, [b""], []]], "not an Arrow type that crosses"),
     ([["extension"], [0, None, [b""], []]], "not an Arrow type that crosses"),
     ([["dictionary", ["int8"], COUNT, False], [1, None, [], [[1, None, [b"\5"], []], [0, None, [b""], []]]]], "bounds"),
     ([["string"], [2, None, [b"\0\0\0\0\2\0\0\0\1\0\0\0", b"a"], []]], "ArrowInvalid: "),
