@@ -26,6 +26,7 @@ from agex_supervisor.local_holder import local_object
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.output import TextOutput
 from agex_supervisor.promises import CELLS, LockdownReport
+from agex_supervisor.wording import as_worker_says
 from agex_worker import denials as refusals
 from agex_worker import turn
 from agex_worker.sandbox.files import WorkspaceFiles
@@ -165,7 +166,7 @@ def _accepted(value: object, returns: Contract) -> object:
     try:
         return returns.check(value)
     except ContractMismatch as error:
-        raise turn.ContractError(str(error)) from None
+        raise turn.ContractError(as_worker_says(value, returns.shape, "result") or str(error)) from None
 
 
 def _checked(hosted: Hosted) -> Callable[..., object]:
@@ -176,15 +177,23 @@ def _checked(hosted: Hosted) -> Callable[..., object]:
     def call(*args: object, **kwargs: object) -> object:
         try:
             bound = signature.bind(*args, **kwargs)
-            given = {key: hosted.contracts[key].check(value) for key, value in bound.arguments.items()}
-        except (TypeError, ContractMismatch) as error:
+        except TypeError as error:
             raise TypeError(f"{name}(): {error}") from None
+        given = {key: _argument(name, key, value, hosted.contracts[key]) for key, value in bound.arguments.items()}
         positional, named = spread(hosted, given)
         return hosted.function(*positional, **named)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = hosted.declared.doc
     return call
+
+
+def _argument(function: str, name: str, value: object, contract: Contract) -> object:
+    try:
+        return contract.check(value)
+    except ContractMismatch as error:
+        text = as_worker_says(value, contract.shape, name) or f"{function}({name}=...): {error}"
+        raise TypeError(text) from None
 
 
 def _printer(output: TextOutput) -> Callable[..., None]:

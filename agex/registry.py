@@ -174,7 +174,7 @@ class Registry:
         named += [entry.cls.__module__ for entry in self.classes if is_importable(entry.cls)]
         sent = [entry.function for entry in self.functions if entry.runs == "worker"]
         named += [function.__module__ for function in sent if is_importable(function)]
-        return tuple(dict.fromkeys(named))
+        return tuple(name for name in dict.fromkeys(named) if name.partition(".")[0] not in _IMPORTED_LATE)
 
     def bindings(self) -> dict[str, object]:
         """Classes and functions to send to the worker, by the name that agent code uses."""
@@ -307,3 +307,7 @@ def _check_constructable(constructable: bool, where: str) -> None:
 def _described(obj: object) -> str:
     name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
     return f"{type(obj).__name__} {name!r}" if name else f"an object of type {type(obj).__name__}"
+
+
+# polars starts a thread when it is imported, which no fork would inherit: each worker imports it when it first needs it.
+_IMPORTED_LATE = frozenset({"polars"})

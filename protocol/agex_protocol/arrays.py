@@ -21,7 +21,9 @@ GetBlob = Callable[[object], memoryview]
 def pack_array(array: Array, put: PutBlob) -> list[Any]:
     """[dtype, shape, "C" or "F", bytes]. Raises ValueError with the reason for an array that cannot cross."""
     if type(array) is not np.ndarray:
-        raise ValueError(f"a subclass of ndarray ({type(array).__qualname__}) would lose its type; use np.asarray(...)")
+        raise ValueError(
+            f"a subclass of ndarray ({type(array).__qualname__}) would lose its type; use {_plainer(array)}"
+        )
     _check_dtype(array.dtype)
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     rows = array.T if order == "F" else np.ascontiguousarray(array)
@@ -43,7 +45,7 @@ def unpack_array(wire: object, get: GetBlob) -> Array:
         return np.empty(shape, dtype, "F" if order == "F" else "C")
     flat = np.frombuffer(data, dtype)
     _check_content(flat)
-    return flat.reshape(shape, order="F" if order == "F" else "C").copy("K")
+    return _owned(flat.reshape(shape, order="F" if order == "F" else "C"))
 
 
 def pack_column(array: Array, put: PutBlob) -> list[Any]:
@@ -66,11 +68,13 @@ def unpack_column(wire: object, get: GetBlob, kinds: str = "biufcmM") -> Array:
         return np.empty(0, dtype)
     flat = np.frombuffer(data, dtype)
     _check_content(flat)
-    return flat.copy()
+    return _owned(flat)
 
 
 def pack_scalar(scalar: np.generic) -> list[Any]:
     """[dtype, bytes]."""
+    if isinstance(scalar, np.str_ | np.bytes_) and not scalar:
+        return [scalar.dtype.str, b""]
     _check_dtype(scalar.dtype)
     return [scalar.dtype.str, np.asarray(scalar).tobytes()]
 
@@ -78,6 +82,8 @@ def pack_scalar(scalar: np.generic) -> list[Any]:
 def unpack_scalar(wire: object) -> np.generic:
     """Back from `pack_scalar`."""
     match wire:
+        case [("<U0" | "|S0") as code, b""]:
+            return np.str_() if code == "<U0" else np.bytes_()
         case [str(code), bytes(data)] if 0 < len(data) <= _MAX_SCALAR:
             array = unpack_column([code, data], lambda wire: memoryview(data), _KINDS)
             if len(array) != 1:
@@ -93,6 +99,10 @@ def _check_dtype(dtype: np.dtype[Any]) -> None:
         raise ValueError(
             f"dtype {dtype} cannot cross: only numbers, bools, dates and fixed-size text do; {_remedy(dtype)}"
         )
+
+
+def _plainer(array: Array) -> str:
+    return ".filled(...)" if isinstance(array, np.ma.MaskedArray) else "np.asarray(...)"
 
 
 def _remedy(dtype: np.dtype[Any]) -> str:
@@ -117,6 +127,11 @@ def _checked_shape(lengths: Sequence[object]) -> tuple[int, ...]:
     if any(length < 0 for length in shape) or math.prod(length or 1 for length in shape) >= 1 << 62:
         raise ValueError("not the shape of an array")
     return shape
+
+
+def _owned(array: Array) -> Array:
+    """The one copy: what a worker sent is never referred to."""
+    return array.copy("K")
 
 
 def _check_content(flat: Array) -> None:

@@ -8,45 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from agex_protocol.arrays import Array, pack_column, unpack_column
 from agex_protocol.leaves import pack_zone, unpack_zone
-
-
-class Writer(Protocol):
-    """What packing needs of the encoder."""
-
-    def put(self, data: bytes | memoryview) -> bytes | int:
-        """Bytes into the head or, when they are many, into a buffer of their own."""
-        ...
-
-    def put_any(self, values: list[Any]) -> list[Any]:
-        """Values of any type that crosses."""
-        ...
-
-    def charge(self, units: int) -> None:
-        """Count work as the reader will."""
-        ...
-
-
-class Reader(Protocol):
-    """What unpacking needs of the decoder."""
-
-    def get(self, wire: object) -> memoryview:
-        """The bytes that `put` wrote."""
-        ...
-
-    def get_any(self, wire: object) -> list[Any]:
-        """The values that `put_any` wrote."""
-        ...
-
-    def charge(self, units: int) -> None:
-        """Count work (budget.Work)."""
-        ...
+from agex_protocol.parts import Reader, Writer
 
 
 def pack_values(values: Any, writer: Writer) -> list[Any]:
@@ -57,9 +26,12 @@ def pack_values(values: Any, writer: Writer) -> list[Any]:
     if isinstance(dtype, pd.StringDtype):
         return _pack_text(values, dtype, writer)
     if isinstance(dtype, pd.CategoricalDtype):
-        categories = pack_values(dtype.categories.array, writer)
+        from agex_protocol import indexes  # which knows this module
+
+        writer.charge(_CATEGORICAL_WORK)
         check_unique_cheaply(dtype.categories)
-        return ["categorical", pack_column(np.asarray(values.codes), writer.put), categories, bool(dtype.ordered)]
+        codes = pack_column(np.asarray(values.codes), writer.put)
+        return ["categorical", codes, indexes.pack_index(dtype.categories, writer), bool(dtype.ordered)]
     if isinstance(dtype, pd.DatetimeTZDtype):
         instants = np.asarray(values.tz_convert("UTC").tz_localize(None))
         return ["zoned", pack_column(instants, writer.put), pack_zone(dtype.tz)]
@@ -76,6 +48,10 @@ def pack_values(values: Any, writer: Writer) -> list[Any]:
         plain = values.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
         mask = np.asarray(values.isna())
         return ["masked", str(dtype), pack_column(plain, writer.put), pack_column(mask, writer.put)]
+    if isinstance(dtype, pd.ArrowDtype):
+        from agex_protocol import arrow
+
+        return ["arrow", arrow.pack(values.__arrow_array__(), writer)]
     if not isinstance(dtype, np.dtype):
         raise ValueError(
             f"dtype {dtype} cannot cross; convert it with .astype(...) to a dtype of numpy's or pandas' own"
@@ -102,8 +78,15 @@ def check_unique_cheaply(labels: pd.Index[Any]) -> None:
     """
     if len(labels) <= _MAX_UNSORTED:
         return
+    if isinstance(labels, pd.RangeIndex):
+        # It takes no bytes, and all the memory in the world once it is looked at.
+        if len(labels) > _MAX_RANGE:
+            raise ValueError(f"more than {_MAX_RANGE} categories or levels")
+        return
     if not labels.is_monotonic_increasing or np.asarray(labels[1:] == labels[:-1]).any():
-        raise ValueError(f"more than {_MAX_UNSORTED} categories or levels that are not sorted and unique")
+        raise ValueError(
+            f"more than {_MAX_UNSORTED} categories or levels that are not sorted and unique; sort them, or give plain columns"
+        )
 
 
 def _pack_text(values: Any, dtype: pd.StringDtype, writer: Writer) -> list[Any]:
@@ -192,9 +175,13 @@ def _unpack_object(parts: list[Any], reader: Reader) -> Any:
 
 
 def _unpack_categorical(parts: list[Any], reader: Reader) -> Any:
+    from agex_protocol import indexes  # which knows this module
+
     codes, categories, ordered = parts
-    values = unpack_values(categories, reader)
-    labels = pd.Index(values, dtype=values.dtype)
+    reader.charge(_CATEGORICAL_WORK)
+    labels = indexes.unpack_index(categories, reader)
+    if isinstance(labels, pd.MultiIndex):
+        raise ValueError("categories are no MultiIndex")
     check_unique_cheaply(labels)
     dtype = pd.CategoricalDtype(labels, ordered=ordered is True)
     return pd.Categorical.from_codes(cast(Any, unpack_column(codes, reader.get, "i")), dtype=dtype)
@@ -223,6 +210,13 @@ def _unpack_interval(parts: list[Any], reader: Reader) -> Any:
     return pd.arrays.IntervalArray.from_arrays(unpack_values(left, reader), unpack_values(right, reader), closed=closed)
 
 
+def _unpack_arrow(parts: list[Any], reader: Reader) -> Any:
+    from agex_protocol import arrow
+
+    (chunks,) = parts
+    return cast(Any, pd.arrays).ArrowExtensionArray(arrow.unpack_chunked(chunks, reader))
+
+
 def _unpack_masked(parts: list[Any], reader: Reader) -> Any:
     name, plain, mask = parts
     if type(name) is not str or name not in _MASKED:
@@ -233,8 +227,9 @@ def _unpack_masked(parts: list[Any], reader: Reader) -> Any:
     return _MASKED[name](values, missing)
 
 
-MAX_FREQ = 32  # characters; pandas parses it
+_CATEGORICAL_WORK = 100
 _MAX_UNSORTED = 2000
+_MAX_RANGE = 1 << 24
 _PERIOD_FREQ = re.compile("[0-9]{0,2}[A-Za-z]{1,3}(-[A-Z]{3})?")
 _NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 _MASKED: dict[str, Callable[[Any, Any], Any]] = {
@@ -252,4 +247,5 @@ _UNPACKERS: dict[str, Callable[[list[Any], Reader], Any]] = {
     "period": _unpack_period,
     "interval": _unpack_interval,
     "masked": _unpack_masked,
+    "arrow": _unpack_arrow,
 }

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
-from agex_protocol import references
+from agex_protocol import libraries, references
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys, collector_paused
 from agex_protocol.bulk import BARE, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
@@ -235,6 +235,12 @@ class _Decoder:
         self._depth -= 1
         return value
 
+    def unpack_library(self, wire: Any, shape: Shape) -> Any:
+        self._enter(50)
+        value = libraries.unpack(shape.kind, wire, self)
+        self._depth -= 1
+        return value
+
     def unpack_any(self, wire: Any, shape: Shape) -> Any:
         """Plain data as it is; all else says its kind, and the closed list of kinds says how to go on."""
         if type(wire) in BARE:
@@ -359,4 +365,5 @@ _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **dict.fromkeys(("ndarray", "npscalar"), _Decoder.unpack_numpy),
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Decoder.unpack_pandas),
     **{"handle": references.unpack_handle, "opaque": references.unpack_opaque, "pickle": references.unpack_pickle},
+    **dict.fromkeys(libraries.KINDS, _Decoder.unpack_library),
 }

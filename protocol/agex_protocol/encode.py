@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgpack
 
-from agex_protocol import references
+from agex_protocol import instances, libraries, references
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
 from agex_protocol.errors import NotPortable
@@ -209,7 +209,7 @@ class _Encoder:
         self._work += RECORD_WORK
         shapes = dict(zip(shape.names, shape.args, strict=True))
         names = list(found)
-        step = "[{!r}]" if shape.flavour == "typeddict" else ".{}"
+        step = {"typeddict": "[{!r}]", "root": ""}.get(shape.flavour, ".{}")
         parts = [(found[name], shapes[name]) for name in names]
         values = self._each(parts, lambda place: step.format(names[place]))
         return [names, values, *([self.pack_dict(beyond, ANY_KINDS["dict"])] if beyond else [])]
@@ -298,6 +298,12 @@ class _Encoder:
         self._work += _PANDAS_WORK
         return frames.pack_pandas(value, self)
 
+    def pack_library(self, value: Any, shape: Shape) -> Any:
+        if libraries.kind_of(value) != shape.kind:
+            raise unlike(value, shape)
+        self._work += 50
+        return libraries.pack(value, self)
+
     def pack_any(self, value: Any, shape: Shape) -> Any:
         if type(value) in BARE and not _is_long(value):
             return value
@@ -348,12 +354,14 @@ class _Encoder:
     def _fields(self, value: Any, shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields of an instance or a mapping, and what it holds beyond them."""
         if shape.flavour != "typeddict" and reference(type(value)) == shape.cls:
-            found = {name: getattr(value, name) for name in shape.names if hasattr(value, name)}
-            return found, dict(getattr(value, "__pydantic_extra__", None) or {})
+            return instances.fields_of(value, shape), dict(getattr(value, "__pydantic_extra__", None) or {})
+        if shape.cls in map(reference, type(value).__mro__):
+            raise unlike(value, shape, "; a subclass would lose its own fields")
+        if shape.flavour == "root":
+            return {"root": value}, {}
         if not isinstance(value, Mapping) or shape.flavour == "namedtuple":
-            bases = map(reference, type(value).__mro__)
-            raise unlike(value, shape, "; a subclass would lose its own fields" if shape.cls in bases else "")
-        entries: Mapping[Any, Any] = value
+            raise unlike(value, shape)
+        entries: Mapping[Any, Any] = shape.by_name(value)
         beyond = {name: entries[name] for name in entries if name not in shape.names}
         if beyond and shape.extra == "forbid":
             raise Misfit(f"{named(value)} with unknown {', '.join(map(short, beyond))}, wanted {shape}")
@@ -389,4 +397,5 @@ _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
     **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Encoder.pack_pandas),
     **{"handle": references.pack_handle, "opaque": references.pack_opaque, "pickle": references.pack_pickle},
+    **dict.fromkeys(libraries.KINDS, _Encoder.pack_library),
 }

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from agex_protocol import libraries
 from agex_protocol.leaves import LEAVES
 from agex_protocol.misfit import Misfit, named
 
@@ -35,7 +36,9 @@ def kind_undeclared(value: Any) -> str | None:
         )
     if isinstance(value, Enum):
         return None
-    return next((kind for base, kind in _ANY_TYPES.items() if base in _OPEN and isinstance(value, base)), None)
+    return libraries.kind_of(value) or next(
+        (kind for base, kind in _ANY_TYPES.items() if base in _OPEN and isinstance(value, base)), None
+    )
 
 
 def pandas_kind(value: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from agex_protocol.bulk import BARE
@@ -57,7 +58,21 @@ def hint(value: Any, shape: Shape | None = None) -> str:
     remedy = _HINTS.get((type(value).__name__, shape.kind if shape else "any")) or _HINTS.get(
         (type(value).__name__, "")
     )
+    remedy = remedy or _hint_by_nature(value)
     return f"; {remedy}" if remedy else ""
+
+
+def _hint_by_nature(value: Any) -> str:
+    """For classes of anybody: what most of their kind can be turned into."""
+    if isinstance(value, Enum):
+        return "use .value or .name"
+    if isinstance(value, type) or callable(value):
+        return "call it, and give what it returns"
+    if isinstance(value, BaseException):
+        return "use str(...)"
+    if hasattr(type(value), "__dataclass_fields__") or hasattr(type(value), "model_fields"):
+        return "give a dict of its fields"
+    return next((remedy for base in type(value).__mro__ if (remedy := _LIBRARY_HINTS.get(base.__name__))), "")
 
 
 # By the name of the type that is there and the kind that is wanted; "" stands for any kind.
@@ -87,4 +102,23 @@ _HINTS = {
     ("map", ""): "use list(...)",
     ("bytearray", ""): "use bytes(...)",
     ("memoryview", ""): "use bytes(...)",
+    ("Table", "frame"): "use .to_pandas()",
+    ("DataFrame", "polars_frame"): "use polars.from_pandas(...)",
+    ("DataFrame", "table"): "use pyarrow.Table.from_pandas(...)",
+    ("ndarray", "image"): "use PIL.Image.fromarray(...)",
+}
+# By the name of a class or of one that it derives from.
+_LIBRARY_HINTS = {
+    "Period": "use .to_timestamp() or str(...)",
+    "Interval": "give its ends, .left and .right",
+    "BaseOffset": "use .freqstr",
+    "ExtensionArray": "put it into a pandas.Series",
+    "ndarray": "use np.asarray(...)",
+    "DataFrame": "a subclass would lose its type; use pandas.DataFrame(...)",
+    "Series": "a subclass would lose its type; use pandas.Series(...)",
+    "Scalar": "use .as_py()",
+    "LazyFrame": "use .collect()",
+    "Figure": "save it as PNG into io.BytesIO() and give the bytes, or open them with PIL.Image",
+    "Artist": "save its figure as PNG into io.BytesIO() and give the bytes",
+    "BaseFigure": "use plotly.graph_objects.Figure(...)",
 }

@@ -6,10 +6,13 @@ never says what its bytes are to become, except below "any", whose tags are the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import msgpack
+
+from agex_protocol import libraries
 
 Scalar = None | bool | int | str | bytes
 
@@ -28,9 +31,20 @@ class Shape:
     needed: tuple[str, ...] = ()  # record: the fields without a default
     values: tuple[Scalar, ...] = ()  # literal
     cls: str = ""  # record, enum, flag; handle, opaque, pickle: "" is any; of an alias and a ref the name
-    flavour: str = ""  # record: "dataclass", "namedtuple", "model" or "typeddict"; handle: "callable"
+    flavour: str = (
+        ""  # record: "dataclass", "namedtuple", "model", "root" (of one value) or "typeddict"; handle: "callable"
+    )
     extra: str = "ignore"  # record, for keys that are no fields: "ignore", "forbid" or "allow"
     index: int = -1  # ref, record, alias, enum, flag, handle: the supervisor's number for the class
+    aliases: tuple[tuple[str, str], ...] = ()  # record: other names that a mapping may use, each with its field
+
+    def by_name(self, given: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """A mapping of a record's fields with its aliases replaced. ValueError where a field is given twice."""
+        used = {alias: name for alias, name in self.aliases if alias in given}
+        twice = [name for name in used.values() if name in given or list(used.values()).count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} of {self} is given twice, by its name and by an alias")
+        return {used.get(key, key): given[key] for key in given} if used else given
 
     def to_bytes(self) -> bytes:
         """As msgpack, for a message."""
@@ -40,13 +54,15 @@ class Shape:
         """As lists, texts and numbers."""
         args = [arg.to_wire() for arg in self.args]
         texts = (list(self.names), list(self.needed), list(self.values))
-        return [self.kind, args, *texts, self.cls, self.flavour, self.extra, self.index]
+        return [self.kind, args, *texts, self.cls, self.flavour, self.extra, self.index, self.aliases]
 
     @classmethod
     def from_wire(cls, wire: object) -> Shape:
         """Back from `to_wire`. Only for what the supervisor wrote: nothing is checked."""
-        kind, args, names, needed, values, *rest = cast(list[Any], wire)
-        return cls(kind, tuple(map(cls.from_wire, args)), tuple(names), tuple(needed), tuple(values), *rest)
+        kind, args, names, needed, values, named, flavour, extra, index, aliases = cast(list[Any], wire)
+        texts = (tuple(names), tuple(needed), tuple(values))
+        pairs = tuple((alias, name) for alias, name in aliases)
+        return cls(kind, tuple(map(cls.from_wire, args)), *texts, named, flavour, extra, index, pairs)
 
     def __str__(self) -> str:
         """For messages: as near to the annotation as the shape knows it."""
@@ -98,6 +114,7 @@ ANY_KINDS: dict[str, Shape] = {
             ),
             *("uuid", "path", "pattern", "ipv4address", "ipv6address", "ipv4network", "ipv6network", "ipv4interface"),
             *("ipv6interface", "ndarray", "npscalar", "frame", "series", "index", "timestamp", "duration", "missing"),
+            *libraries.KINDS,
         )
     },
     **{kind: Shape(kind, (ANY,)) for kind in ("list", "tuple_of", "set", "frozenset", "deque")},
@@ -117,4 +134,12 @@ _SPOKEN = {
     "uuid": "UUID",
     "path": "Path",
     "pattern": "re.Pattern",
+    "table": "pyarrow.Table",
+    "record_batch": "pyarrow.RecordBatch",
+    "chunked_array": "pyarrow.ChunkedArray",
+    "arrow_array": "pyarrow.Array",
+    "polars_frame": "polars.DataFrame",
+    "polars_series": "polars.Series",
+    "image": "PIL.Image.Image",
+    "figure": "plotly.graph_objects.Figure",
 }

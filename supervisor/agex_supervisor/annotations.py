@@ -24,6 +24,7 @@ from pydantic import InstanceOf, PlainValidator, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from agex_protocol import libraries
 from agex_protocol.bulk import PLAIN
 from agex_protocol.errors import AgexError
 from agex_protocol.kinds import reference
@@ -82,6 +83,8 @@ class Reading:
         if isinstance(annotation, str | typing.ForwardRef):
             raise self._unportable(annotation, "its name cannot be resolved; define the class at the top of its module")
         if isinstance(annotation, typing.TypeVar):
+            if annotation.__constraints__:
+                return self._union(annotation.__constraints__)
             return self.read(annotation.__bound__ or Any)
         if hasattr(annotation, "__supertype__"):
             return self.read(annotation.__supertype__)
@@ -122,6 +125,8 @@ class Reading:
             return Form(Shape(_PANDAS[cls.__name__]), _instance(cls))
         if library == "numpy":
             return self._numpy(cls, args)
+        if kind := libraries.kind_declared(cls):
+            return Form(Shape(kind), _instance(cls))
         return self._other(annotation)
 
     def _container(self, cls: Any, args: tuple[Any, ...], annotation: Any) -> Form:
@@ -229,6 +234,7 @@ class Reading:
                 flavour=record.flavour,
                 extra=extra_of(cls),
                 index=number,
+                aliases=record.shape.aliases,
             )
         )
         return form
@@ -304,6 +310,7 @@ class Reading:
         name = getattr(annotation, "__qualname__", None) or str(annotation)
         if reason != "no value of it can leave a worker":
             return Unportable(f"{self.where}: {name} cannot be declared: {reason}")
+        instead = _INSTEAD.get(str(getattr(annotation, "__module__", "")).partition(".")[0], _PLAINER)
         ways = [f"`agex.Opaque[{name}]` (bytes that only workers open)"]
         if self.result:
             ways.insert(0, f"`-> agex.Handle[{name}]` (the object stays in its worker)")
@@ -311,8 +318,7 @@ class Reading:
             ways.append('`trust="unpickle"` on the task (the agent can then run code in your process)')
         return Unportable(
             f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
-            "Declare a type of plain data, a dataclass or a pydantic model. "
-            f'Or choose {", ".join(ways)}, or `isolation="none"`.'
+            f'Declare {instead}. Or choose {", ".join(ways)}, or `isolation="none"`.'
         )
 
 
@@ -342,6 +348,11 @@ def _generic(cls: Any, *args: Any) -> Any:
 
 
 _NUMBERS = itertools.count(1)
+_PLAINER = "a type of plain data, a dataclass or a pydantic model"
+_INSTEAD = {
+    "matplotlib": "PIL.Image.Image or bytes (savefig makes PNG)",
+    "polars": "polars.DataFrame or polars.Series",
+}
 _ALIASES: tuple[Any, ...] = (
     typing_extensions.TypeAliasType,
     getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType),

@@ -117,7 +117,14 @@ class Contract:
         when they are but the value is not what was declared.
         """
         adopt = functools.partial(self._adopt, hold)
-        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, adopt=adopt))
+        try:
+            return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, adopt=adopt))
+        except ContractMismatch:
+            if self.has_handles or self._unpickle is not None:
+                raise  # an object is taken once
+            # Said again from the outside, so that the message has the way to the fault, as it has of a live object.
+            self.check(decode(head, buffers, self.shape, caps=caps, build=self._parts, adopt=adopt))
+            raise
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""
@@ -160,6 +167,12 @@ class Contract:
         if shape.kind == "handle" and hold is not None:
             return hold(shape.index, self._reading.handles[shape.index], Kept(first, kind, text))
         raise ValueRefused(f"{shape} has no place here")
+
+    def _parts(self, index: int, parts: Any) -> object:
+        record = self._reading.records.get(index)
+        if record is None or record.flavour == "namedtuple":
+            return self._build(index, parts)
+        return parts["root"] if record.flavour == "root" else parts
 
     def _told(self, error: ValidationError, value: object) -> str:
         if error.error_count() > _MAX_FAULTS:
@@ -224,6 +237,8 @@ def _fields_shown(record: Record) -> str:
         f"{name}: {Reading('', True).read(field.annotation).shape}{'' if field.needed else ' = ...'}"
         for name, field in record.fields.items()
     ]
+    if record.flavour == "root":
+        return f"{record.cls.__name__}: model of {fields[0].removeprefix('root: ')}"
     return f"{record.cls.__name__}: {record.flavour} with {', '.join(fields) or 'no fields'}"
 
 

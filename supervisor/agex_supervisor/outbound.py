@@ -7,6 +7,7 @@ importable classes and functions go by name, only those of `__main__` by value.
 from __future__ import annotations
 
 import io
+import operator
 import pickle
 import pkgutil
 import sys
@@ -104,6 +105,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
             return self._reached(obj)
         if isinstance(obj, io.IOBase):
             raise pickle.PicklingError("it is an open file")
+        generic: Any = getattr(obj, "__pydantic_generic_metadata__", None) if isinstance(obj, type) else None
+        if generic and generic["args"]:
+            # A model with its parameters given is made here and now, so no module of a worker has it.
+            return operator.getitem, (generic["origin"], generic["args"])
         if self.admit is not None and isinstance(obj, type | types.FunctionType) and not is_importable(obj):
             self.admit(obj)
         reduced = super().reducer_override(obj)

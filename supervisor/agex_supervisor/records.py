@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NotRequired, Required, cast, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
+
+from agex_protocol.kinds import reference
+from agex_protocol.shapes import Shape
 
 # Where in a value, what is wrong, and what is there.
 Fault = tuple[tuple[int | str, ...], str, Any]
@@ -30,11 +33,13 @@ class Field:
 
 
 def flavour_of(cls: Any) -> str:
-    """ "dataclass", "namedtuple", "typeddict", "model", or "" for a class without declared fields."""
+    """ "dataclass", "namedtuple", "typeddict", "model", "root", or "" for a class without declared fields."""
     if not isinstance(cls, type):
         return ""
     if is_typeddict(cls):
         return "typeddict"
+    if issubclass(cls, RootModel):
+        return "root"
     if issubclass(cls, BaseModel):
         return "model"
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
@@ -46,7 +51,7 @@ def fields_of(annotation: Any) -> dict[str, Field]:
     """The fields of a class, or of a generic one with its parameters filled in. NameError for a hint beyond resolving."""
     cls = get_origin(annotation) or annotation
     flavour = flavour_of(cls)
-    if flavour == "model":
+    if flavour in ("model", "root"):
         return {name: Field(field.annotation, field.is_required()) for name, field in cls.model_fields.items()}
     hints = get_type_hints(cls, include_extras=True)
     given = dict(zip(getattr(cls, "__parameters__", ()), get_args(annotation), strict=False))
@@ -65,6 +70,16 @@ def fields_of(annotation: Any) -> dict[str, Field]:
     return {name: _key(hint, name in cls.__required_keys__) for name, hint in hints.items()}
 
 
+def aliases_of(cls: Any) -> tuple[tuple[str, str], ...]:
+    """The other names of a model's fields, each with its field; a path into a field is none."""
+    pairs: list[tuple[str, str]] = []
+    for name, field in (cls.model_fields if flavour_of(cls) == "model" else {}).items():
+        alias = field.validation_alias or field.alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        pairs += [(each, name) for each in choices if isinstance(each, str) and each not in cls.model_fields]
+    return tuple(dict.fromkeys(pairs))
+
+
 def extra_of(cls: Any) -> str:
     """What becomes of keys that are no fields: "ignore", "forbid" or "allow", as pydantic's configuration says."""
     config = getattr(cls, "model_config", None) or getattr(cls, "__pydantic_config__", None) or {}
@@ -79,15 +94,22 @@ class Record:
         self.cls: Any = get_origin(annotation) or annotation
         self.flavour = flavour_of(self.cls)
         self.fields = fields
+        self.shape = Shape("record", names=tuple(fields), cls=reference(self.cls), aliases=aliases_of(self.cls))
         self._strict = strict
 
     def check(self, value: Any) -> Any:
         """The instance itself, or one made from a mapping. PydanticCustomError says what does not fit."""
         if self.flavour != "typeddict" and isinstance(value, self.cls):
             return value
+        if self.flavour == "root":
+            return self.build({"root": value})
         if not isinstance(value, Mapping) or self.flavour == "namedtuple":
             raise PydanticCustomError("agex_record", "Input should be {name}", {"name": self._wanted})
-        return self.build(cast(Mapping[str, Any], value))
+        try:
+            parts = self.shape.by_name(cast(Mapping[str, Any], value))
+        except ValueError as error:
+            raise PydanticCustomError("agex_record", "{text}", {"text": str(error)}) from None
+        return self.build(parts)
 
     def build(self, parts: Mapping[str, Any]) -> Any:
         """An instance of fields that are checked here; its own validators and `__post_init__` run after that."""
@@ -124,8 +146,8 @@ class Record:
     def _made(self, fields: dict[str, Any]) -> Any:
         if self.flavour == "typeddict":
             return fields
-        if issubclass(self.cls, RootModel):
-            return cast(Any, self.cls).model_validate(fields["root"])
+        if self.flavour == "root":
+            return self.cls.model_validate(fields["root"])
         if self.flavour == "model":
             return self.cls.model_validate(fields, by_name=True, by_alias=False)
         return self.cls(**fields)

@@ -112,11 +112,14 @@ def test_numbers_that_share_a_hash_are_refused_before_a_set_or_a_dict_is_built_o
 def test_colliding_numbers_as_categories_or_levels_are_refused() -> None:
     codes = ["<i8", b""]
     unsorted = ["numpy", "<i8", struct.pack("<3000q", *range(3000, 0, -1))]
-    text = "more than 2000 categories or levels that are not sorted and unique"
-    column = ["categorical", codes, unsorted, False]
+    text = "more than 2000 categories or levels that are not sorted and unique; sort them, or give plain columns"
+    column = ["categorical", codes, ["array", unsorted, None, [None]], False]
     assert refused(["array", column, None, [None]], Shape("index")) == text
     twice = ["numpy", "<i8", struct.pack("<3000q", *sorted([*range(2999), 5]))]
-    assert refused(["array", ["categorical", codes, twice, False], None, [None]], Shape("index")) == text
+    assert (
+        refused(["array", ["categorical", codes, ["array", twice, None, [None]], False], None, [None]], Shape("index"))
+        == text
+    )
     assert refused(["multi", [["array", unsorted, None, [None]]], [codes], [None]], Shape("index")) == text
 
 
@@ -255,11 +258,34 @@ def test_a_column_of_text_that_lies_is_refused(
     assert refused(wire, Shape("index")) == reason
 
 
-def test_a_frame_whose_parts_do_not_fit_is_refused() -> None:
-    one = ["numpy", "<i8", eight(1)]
-    text = "the columns of a DataFrame do not fit its index or their names"
-    for rows, names, columns in [(2, 1, [one]), (1, 2, [one]), (1, 1, [])]:
-        wire = [["range", 0, rows, 1, [None]], ["range", 0, names, 1, [None]], columns, None]
-        assert refused(wire, Shape("frame")) == text
-    huge = [["range", 0, 2**62, 1, [None]], ["range", 0, 0, 1, [None]], [], None]
-    assert refused(huge, Shape("frame")) == "an index that is longer than any frame"
+def test_a_range_of_categories_or_levels_that_would_take_all_memory_is_refused() -> None:
+    codes, endless = ["<i8", b""], ["range", 0, 1 << 39, 1, [None]]
+    text = "more than 16777216 categories or levels"
+    assert refused(["array", ["categorical", codes, endless, False], None, [None]], Shape("index")) == text
+    assert refused(["multi", [endless], [codes], [None]], Shape("index")) == text
+
+
+COLUMN = ["column", ["numpy", "<i8", eight(1)]]
+BLOCK = ["block", ["<i8", [2, 1], "C", eight(1, 2)]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "parts", "reason"),
+    [
+        (2, 1, [[[0], *COLUMN]], "a part of a DataFrame does not fit its index or its places"),
+        (1, 1, [[[0], *BLOCK]], "a part of a DataFrame does not fit its index or its places"),
+        (2, 2, [[[0, 1], *BLOCK]], "a part of a DataFrame does not fit its index or its places"),
+        (1, 2, [[[0], *COLUMN]], "the parts of a DataFrame do not fill its columns"),
+        (1, 1, [], "the parts of a DataFrame do not fill its columns"),
+        (1, 2, [[[0], *COLUMN], [[0], *COLUMN]], "the parts of a DataFrame do not fill its columns"),
+        (1, 2, [[[0, 2], *BLOCK]], "the parts of a DataFrame do not fill its columns"),
+        (1, 2, [[[0, True], *BLOCK]], "the parts of a DataFrame do not fill its columns"),
+        (1, 2, [[[0, 1], *COLUMN]], "not a part of a DataFrame"),
+        (1, 1, [[[0], "block", ["<M8[D]", [1, 1], "C", eight(1)]]], "pandas holds no block of datetime64[D]"),
+        (1, 1, [[[0], "column", ["numpy", "<m8", eight(1)]]], "pandas holds no block of timedelta64"),
+        (1, 1, [[[0], "block", ["<U2", [1, 1], "C", eight(1)]]], "pandas holds no block of <U2"),
+    ],
+)
+def test_a_frame_whose_parts_do_not_fit_is_refused(rows: int, names: int, parts: list[Any], reason: str) -> None:
+    wire = [["range", 0, rows, 1, [None]], ["range", 0, names, 1, [None]], parts, None]
+    assert refused(wire, Shape("frame")) == reason

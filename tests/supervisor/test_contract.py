@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import re
 import sys
 import threading
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import typing_extensions
-from pydantic import BaseModel, Field, RootModel, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, RootModel, field_validator
 
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable, ValueRefused
@@ -240,7 +241,7 @@ def test_what_a_class_itself_refuses_is_a_mismatch_not_a_fault_of_the_wire() -> 
         sent(Range, {"low": 2, "high": 1})
     with pytest.raises(ContractMismatch) as caught:
         sent(list[Line], [{"price": -1}])
-    assert str(caught.value) == "Line['price']: Input should be greater than 0 (got float -1.0)"
+    assert str(caught.value) == "value[0]['price']: Input should be greater than 0 (got float -1.0)"
     with pytest.raises(ContractMismatch, match="odd amounts are sold by one"):
         sent(Line, {"price": 1, "amount": 3})
 
@@ -359,3 +360,97 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     loop.append(loop)
     with pytest.raises(ContractMismatch):
         Contract.of(Json, where="here").check(loop)
+
+
+class Patch(BaseModel):
+    name: str | None = None
+    tags: list[str] = []
+    made: float = Field(default_factory=lambda: 0.5)
+    broken: int = None  # type: ignore[assignment]  # as people write it
+
+
+def test_fields_that_nobody_set_stay_unset_and_need_not_fit() -> None:
+    for model in (Patch(), Patch(name="x"), Patch(name=None, tags=[])):
+        back = sent(Patch, model)
+        assert back == model
+        assert back.model_fields_set - {"made"} == model.model_fields_set
+    changed = Patch()
+    changed.tags.append("a")
+    assert sent(Patch, changed).tags == ["a"]
+
+
+class Counter(BaseModel):
+    name: str
+    _count: int = PrivateAttr(default=0)
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)
+
+
+@dataclasses.dataclass
+class Sum:
+    left: int
+    total: int = dataclasses.field(init=False, default=0)
+
+    @functools.cached_property
+    def twice(self) -> int:
+        return self.left * 2
+
+    def __post_init__(self) -> None:
+        self.total = self.left
+
+
+@dataclasses.dataclass
+class Shifted:
+    at: int
+    by: dataclasses.InitVar[int] = 3
+
+    def __post_init__(self, by: int) -> None:
+        self.at += by
+
+
+def test_what_an_instance_would_lose_is_refused_and_what_comes_back_by_itself_is_not() -> None:
+    counter, total, noted = Counter(name="a"), Sum(3), Sum(3)
+    assert total.twice == 6
+    assert (sent(Counter, counter).name, sent(Counter, counter)._count) == ("a", 0)
+    assert sent(Sum, total) == total
+    counter._count, total.total = 5, 9
+    noted.note = "x"  # type: ignore[attr-defined]  # which Python allows
+    for annotation, value, lost in ((Counter, counter, "'_count'"), (Sum, total, "'total'"), (Sum, noted, "'note'")):
+        with pytest.raises(NotPortable) as caught:
+            sent(annotation, value)
+        assert str(caught.value) == (
+            f"result: a {annotation.__name__} would lose {lost}, as only the fields of its constructor cross; "
+            "give a dict of all that is wanted, or leave it as it was made"
+        )
+    with pytest.raises(NotPortable, match="^result: a Shifted would lose 'at'"):
+        sent(Shifted, Shifted(1))
+
+
+def test_a_mapping_may_name_a_field_or_its_alias_but_not_both() -> None:
+    for given in ({"invoiceNumber": "7"}, {"number": "7"}):
+        for got in (Contract.of(Invoice, where="here").check(given), sent(Invoice, given)):
+            assert got == Invoice(invoiceNumber="7")
+    both = {"invoiceNumber": "7", "number": "8"}
+    with pytest.raises(ContractMismatch, match="'number' of Invoice is given twice, by its name and by an alias"):
+        Contract.of(Invoice, where="here").check(both)
+    with pytest.raises(NotPortable, match="'number' of Invoice is given twice, by its name and by an alias"):
+        sent(Invoice, both)
+
+
+def test_a_model_of_one_value_is_made_of_that_value() -> None:
+    assert Contract.of(Numbers, where="here").check([1, 2]) == Numbers([1, 2])
+    assert sent(list[Numbers], [[1], Numbers([2])]) == [Numbers([1]), Numbers([2])]
+    with pytest.raises(ContractMismatch) as caught:
+        Contract.of(list[Numbers], where="here").check([[1], ["x"]])
+    assert str(caught.value) == "value[1][0]: Input should be a valid integer (got str 'x')"
+    assert Contract.of(Numbers, where="here").describe() == "Numbers\nNumbers: model of list[int]"
+
+
+Narrow = TypeVar("Narrow", int, str)
+
+
+def test_a_type_variable_is_what_it_may_stand_for() -> None:
+    assert sent(Narrow, "a") == "a"
+    with pytest.raises(ContractMismatch):
+        Contract.of(Narrow, where="here").check(1.5)
+    with pytest.raises(NotPortable):
+        sent(Narrow, 1.5)
