@@ -6,9 +6,10 @@ A guard rail, not a wall. A run is ended by an asynchronous exception, so it can
 from __future__ import annotations
 
 import ctypes
+import operator
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,9 @@ from agex_supervisor.wording import as_worker_says
 from agex_worker import denials as refusals
 from agex_worker import turn
 from agex_worker.sandbox.files import WorkspaceFiles
+
+# As deep as an input is searched for handles.
+_MAX_DEPTH = 64
 
 
 class Interrupted(BaseException):
@@ -143,8 +147,8 @@ class LocalExecutor:
         return merged(told, others=[] if limit is None else [limit])
 
 
-def _opened(value: Any) -> Any:
-    """An input with the objects of this process for their handles, as far as plain containers go."""
+def _opened(value: Any, depth: int = 0) -> Any:
+    """An input with the objects of this process for their handles, as far as plain containers go; itself if it has none."""
     if isinstance(value, Handle):
         return local_object(value)
     if isinstance(value, Opaque):
@@ -152,14 +156,14 @@ def _opened(value: Any) -> Any:
             "an Opaque is opened in workers only, since opening it runs code of whoever made it;"
             " isolation='none' has no worker: use 'process' or 'kernel'"
         )
-    match value:
-        case dict() if type(value) is dict:
-            return {key: _opened(item) for key, item in value.items()}
-        case list() | tuple() if type(value) in (list, tuple):
-            items = [_opened(item) for item in cast("list[Any]", value)]
-            return items if type(value) is list else tuple(items)
-        case _:
-            return value
+    kind = type(value)
+    if kind not in (dict, list, tuple) or depth == _MAX_DEPTH:
+        return value
+    parts = list(cast("Iterable[Any]", value.values() if kind is dict else value))
+    opened = [_opened(part, depth + 1) for part in parts]
+    if all(map(operator.is_, opened, parts)):
+        return value
+    return dict(zip(value, opened, strict=True)) if kind is dict else kind(opened)
 
 
 def _accepted(value: object, returns: Contract) -> object:

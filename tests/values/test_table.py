@@ -39,7 +39,7 @@ def test_a_class_without_a_codec_is_refused_before_anything_runs(cellar: Cellar,
     if cellar.isolation == "none":
         assert told == ""
     else:
-        assert f'Declare {undeclarable.instead}, or choose isolation="none".' in told
+        assert f"Declare {undeclarable.instead}. Or choose " in told and told.endswith('or `isolation="none"`.')
 
 
 def test_the_document_is_what_the_table_says() -> None:
