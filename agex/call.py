@@ -68,7 +68,11 @@ class Call:
             self._release()
             raise
         self.start_event = TaskStartEvent(
-            agent=self._agent.name, session=session, task=self._task.__name__, message=self.brief.task
+            agent=self._agent.name,
+            session=session,
+            task=self._task.__name__,
+            message=self.brief.task,
+            captured=self._agent.captured,
         )
         return self
 

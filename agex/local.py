@@ -5,29 +5,25 @@ A guard rail, not a wall. A run is ended by an asynchronous exception, so it can
 
 from __future__ import annotations
 
-import ctypes
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agex.direct import DirectCalls
+from agex.interruption import Interrupted, Interruption
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial, merged, of_death, of_words
 from agex_supervisor.display import display
 from agex_supervisor.execution import MAX_TEXT_CHARS, Executed, RunUsage, error_info, unsent
-from agex_supervisor.host_calls import Hosted, spread
+from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.output import TextOutput
 from agex_supervisor.promises import CELLS, LockdownReport
 from agex_worker import denials as refusals
 from agex_worker import turn
 from agex_worker.sandbox.files import WorkspaceFiles
-
-
-class Interrupted(BaseException):
-    """Raised in the thread that runs agent code when its time is over or it was cancelled."""
 
 
 class LocalExecutor:
@@ -37,19 +33,19 @@ class LocalExecutor:
         self,
         sandbox: SandboxPlan,
         bindings: Mapping[str, object],
-        functions: Mapping[str, Hosted],
+        calls: HostCalls,
         workspace: Path,
         limits: Limits,
         unenforced: Sequence[str] = (),
     ) -> None:
         self._sandbox = sandbox
-        self._names = {**bindings, **{name: _checked(each) for name, each in functions.items()}}
+        self._calls = calls
+        self._interruption = Interruption()
+        self._direct = DirectCalls(calls, self._interruption.away)
+        self._names = {**bindings, **self._direct.names.names}
         self._workspace = workspace
         self._limits = limits
         self._runs = 0
-        self._lock = threading.Lock()
-        self._thread: int | None = None
-        self._cause = ""
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
     def start(self) -> None:
@@ -63,33 +59,27 @@ class LocalExecutor:
         started, cpu = time.monotonic(), time.thread_time()
         names = {**self._names, "print": _printer(output)}
         record = refusals.Record()
-        self._cause = ""
-        timer = threading.Timer(timeout_s, self._interrupt, ("timeout",))
-        timer.daemon = True
-        timer.start()
+        self._calls.awaiting.renew()
+        given = {name: self._direct.presented(value) for name, value in inputs.items()}
         try:
-            with self._lock:
-                self._thread = threading.get_ident()
-            ended = refusals.collected(
-                record,
-                lambda: turn.execute(
-                    code,
-                    self._sandbox,
-                    names,
-                    inputs,
-                    task=task,
-                    filename=f"<action {self._runs}>",
-                    files=WorkspaceFiles(self._workspace),
-                    accept=lambda value: _accepted(value, returns),
-                    keep=returns.shape.kind == "any",
-                ),
-            )
+            with self._interruption.running(timeout_s):
+                ended = refusals.collected(
+                    record,
+                    lambda: turn.execute(
+                        code,
+                        self._sandbox,
+                        names,
+                        given,
+                        task=task,
+                        filename=f"<action {self._runs}>",
+                        files=WorkspaceFiles(self._workspace),
+                        accept=lambda value: _accepted(value, returns),
+                        keep=returns.shape.kind == "any",
+                        members=self._direct.names.modules,
+                    ),
+                )
         except Interrupted:
             ended = turn.Ended("interrupted")
-        finally:
-            with self._lock:
-                self._thread = None
-            timer.cancel()
         executed = self._told(ended)
         executed.stdout = output.take()
         executed.denials = self._denials(record, executed.death, timeout_s)
@@ -97,22 +87,19 @@ class LocalExecutor:
         return executed
 
     def cancel(self) -> None:
-        self._interrupt("cancelled")
+        if self._interruption.interrupt("cancelled"):
+            self._calls.awaiting.cancel()
 
     def close(self) -> None:
-        """Nothing is held."""
-
-    def _interrupt(self, cause: str) -> None:
-        with self._lock:
-            if self._thread is None:
-                return
-            self._cause = self._cause or cause
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted))
+        """Let go of the objects that code was given."""
+        self._calls.handles.clear()
+        self._calls.awaiting.close()
 
     def _told(self, ended: turn.Ended) -> Executed:
-        if self._cause and ended.kind in ("interrupted", "raised"):
-            detail = "the deadline of the action passed" if self._cause == "timeout" else "cancelled by the caller"
-            return Executed("died", death=Death(self._cause, detail))
+        cause = self._interruption.cause
+        if cause and ended.kind in ("interrupted", "raised"):
+            detail = "the deadline of the action passed" if cause == "timeout" else "cancelled by the caller"
+            return Executed("died", death=Death(cause, detail))
         error = ended.error
         match ended.kind:
             case "finished" | "succeeded":
@@ -138,25 +125,6 @@ def _accepted(value: object, returns: Contract) -> object:
         return returns.check(value)
     except ContractMismatch as error:
         raise turn.ContractError(str(error)) from None
-
-
-def _checked(hosted: Hosted) -> Callable[..., object]:
-    """The host function with its arguments validated by its annotations, as they would be across a process."""
-    name = hosted.declared.name
-    signature = hosted.signature
-
-    def call(*args: object, **kwargs: object) -> object:
-        try:
-            bound = signature.bind(*args, **kwargs)
-            given = {key: hosted.contracts[key].check(value) for key, value in bound.arguments.items()}
-        except (TypeError, ContractMismatch) as error:
-            raise TypeError(f"{name}(): {error}") from None
-        positional, named = spread(hosted, given)
-        return hosted.function(*positional, **named)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = hosted.declared.doc
-    return call
 
 
 def _printer(output: TextOutput) -> Callable[..., None]:

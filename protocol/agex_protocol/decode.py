@@ -20,15 +20,23 @@ from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 _C = TypeVar("_C", set[Any], frozenset[Any], dict[Any, Any])
 Build = Callable[[int, Any], object]
+Find = Callable[[str], object]
 
 
 def decode(
-    head: bytes, buffers: Sequence[memoryview], shape: Shape, *, caps: Caps | None = None, build: Build | None = None
+    head: bytes,
+    buffers: Sequence[memoryview],
+    shape: Shape,
+    *,
+    caps: Caps | None = None,
+    build: Build | None = None,
+    find: Find | None = None,
 ) -> Any:
     """The value; nothing in it shares memory with `buffers`.
 
     `build(index, parts)` makes the instance of a declared class: of a record from {field: value}, of an enum from a
     member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value.
+    `find(target)` gives the supervisor's own object that a worker names; without it none may be named.
     """
     caps = caps or Caps()
     views = [memoryview(buffer).cast("B") for buffer in buffers]
@@ -36,7 +44,7 @@ def decode(
         caps.check_sizes(head, [len(view) for view in views])
         with collector_paused():
             wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
-            decoder = _Decoder(views, caps, Work(len(head)), build or _parts)
+            decoder = _Decoder(views, caps, Work(len(head)), build or _parts, find)
             value = decoder.unpack(wire, shape)
         decoder.finish()
     except AgexError:
@@ -49,11 +57,12 @@ def decode(
 class _Decoder:
     """The state of one value's decoding. Every method named for a kind reads that kind's part of the head."""
 
-    def __init__(self, buffers: list[memoryview], caps: Caps, work: Work, build: Build) -> None:
+    def __init__(self, buffers: list[memoryview], caps: Caps, work: Work, build: Build, find: Find | None) -> None:
         self._buffers = dict(enumerate(buffers))
         self._max_depth = caps.depth
         self._depth = 0
         self._build = build
+        self._find = find
         self._named: dict[int, Shape] = {}
         self.charge = work.charge
 
@@ -224,6 +233,12 @@ class _Decoder:
         self._depth -= 1
         return value
 
+    def unpack_hosted(self, wire: Any, shape: Shape) -> Any:
+        if self._find is None:
+            raise ValueError("an object of this process where none can be named")
+        self.charge(4)
+        return self._find(cast(str, _exactly(wire, str)))
+
     def unpack_any(self, wire: Any, shape: Shape) -> Any:
         """Plain data as it is; all else says its kind, and the closed list of kinds says how to go on."""
         if type(wire) in BARE:
@@ -341,6 +356,7 @@ _FEW = 8
 _KINDS = (
     *("any", "none", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of", "set"),
     *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref", "alias"),
+    "hosted",
 )
 _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **{kind: getattr(_Decoder, f"unpack_{kind}") for kind in _KINDS},

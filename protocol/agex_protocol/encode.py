@@ -17,6 +17,7 @@ import msgpack
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
 from agex_protocol.errors import NotPortable
+from agex_protocol.host_handle import HostHandle, target_of
 from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
 from agex_protocol.leaves import LEAVES, pack_int
 from agex_protocol.misfit import Misfit, hint, named, short, unlike
@@ -291,6 +292,13 @@ class _Encoder:
         self._work += _PANDAS_WORK
         return frames.pack_pandas(value, self)
 
+    def pack_hosted(self, value: Any, shape: Shape) -> str:
+        """An object of the supervisor, by the name that it goes by."""
+        if not isinstance(value, HostHandle):
+            raise unlike(value, shape, "; it takes one that a host function gave")
+        self._work += 4
+        return target_of(value)
+
     def pack_any(self, value: Any, shape: Shape) -> Any:
         if type(value) in BARE and not _is_long(value):
             return value
@@ -376,7 +384,7 @@ _LONG = frozenset({int, str, bytes})
 _KINDS = (
     *("any", "none", "nothing", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of"),
     *("set", "frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref"),
-    *("alias", "ndarray", "npscalar"),
+    *("alias", "ndarray", "npscalar", "hosted"),
 )
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
     **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},

@@ -58,7 +58,7 @@ class Shape:
                 return " | ".join(map(str, self.args))
             case "literal":
                 return f"Literal[{', '.join(map(repr, self.values))}]"
-            case "record" | "alias" | "enum" | "flag" | "ref":
+            case "record" | "alias" | "enum" | "flag" | "ref" | "hosted":
                 return self.cls.rpartition(":")[2]
             case "tuple_of":
                 return f"tuple[{self.args[0]}, ...]"

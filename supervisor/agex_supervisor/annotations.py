@@ -46,10 +46,15 @@ class Form:
 
 @dataclass
 class Reading:
-    """One walk. `local` accepts any class, by isinstance: where the value does not have to cross."""
+    """One walk. `local` accepts any class, by isinstance: where the value does not have to cross.
+
+    hosts: classes whose instances stay in this process; what a worker sends of one is its name.
+    """
 
     where: str
     local: bool
+    hosts: tuple[type, ...] = ()
+    takes_hosted: bool = False
     records: dict[int, Record] = field(default_factory=dict[int, Record])
     enums: dict[int, type[enum.Enum]] = field(default_factory=dict[int, type[enum.Enum]])
     _named: dict[Any, Form] = field(default_factory=dict[Any, Form])
@@ -85,6 +90,8 @@ class Reading:
             return self._union(get_args(annotation))
         if origin is Literal:
             return self._literal(annotation)
+        if annotation in self.hosts:
+            return self._hosted(annotation)
         if flavour_of(origin or annotation):
             return self._record(annotation)
         return self._class(origin or annotation, get_args(annotation), annotation)
@@ -255,7 +262,13 @@ class Reading:
 
         return Form(Shape("ndarray"), Annotated[Any, PlainValidator(check)])
 
+    def _hosted(self, cls: type) -> Form:
+        self.takes_hosted = True
+        return Form(Shape("hosted", cls=reference(cls)), _instance(cls))
+
     def _other(self, annotation: Any) -> Form:
+        if isinstance(annotation, type) and any(issubclass(host, annotation) for host in self.hosts):
+            return self._hosted(annotation)
         if not self.local:
             raise self._unportable(annotation, "no value of it can leave a worker")
         cls = get_origin(annotation) or annotation

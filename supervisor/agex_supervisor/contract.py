@@ -18,7 +18,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
 from agex_protocol.budget import Caps
-from agex_protocol.decode import decode
+from agex_protocol.decode import Find, decode
 from agex_protocol.errors import AgexError
 from agex_protocol.misfit import short
 from agex_protocol.shapes import Shape
@@ -40,13 +40,13 @@ class Contract:
         self._reading = reading
 
     @classmethod
-    def of(cls, annotation: Any, *, where: str, local: bool = False) -> Contract:
+    def of(cls, annotation: Any, *, where: str, local: bool = False, hosts: tuple[type, ...] = ()) -> Contract:
         """The contract of an annotation with its forward references resolved; `where` is what messages call its place.
 
         Unportable for a class whose values cannot cross; with `local` they do not have to, and any class is checked by
-        isinstance.
+        isinstance. Instances of `hosts` stay in this process, and a worker may name those that it was given.
         """
-        reading = Reading(where, local)
+        reading = Reading(where, local, hosts)
         form = reading.whole(annotation)
         try:
             for record in list(reading.records.values()):
@@ -67,13 +67,20 @@ class Contract:
         """The records and enums that the annotation names, those of their fields included."""
         return (*(record.cls for record in self._reading.records.values()), *self._reading.enums.values())
 
-    def decode(self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None) -> Any:
+    @property
+    def takes_hosted(self) -> bool:
+        """Whether an object of this process may be named in a value."""
+        return self._reading.takes_hosted
+
+    def decode(
+        self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None, *, find: Find | None = None
+    ) -> Any:
         """What a worker sent, decoded by this contract's own shape and validated.
 
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
-        when they are but the value is not what was declared.
+        when they are but the value is not what was declared. `find` gives the objects that a worker may name.
         """
-        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build))
+        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, find=find))
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""

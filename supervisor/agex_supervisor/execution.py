@@ -119,6 +119,7 @@ class WorkerExecutor:
     ) -> Executed:
         started = time.monotonic()
         shape = returns.shape.to_bytes()
+        self._host_calls.awaiting.renew()
         turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
         executed = self._told(turn, returns, task)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
@@ -127,10 +128,13 @@ class WorkerExecutor:
         return executed
 
     def cancel(self) -> None:
-        self._session.cancel()
+        if self._session.cancel():
+            self._host_calls.awaiting.cancel()
 
     def close(self) -> None:
+        self.cancel()
         self._session.close()
+        self._host_calls.awaiting.close()
 
     def _told(self, turn: Turn, returns: Contract, task: bool) -> Executed:
         if turn.death is not None:

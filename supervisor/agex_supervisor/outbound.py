@@ -16,6 +16,7 @@ from typing import Any, cast
 import cloudpickle
 
 from agex_protocol.errors import AgexError
+from agex_protocol.host_handle import HostReference
 
 
 class NotSendable(AgexError):
@@ -23,13 +24,14 @@ class NotSendable(AgexError):
 
 
 Admit = Callable[[object], None]
+Refer = Callable[[object], HostReference | None]
 
 
-def dump(value: object, admit: Admit | None = None) -> tuple[bytes, list[memoryview]]:
+def dump(value: object, admit: Admit | None = None, refer: Refer | None = None) -> tuple[bytes, list[memoryview]]:
     """The pickle (protocol 5) and its out-of-band buffers, each as flat bytes. The entries of a dict are named in errors.
 
     `admit` is asked for each class or function that would go by value, because what it captures goes with it; what it
-    raises passes.
+    raises passes. What `refer` gives for an object goes in its place.
     """
     buffers: list[memoryview] = []
 
@@ -41,7 +43,7 @@ def dump(value: object, admit: Admit | None = None) -> tuple[bytes, list[memoryv
         return False
 
     try:
-        return _dumps(value, keep, admit), buffers
+        return _dumps(value, keep, admit, refer), buffers
     except AgexError:
         raise
     except Exception as error:
@@ -67,10 +69,11 @@ def is_importable(obj: Any) -> bool:
     return found is obj
 
 
-def _dumps(value: object, keep: Any, admit: Admit | None = None) -> bytes:
+def _dumps(value: object, keep: Any, admit: Admit | None = None, refer: Refer | None = None) -> bytes:
     pickled = io.BytesIO()
     pickler = _Pickler(pickled, protocol=5, buffer_callback=keep)
     pickler.admit = admit
+    pickler.refer = refer
     pickler.dump(value)
     return pickled.getvalue()
 
@@ -79,8 +82,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
     """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
 
     admit: Admit | None = None
+    refer: Refer | None = None
 
     def reducer_override(self, obj: Any) -> Any:
+        if self.refer is not None and (reference := self.refer(obj)) is not None:
+            return HostReference, (reference.target, reference.kind)
         if isinstance(obj, io.IOBase):
             raise pickle.PicklingError("it is an open file")
         if self.admit is not None and isinstance(obj, type | types.FunctionType) and not is_importable(obj):

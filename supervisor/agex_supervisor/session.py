@@ -17,6 +17,7 @@ from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
+from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.outbound import Admit, NotSendable, dump
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
@@ -33,6 +34,7 @@ class Equipment:
     sandbox: SandboxPlan = field(default_factory=SandboxPlan)
     bindings: bytes = b""
     functions: tuple[m.HostFunction, ...] = ()
+    objects: tuple[m.HostObject, ...] = ()
     admit: Admit | None = None  # asked for what an input would take along by value
 
 
@@ -40,7 +42,8 @@ class Session:
     """Runs actions one after the other; `cancel()` may come from another thread.
 
     workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
-    keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names.
+    keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names. handles: the
+    objects of this process that its worker may name.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class Session:
         unenforced: Sequence[str] = (),
         *,
         resolve: Resolve = socket.getaddrinfo,
+        handles: HostHandles | None = None,
     ) -> None:
         self._unenforced = list(unenforced)
         self._pool = pool
         self._kit = kit
         self._equipment = equipment
         self._workspace = workspace
+        self._handles = HostHandles(()) if handles is None else handles
         self._place: Place | None = None
         # Held while a worker is used or let go of, so that close() from another thread waits for the run that it ends.
         # Reentrant, because a host function may close the session that calls it.
@@ -81,9 +86,11 @@ class Session:
         self._let_go()
         place = self._pool.checkout(self._kit, self._workspace, until)
         self._place = place
+        place.worker.on_returned = self._handles.returned
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
-        begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, work)
+        equipment = self._equipment
+        begin = m.Begin(equipment.sandbox, equipment.bindings, equipment.functions, work, equipment.objects)
         try:
             complaint = place.worker.begin(begin)
         except BaseException:
@@ -109,10 +116,13 @@ class Session:
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
             )
         action = secrets.token_bytes(16)
-        head, buffers = dump(dict(inputs), self._equipment.admit)
-        first, encoded = enclose(action, head, buffers)
-        run = m.Run(action, code, encoded, returns, task)
         with self._busy:
+            if self._place is None or not self._place.worker.alive:
+                self._handles.clear()
+            with self._handles.lending() as refer:
+                head, buffers = dump(dict(inputs), self._equipment.admit, refer)
+            first, encoded = enclose(action, head, buffers)
+            run = m.Run(action, code, encoded, returns, task)
             with self._state:
                 self._running, self._cancelled = True, False
             try:
@@ -124,19 +134,21 @@ class Session:
                 self._let_go()
             return turn
 
-    def cancel(self) -> None:
-        """End the action under way, from any thread. Nothing happens if there is none."""
+    def cancel(self) -> bool:
+        """End the action under way, from any thread. Nothing happens if there is none, and it says so."""
         with self._state:
             if self._running:
                 self._cancelled = True
                 if (place := self._place) is not None:
                     place.worker.cancel()
+            return self._running
 
     def close(self) -> None:
         """Kill the worker, and wait for the run that this ends. The workspace stays where it was made."""
         self.cancel()
         with self._busy:
             self._let_go()
+            self._handles.clear()
             self._broker.close()
 
     def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:

@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from agex_supervisor.overseer import OVERSEER
 from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
 from agex_supervisor.slot import Slot
-from agex_supervisor.turn import OnCall, OnDial, Turn, no_network
+from agex_supervisor.turn import OnCall, OnDial, OnReturned, Turn, no_network, nothing_held
 from agex_supervisor.verify import user_of, verify
 from agex_supervisor.watch import Watch
 from agex_supervisor.wire import Wire
@@ -43,7 +43,7 @@ MAX_WATCH_INTERVAL_S = 1.0
 
 # What may come while it has not read all that it was sent: its code ended because there was no memory to read with. Who could
 # also ask again would make the supervisor keep all the answers, and their descriptors.
-BEFORE_READING = ENDINGS | {m.Buffer, m.Denied}
+BEFORE_READING = ENDINGS | {m.Buffer, m.Denied, m.Returned}
 
 
 class Worker:
@@ -57,6 +57,7 @@ class Worker:
         self.layers: dict[str, str] = {}
         self.probes: dict[str, str] = {}
         self.verified: list[str] = []
+        self.on_returned: OnReturned = nothing_held
         self._plan = plan
         self._process = Process(zygote, born, plan.limits)
         self._listener: Listener | None = None
@@ -216,7 +217,7 @@ class Worker:
                 turn.death = self._bury(turn)
                 return
             if isinstance(message, m.Buffer):
-                self._take(message)
+                self._held_to(self._inbox.take, message)
             elif isinstance(message, m.Call):
                 with OVERSEER.over(self._process):
                     deadline += self._answer(message, on_call, deadline)
@@ -227,6 +228,8 @@ class Worker:
                     self._wire.queue([dialled], descriptor)
             elif isinstance(message, m.Denied):
                 self._note(turn, message)
+            elif isinstance(message, m.Returned):
+                self._held_to(self.on_returned, message)
             elif message is not None:
                 self._end(turn, message)
             else:
@@ -258,9 +261,9 @@ class Worker:
             os.close(descriptor)
             raise
 
-    def _take(self, message: m.Buffer) -> None:
+    def _held_to(self, take: Callable[[Any], None], message: Any) -> None:
         try:
-            self._inbox.take(message)
+            take(message)
         except ProtocolError as error:
             self._violated(error)
 
