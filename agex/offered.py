@@ -38,6 +38,8 @@ def offered(cls: type, live: object | None, include: Pattern, exclude: Pattern, 
     }
     named = () if callable(wanted) else (name for name in wanted if name.isidentifier() and name not in operators)
     for name in named:
+        if live is None and name not in dir(cls) and not name.startswith("_"):
+            found.setdefault(name, "attribute")  # as far as anybody knows, instances have it
         if name not in found:
             raise ConfigurationError(f"{where}: include names {name!r}, which it does not have or exclude takes away")
     for name in operators:

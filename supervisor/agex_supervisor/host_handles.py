@@ -74,7 +74,8 @@ class HostHandles:
         try:
             yield refer
         except BaseException:
-            self.take_back(lent)
+            for target in lent:
+                self._lent.pop(target, None)
             raise
 
     def returned(self, returned: m.Returned) -> None:

@@ -60,7 +60,8 @@ def hosted_object(
         try:
             return hosted(whole, function, member.signature, member.doc, local=local, hosts=hosts)
         except Unportable as error:
-            raise Unportable(f"{error} Or leave the member out: exclude={member.name!r}.") from error
+            remedy = f"leave the member out: exclude={member.name!r}" if whole != name else "say constructable=False"
+            raise Unportable(f"{error} Or {remedy}.") from error
 
     of_instances: dict[str, Hosted] = {}
     functions: dict[str, Hosted] = {}
