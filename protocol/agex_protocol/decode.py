@@ -16,6 +16,7 @@ from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_
 from agex_protocol.bulk import BARE, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.leaves import LEAVES, unpack_int
+from agex_protocol.plain import NOT_PLAIN, unpack_plain
 from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 _C = TypeVar("_C", set[Any], frozenset[Any], dict[Any, Any])
@@ -39,6 +40,8 @@ def decode(
     `find(target)` gives the supervisor's own object that a worker names; without it none may be named.
     """
     caps = caps or Caps()
+    if not buffers and len(head) <= caps.head_bytes and (plain := unpack_plain(head, shape)) is not NOT_PLAIN:
+        return plain
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     try:
         caps.check_sizes(head, [len(view) for view in views])

@@ -21,6 +21,7 @@ from agex_protocol.host_handle import HostHandle, target_of
 from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
 from agex_protocol.leaves import LEAVES, pack_int
 from agex_protocol.misfit import Misfit, hint, named, short, unlike
+from agex_protocol.plain import pack_plain
 from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 Buffer = bytes | memoryview
@@ -33,6 +34,9 @@ def encode(
 
     NotPortable says where in the value something does not fit, what it is, what was wanted and what to do.
     """
+    plain = pack_plain(value, shape)
+    if plain is not None and len(plain) <= max_bytes:
+        return plain, []
     encoder = _Encoder(Caps.within(max_bytes))
     try:
         with collector_paused():

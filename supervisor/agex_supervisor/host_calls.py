@@ -69,9 +69,10 @@ class HostCalls:
         owner, hosted = self.find(call.name)
         if refusal := self._allowance.refusal_of_call():
             return _refused(call, hosted, "host_calls.max_rate", refusal)
-        if refusal := self._allowance.refusal_of_bytes(sum(_size(head, buffers) for head, buffers in values)):
-            return _refused(call, hosted, "host_calls.max_bytes", refusal)
-        if sum(len(head) for head, _ in values) > self._caps.head_bytes:
+        if self._allowance.counts_bytes:
+            if refusal := self._allowance.refusal_of_bytes(sum(_size(head, buffers) for head, buffers in values)):
+                return _refused(call, hosted, "host_calls.max_bytes", refusal)
+        if sum([len(head) for head, _ in values]) > self._caps.head_bytes:
             text = f"{hosted.declared.name}(): its arguments are too large together; pass arrays or DataFrames"
             return _failed(call, "TypeError", text)
         given: dict[str, Any] = {}
@@ -122,8 +123,9 @@ class HostCalls:
         except Exception as error:
             kind, text = type(error).__name__[:MAX_TYPE_CHARS], _text(error) if self._messages else ""
         else:
-            if refusal := self._allowance.refusal_of_bytes(_size(head, buffers)):
-                return _refused(call, hosted, "host_calls.max_bytes", refusal)
+            if self._allowance.counts_bytes:
+                if refusal := self._allowance.refusal_of_bytes(_size(head, buffers)):
+                    return _refused(call, hosted, "host_calls.max_bytes", refusal)
             return _sent(call.action, call.call, head, buffers)
         if not self._messages:
             text = f"{name}() failed; the policy keeps back why (host_calls.errors)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import GenericAlias
 from typing import Any
 
@@ -23,6 +24,13 @@ class Hosted:
     declared: m.HostFunction
     contracts: Mapping[str, Contract]
     signature: inspect.Signature
+
+    @cached_property
+    def in_order(self) -> tuple[str, ...]:
+        """The names of its parameters where a call that has all of them can give them by their places, else none."""
+        kinds = {each.kind for each in self.declared.parameters}
+        ordinary = kinds <= {"POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD"}
+        return tuple(each.name for each in self.declared.parameters) if ordinary else ()
 
 
 def hosted(
@@ -58,6 +66,8 @@ def hosted(
 
 def refuse_shifted(hosted: Hosted, given: Mapping[str, Any]) -> None:
     """ProtocolError for arguments that no call can have, and by which one would take the place of another unchecked."""
+    if len(given) == len(hosted.in_order):
+        return
     skipped = False
     for parameter in hosted.declared.parameters:
         name, kind = parameter.name, parameter.kind
@@ -73,6 +83,8 @@ def refuse_shifted(hosted: Hosted, given: Mapping[str, Any]) -> None:
 
 def spread(hosted: Hosted, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Arguments by parameter name, as a call takes them. TypeError where one without a default is missing."""
+    if given and len(given) == len(hosted.in_order):
+        return [given[name] for name in hosted.in_order], {}
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     positional = True

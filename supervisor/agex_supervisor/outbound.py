@@ -33,6 +33,10 @@ def dump(value: object, admit: Admit | None = None, refer: Refer | None = None) 
     `admit` is asked for each class or function that would go by value, because what it captures goes with it; what it
     raises passes. What `refer` gives for an object goes in its place.
     """
+    if type(value) in _BARE:
+        return pickle.dumps(
+            value, 5
+        ), []  # most results of host functions: a pickler of our own takes longer than all of it
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -76,6 +80,9 @@ def _dumps(value: object, keep: Any, admit: Admit | None = None, refer: Refer | 
     pickler.refer = refer
     pickler.dump(value)
     return pickled.getvalue()
+
+
+_BARE = frozenset({type(None), bool, int, float, str})
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types

@@ -26,6 +26,7 @@ from agex_supervisor.denials import of_message
 from agex_supervisor.display import display
 from agex_supervisor.errors import WorkerFailed
 from agex_supervisor.listener import Listener
+from agex_supervisor.lookout import Lookout
 from agex_supervisor.output import Output
 from agex_supervisor.overseer import OVERSEER
 from agex_supervisor.process import DEATH_TIMEOUT_S, Process
@@ -64,6 +65,7 @@ class Worker:
         self._wire = Wire(born.channel)
         self._stdout = Output(born.stdout, plan.limits.output_bytes)
         self._stderr = Output(born.stderr, plan.limits.output_bytes)
+        self._lookout = Lookout()
         self._conversation = Conversation()
         self._inbox = Inbox(plan.limits.result_bytes + (64 << 10))
         self._watch = Watch(born.pid, plan.limits, places)
@@ -299,21 +301,17 @@ class Worker:
 
     def _wait(self, until: float) -> None:
         """Wait for anything to happen, then take in what came."""
-        poll = select.poll()
-        poll.register(self._wire, select.POLLIN | (select.POLLOUT if self._wire.unsent else 0))
-        poll.register(self._process.pidfd, select.POLLIN)
-        if self._listener is not None and self._listener.descriptor >= 0:
-            poll.register(self._listener.descriptor, select.POLLIN)
-        for output in (self._stdout, self._stderr):
-            if not output.ended:
-                poll.register(output.descriptor, select.POLLIN)
-        happened = dict(poll.poll(max(0.0, until - time.monotonic()) * 1000))
+        wire = self._wire.fileno()
+        listening = -1 if self._listener is None else self._listener.descriptor
+        others = (self._process.pidfd, listening, self._stdout.watched, self._stderr.watched)
+        writing = wire if self._wire.unsent else -1
+        happened = self._lookout.wait((wire, *others), writing, max(0.0, until - time.monotonic()))
         for output in (self._stdout, self._stderr):
             if output.descriptor in happened:
                 output.drain()
-        if self._listener is not None and self._listener.descriptor in happened:
+        if self._listener is not None and listening in happened:
             self._listener.serve(lambda name: self._process.kill(by_syscall(name)))
-        events = happened.get(self._wire.fileno(), 0)
+        events = happened.get(wire, 0)
         if events & select.POLLOUT:
             self._wire.write()
         if events & ~select.POLLOUT:

@@ -249,7 +249,7 @@ def test_a_malformed_return_ends_the_worker(frame: str, bench: Callable[[], Benc
 
 def test_a_flood_of_handles_is_refused_and_the_worker_goes_on(bench: Callable[[], Bench]) -> None:
     each = bench()
-    code = f"""
+    code = """
 rows = []
 try:
     while True:
