@@ -27,9 +27,9 @@ T = TypeVar("T")
 Reader = Callable[[object], Any]
 
 
-def pack(record: object) -> bytes:
+def pack(record: Any) -> bytes:
     """The fields of a frozen dataclass as bytes."""
-    return _dump(_field_reader(type(record))(record))
+    return _dump(_field_reader(cast(type, type(record)))(record))
 
 
 def unpack(kind: type[T], data: bytes) -> T:
@@ -37,9 +37,9 @@ def unpack(kind: type[T], data: bytes) -> T:
     return cast(T, _record_reader(cast(type, kind))(_load(data)))
 
 
-def pack_message(message: object) -> bytes:
+def pack_message(message: Any) -> bytes:
     """A message as the payload of one frame."""
-    kind = type(message)
+    kind = cast(type, type(message))
     return _dump((kind.__name__, *_field_reader(kind)(message)))
 
 
@@ -65,9 +65,9 @@ def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
     return cast(Callable[[object], tuple[object, ...]], operator.attrgetter(*names))
 
 
-def _inner(record: object) -> tuple[object, ...]:
+def _inner(record: Any) -> tuple[object, ...]:
     """A record within a record, which msgpack asks for."""
-    return _field_reader(type(record))(record)
+    return _field_reader(cast(type, type(record)))(record)
 
 
 def _dump(parts: tuple[object, ...]) -> bytes:

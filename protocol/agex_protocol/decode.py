@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import msgpack
 
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys, collector_paused
-from agex_protocol.bulk import BARE, all_plain, all_plain_lists
+from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.leaves import LEAVES, unpack_int
 from agex_protocol.plain import NOT_PLAIN, unpack_plain
@@ -184,7 +184,10 @@ class _Decoder:
         if any(type(name) is not str or name in shape.names for name in beyond):
             raise ValueError(f"not what {shape} may hold beyond its fields")
         self._enter(RECORD_WORK)
-        fields = [self.unpack(part, wanted) for part, wanted in zip(parts, shapes, strict=True)]
+        fields = [
+            part if PLAIN.get(wanted.kind) is type(part) else self.unpack(part, wanted)
+            for part, wanted in zip(parts, shapes, strict=True)
+        ]
         self._depth -= 1
         return self._build(shape.index, {**dict(zip(names, fields, strict=True)), **beyond})
 
@@ -310,6 +313,8 @@ def _exactly(wire: object, wanted: type[Any]) -> object:
 
 def _field_shapes(names: Any, shape: Shape) -> list[Shape]:
     """The shapes of these fields; ValueError unless each is a field, none is double and none that is needed is missing."""
+    if names == list(shape.names):
+        return list(shape.args)
     if (
         type(names) is not list
         or not all(type(name) is str and name in shape.names for name in names)

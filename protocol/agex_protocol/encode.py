@@ -87,10 +87,11 @@ class _Encoder:
         leaf = LEAVES.get(shape.kind)
         if leaf is None:
             return _PACKERS[shape.kind](self, value, shape)
-        value = as_plain(value, leaf.type)
-        datelike = shape.kind == "date" and isinstance(value, datetime)
-        if not isinstance(value, leaf.type) or datelike or pandas_kind(value) == "missing":
-            raise unlike(value, shape)
+        if type(value) is not leaf.type:
+            value = as_plain(value, leaf.type)
+            datelike = shape.kind == "date" and isinstance(value, datetime)
+            if not isinstance(value, leaf.type) or datelike or pandas_kind(value) == "missing":
+                raise unlike(value, shape)
         self._work += leaf.work
         try:
             return leaf.pack(value)
@@ -343,6 +344,9 @@ class _Encoder:
         self._depth += 1
         packed: list[Any] = []
         for value, shape in pairs:
+            if PLAIN.get(shape.kind) is type(value) and not _is_long(value):
+                packed.append(value)
+                continue
             try:
                 packed.append(self.pack(value, shape))
             except ValueError as error:
