@@ -34,7 +34,8 @@ class MemberSpec:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module, or a live object, with the choices of `agent.module`, for `Sandbox(modules=[...])`."""
+    """A module or a live object with the choices of `agent.module`, or a class with those of `agent.cls`, for
+    `Sandbox(modules=[...])`."""
 
     obj: object
     include: Pattern = None
@@ -44,6 +45,7 @@ class Module:
     recursive: bool = False
     name: str | None = None
     runs: Side | None = None
+    constructable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Interruption:
         self._deadline = 0.0
         self._away_since: float | None = None
         self._timer: threading.Timer | None = None
+        self._armed = False
 
     @contextmanager
     def running(self, timeout_s: float) -> Generator[None]:
@@ -34,7 +35,7 @@ class Interruption:
             self.cause = ""
             self._deadline = time.monotonic() + timeout_s
             self._thread, self._away_since = threading.get_ident(), None
-            self._wait()
+            self._arm()
         try:
             yield
         finally:
@@ -59,7 +60,8 @@ class Interruption:
                 self._away_since = None
                 if self.cause:
                     raise Interrupted
-                self._wait()
+                if not self._armed:
+                    self._arm()
 
     def interrupt(self, cause: str) -> bool:
         """End the run under way. False if there is none."""
@@ -74,14 +76,19 @@ class Interruption:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted))
         return True
 
-    def _wait(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def _arm(self) -> None:
+        self._armed = True
         self._timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), self._due)
         self._timer.daemon = True
         self._timer.start()
 
     def _due(self) -> None:
+        # Rung early where host functions took time; that costs less than to set it anew after each of them.
         with self._lock:
-            if self._away_since is None and time.monotonic() >= self._deadline:
+            self._armed = False
+            if self._thread is None or self._away_since is not None:
+                return
+            if time.monotonic() >= self._deadline:
                 self._end("timeout")
+            else:
+                self._arm()

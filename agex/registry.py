@@ -63,17 +63,7 @@ class Registry:
         """The registry of a Sandbox: modules by object, name or `Module`, functions by the name that code calls."""
         registry = cls()
         for item in modules:
-            given = item if isinstance(item, Module) else Module(item)
-            registry.module(
-                given.obj,
-                name=given.name,
-                visibility=given.visibility,
-                include=given.include,
-                exclude=given.exclude,
-                configure=given.configure,
-                recursive=given.recursive,
-                runs=given.runs,
-            )
+            registry._given(item if isinstance(item, Module) else Module(item))
         for name, function in (functions or {}).items():
             registry.fn(function, name=name)
         return registry
@@ -250,6 +240,31 @@ class Registry:
         for entry in self._entries.values():
             digest.update(repr(entry.identity).encode() + b"\n")
         return digest.hexdigest()
+
+    def _given(self, given: Module) -> None:
+        if isinstance(given.obj, type):
+            self.cls(
+                given.obj,
+                name=given.name,
+                visibility=given.visibility,
+                constructable=given.constructable,
+                include=given.include,
+                exclude=given.exclude,
+                configure=given.configure,
+                runs=given.runs,
+            )
+            return
+        check_constructable(given.constructable, described(given.obj))
+        self.module(
+            given.obj,
+            name=given.name,
+            visibility=given.visibility,
+            include=given.include,
+            exclude=given.exclude,
+            configure=given.configure,
+            recursive=given.recursive,
+            runs=given.runs,
+        )
 
     def _object(
         self,

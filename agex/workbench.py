@@ -40,7 +40,10 @@ class Workbench:
         pool: Pool,
         classes: Iterable[type] = (),
     ) -> None:
-        classes = tuple(classes)
+        here = {entry.cls for entry in registry.host_classes().values()} | {
+            type(each.live) for each in registry.objects
+        }
+        classes = tuple(cls for cls in classes if cls not in here)
         if isolation != "none":
             for cls in classes:
                 if not is_importable(cls):

@@ -29,7 +29,7 @@ Reader = Callable[[object], Any]
 
 def pack(record: Any) -> bytes:
     """The fields of a frozen dataclass as bytes."""
-    return _dump(_field_reader(cast(type, type(record)))(record))
+    return _dump(_fields(record))
 
 
 def unpack(kind: type[T], data: bytes) -> T:
@@ -39,8 +39,7 @@ def unpack(kind: type[T], data: bytes) -> T:
 
 def pack_message(message: Any) -> bytes:
     """A message as the payload of one frame."""
-    kind = cast(type, type(message))
-    return _dump((kind.__name__, *_field_reader(kind)(message)))
+    return _dump((type(message).__name__, *_fields(message)))
 
 
 def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
@@ -54,9 +53,14 @@ def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
     return _record_reader(kind)(parts[1:])
 
 
+def _fields(record: Any) -> tuple[object, ...]:
+    """All fields of a record; those that are records themselves msgpack asks for. TypeError for what is no record."""
+    kind: Any = type(record)
+    return _field_reader(kind)(record)
+
+
 @cache
 def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
-    """Reads all fields of a record at once. TypeError for what is no record."""
     if not dataclasses.is_dataclass(kind):
         raise TypeError(f"{kind.__name__} has no form on the wire")
     names = [field.name for field in dataclasses.fields(kind)]
@@ -65,14 +69,9 @@ def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
     return cast(Callable[[object], tuple[object, ...]], operator.attrgetter(*names))
 
 
-def _inner(record: Any) -> tuple[object, ...]:
-    """A record within a record, which msgpack asks for."""
-    return _field_reader(cast(type, type(record)))(record)
-
-
 def _dump(parts: tuple[object, ...]) -> bytes:
     # Half a surrogate pair (a file name that is not UTF-8, a model's broken escape) is written out: no text is unsendable.
-    return cast(bytes, msgpack.packb(parts, default=_inner, use_bin_type=True, unicode_errors="backslashreplace"))
+    return cast(bytes, msgpack.packb(parts, default=_fields, use_bin_type=True, unicode_errors="backslashreplace"))
 
 
 def _load(data: bytes) -> Any:

@@ -267,7 +267,7 @@ class Reading:
         return Form(Shape("hosted", cls=reference(cls)), _instance(cls))
 
     def _other(self, annotation: Any) -> Form:
-        if isinstance(annotation, type) and any(issubclass(host, annotation) for host in self.hosts):
+        if any(annotation in host.__mro__ for host in self.hosts):
             return self._hosted(annotation)
         if not self.local:
             raise self._unportable(annotation, "no value of it can leave a worker")

@@ -116,8 +116,7 @@ class HostCalls:
             return _failed(call, "TypeError", str(error))
         try:
             result = self.result(hosted, (*owner, *args), kwargs)
-            with self.handles.lending() as refer:
-                head, buffers = dump(result, self._admit, refer)
+            head, buffers = self.handles.dump(result, self._admit)
         except NotSendable as error:
             kind, text = "TypeError", f"the result of {name}() cannot cross to here: {error}"
         except Exception as error:

@@ -15,7 +15,7 @@ from agex_protocol.errors import ProtocolError
 from agex_protocol.host_handle import MAX_HANDLES, HostReference
 from agex_supervisor.host_objects import HostedObject
 from agex_supervisor.hosted import Hosted
-from agex_supervisor.outbound import NotSendable, Refer
+from agex_supervisor.outbound import Admit, NotSendable, Refer, dump
 
 
 class HostHandles:
@@ -46,6 +46,13 @@ class HostHandles:
         if hosted is None:
             raise ProtocolError(f"a call of {name[-60:]!r}, which is not registered")
         return owner, hosted
+
+    def dump(self, value: object, admit: Admit | None) -> tuple[bytes, list[memoryview]]:
+        """A value on its way to the worker. NotSendable as of `dump`, and where it would hold too many handles."""
+        if not self._objects:
+            return dump(value, admit)
+        with self.lending() as refer:
+            return dump(value, admit, refer)
 
     @contextmanager
     def lending(self) -> Generator[Refer | None]:

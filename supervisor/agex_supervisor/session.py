@@ -18,7 +18,7 @@ from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
 from agex_supervisor.host_handles import HostHandles
-from agex_supervisor.outbound import Admit, NotSendable, dump
+from agex_supervisor.outbound import Admit, NotSendable
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
 from agex_supervisor.transfer import Late
@@ -119,8 +119,7 @@ class Session:
         with self._busy:
             if self._place is None or not self._place.worker.alive:
                 self._handles.clear()
-            with self._handles.lending() as refer:
-                head, buffers = dump(dict(inputs), self._equipment.admit, refer)
+            head, buffers = self._handles.dump(dict(inputs), self._equipment.admit)
             first, encoded = enclose(action, head, buffers)
             run = m.Run(action, code, encoded, returns, task)
             with self._state:

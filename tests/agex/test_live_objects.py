@@ -8,7 +8,7 @@ import json
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from types import ModuleType
 from typing import Any
 
@@ -296,6 +296,43 @@ def test_an_input_of_a_registered_class_is_a_handle_and_its_private_side_stays(i
         raise NotImplementedError
 
     assert do(Row(SHOP, "tin")) == [1.5, False]
+
+
+def test_a_class_that_stays_here_is_not_sent_although_a_signature_names_it(pool: agex.Pool) -> None:
+    key = "sk-123"
+
+    class Client:
+        def ask(self) -> int:
+            return len(key)
+
+    agent = agent_of("kernel", pool, "task_success(inputs.client.ask())")
+    agent.cls(Client, runs="host")
+
+    @agent.task
+    def do(client: Client) -> int:
+        """Do."""
+        raise NotImplementedError
+
+    assert do(Client()) == 6
+
+
+def test_a_base_class_takes_handles_and_a_protocol_that_happens_to_fit_does_not(pool: agex.Pool) -> None:
+    class Special(Row):
+        pass
+
+    def base(row: Row) -> str:
+        return type(row).__name__
+
+    def sized(thing: Sized) -> int:
+        return len(thing)
+
+    modules = [agex.Module(Special, runs="host", include="sku", constructable=False)]
+    functions = {"base": base, "special": lambda: Special(SHOP, "tea")}
+    with agex.Sandbox(modules=modules, functions=functions, pool=pool) as sandbox:
+        assert sandbox.run("[base(special()), special().sku]").unwrap() == ["Special", "tea"]
+    with agex.Sandbox(modules=[agex.Module(Shop, runs="host")], functions={"sized": sized}, pool=pool) as sandbox:
+        with pytest.raises(agex.ContractError, match=r"sized\(thing\): Sized has no form"):
+            sandbox.run("1")
 
 
 def test_a_handle_goes_only_where_its_class_is_declared(isolation: str, pool: agex.Pool) -> None:
