@@ -41,8 +41,12 @@ class DirectCalls:
             args, kwargs = spread(hosted, given)
         except (TypeError, ContractMismatch) as error:
             raise TypeError(f"{shown}(): {error}") from None
-        with self._away():
-            result = self._calls.result(hosted, (*owner, *args), kwargs)
+        try:
+            with self._away():
+                result = self._calls.result(hosted, (*owner, *args), kwargs)
+        except Exception as error:
+            # As across a process: what went wrong, and nothing of where in the application that was.
+            raise error.with_traceback(None) from None
         try:
             return self.presented(result)
         except NotSendable as error:
