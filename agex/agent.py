@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from agex.call import Running
@@ -44,9 +44,9 @@ class Agent:
     """Opens nothing when made: it needs no key and no kernel feature before `start()` or the first call.
 
     isolation: "none" (this process, a guard rail only), "process" or "kernel" (a locked worker); AGEX_ISOLATION can
-    raise it. policy: a packaged name, a path to a .toml, or a Policy. What is registered by `module` and `cls` is
-    imported by the worker; what is registered by `fn` runs in YOUR process, with arguments that the agent chose and
-    your annotations validated. action_timeout_s and task_timeout_s are seconds of wall clock; max_tokens counts both
+    raise it. policy: a packaged name, a path to a .toml, or a Policy. Modules and classes registered by `module` and
+    `cls` are imported by the worker; functions registered by `fn`, live objects given to `module`, and whatever has
+    `runs="host"` run in YOUR process, with arguments that the agent chose and your annotations validated. action_timeout_s and task_timeout_s are seconds of wall clock; max_tokens counts both
     ways; max_cost is in the currency of prices=(a million tokens in, a million out).
     """
 
@@ -96,7 +96,7 @@ class Agent:
 
     def module(
         self,
-        obj: ModuleType | str,
+        obj: object,
         *,
         name: str | None = None,
         visibility: Visibility = "medium",
@@ -106,7 +106,9 @@ class Agent:
         recursive: bool = False,
         runs: Side | None = None,
     ) -> None:
-        """Let agent code import this module. Imported by the worker; see `Registry.module` for the choices."""
+        """Let agent code import this module, or give it a live object under `name`. The worker imports a module; a live
+        object stays HERE, and its methods run in YOUR process with arguments that the agent chose, as do a module's
+        functions with `runs="host"`. See `Registry.module` for the choices."""
         self._registry.module(
             obj,
             name=name,
@@ -124,7 +126,8 @@ class Agent:
     @overload
     def cls(self, **choices: Any) -> Callable[[C], C]: ...
     def cls(self, obj: Any = None, **choices: Any) -> Any:
-        """Give agent code a class under its bare name; also a decorator. Its instances live in the worker."""
+        """Give agent code a class under its bare name; also a decorator. Its instances live in the worker; with
+        `runs="host"` they live HERE, their methods run in YOUR process, and code holds handles to them."""
         if obj is None:
             return partial(self.cls, **choices)
         self._registry.cls(obj, **choices)
@@ -196,8 +199,11 @@ class Agent:
         self.close()
 
     def __repr__(self) -> str:
-        here = ", ".join(self._registry.host_functions()) or "nothing"
-        there = ", ".join([*(entry.name for entry in self._registry.modules), *self._registry.bindings()]) or "nothing"
+        registry = self._registry
+        live = [entry.name for entry in registry.objects]
+        here = ", ".join([*registry.host_functions(), *live, *registry.host_classes()]) or "nothing"
+        modules = [entry.name for entry in registry.modules if entry.runs == "worker"]
+        there = ", ".join([*modules, *registry.bindings()]) or "nothing"
         policy = self._policy.name if isinstance(self._policy, Policy) else str(self._policy)
         return (
             f"<Agent {self.name} isolation={self.isolation!r} policy={policy!r};"
@@ -219,6 +225,11 @@ class Agent:
     @property
     def pool(self) -> Pool:
         return self._given_pool or shared_pool()
+
+    @property
+    def captured(self) -> tuple[str, ...]:
+        """What functions with `runs="worker"` take along from this process."""
+        return self._registry.captured()
 
     def workbench(self, classes: tuple[type, ...]) -> Workbench:
         """The compiled policy and registrations, with the classes that a task's signature names."""

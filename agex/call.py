@@ -69,9 +69,6 @@ class Call:
         except BaseException:
             self._release()
             raise
-        self.start_event = TaskStartEvent(
-            agent=self._agent.name, session=session, task=self._task.__name__, message=self.brief.task
-        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +103,17 @@ class Call:
             return None
         return self._agent.handled(self._options.on_event, event)
 
-    # --- its end ---
+    # --- its begin and its end ---
+
+    def begin(self) -> None:
+        told = self.tell(self._first_event())
+        if told is not None:
+            waited_for(told)
+
+    async def abegin(self) -> None:
+        told = self.tell(self._first_event())
+        if told is not None:
+            await told
 
     def end(self, finish: Finish) -> TaskOutcome:
         told = self.tell(self._last_event(finish))
@@ -124,6 +131,15 @@ class Call:
         assert self._executor is not None
         cost = self.budget.cost(finish.usage) if self._agent.priced else None
         return outcome_of(finish, self._events, self._executor.report, cost)
+
+    def _first_event(self) -> Event:
+        return TaskStartEvent(
+            agent=self._agent.name,
+            session=self._options.session,
+            task=self._task.__name__,
+            message=self.brief.task,
+            captured=self._agent.captured,
+        )
 
     def _last_event(self, finish: Finish) -> Event:
         agent, session = self._agent.name, self._options.session

@@ -19,19 +19,30 @@ from agex.errors import ConfigurationError, ContractError
 from agex_supervisor.outbound import is_importable
 
 
-def refuse_captured_data(obj: object, name: str) -> None:
-    """ConfigurationError when sending `obj` by value would carry data of this process into the worker."""
+def captured_by(obj: object, name: str, allowed: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """What goes along when `obj` is sent by value, each in words. ConfigurationError where that would carry data of this
+    process into the worker: anything but code and numbers, unless `allowed` holds its name."""
     if not isinstance(obj, type | types.FunctionType):
         raise ConfigurationError(
             f"{name} would carry the object behind it (a {type(obj).__name__}) into the worker. "
             "Write a def that takes what it needs as parameters, or register it with runs='host'."
         )
+    found: dict[str, None] = {}
+    unused = set(allowed)
     for where, value in _captured(obj, seen=set()):
-        if not _travels_in_silence(value):
+        known = where.split("`")[1] if "`" in where else ""
+        unused.discard(known)
+        if not _travels_in_silence(value) and known not in allowed:
+            named = f", name it (captures=[{known!r}])" if known else ""
             raise ConfigurationError(
                 f"{name} would carry {where} (a {type(value).__name__}) of this process into the worker. "
-                "Make it a parameter, move the code to an importable module, or register it with runs='host'."
+                f"Make it a parameter{named}, move the code to an importable module, or register it with runs='host'."
             )
+        if not isinstance(value, types.ModuleType | types.BuiltinFunctionType):
+            found[f"{name} takes along {where} (a {type(value).__name__})"] = None
+    if unused:
+        raise ConfigurationError(f"{name}: captures= names {', '.join(sorted(unused))}, which it does not use")
+    return tuple(found)
 
 
 def refuse_riders(obj: object) -> None:
@@ -40,7 +51,7 @@ def refuse_riders(obj: object) -> None:
     if _is_installed(obj):
         return
     try:
-        refuse_captured_data(obj, f"{getattr(obj, '__qualname__', obj)!s}, which a value belongs to,")
+        captured_by(obj, f"{getattr(obj, '__qualname__', obj)!s}, which a value belongs to,")
     except ConfigurationError as error:
         raise ContractError(str(error)) from error
 

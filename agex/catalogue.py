@@ -17,7 +17,7 @@ from textwrap import indent
 from types import ModuleType
 from typing import Any
 
-from agex.entries import ClassEntry, FunctionEntry, MemberSpec, ModuleEntry, Visibility
+from agex.entries import ClassEntry, FunctionEntry, MemberSpec, ModuleEntry, ObjectEntry, Visibility
 from agex.listing import listing, names_line
 from agex.members import allows, find, public_members
 from agex.registry import Registry
@@ -30,8 +30,20 @@ from agex.signatures import (
     first_line,
     render_signature,
 )
+from agex_supervisor.host_objects import Member
 
 _OWN_SHARE = 0.6  # of the budget, at most, is for functions and classes while a module also waits for its part
+# How each operator that a registration can give is written.
+_OPERATORS = {
+    "__getitem__": ("[", "]"),
+    "__setitem__": ("[...] = ... (", ")"),
+    "__delitem__": ("del [", "]"),
+    "__contains__": ("in (", ")"),
+    "__len__": ("len(", ")"),
+    "__iter__": ("iter(", ")"),
+    "__call__": ("(", ")"),
+    "__bool__": ("bool(", ")"),
+}
 _MODULE_CHARS = 3000  # of one module, at most: a model knows the famous ones
 
 
@@ -42,12 +54,16 @@ def render_registry(registry: Registry, budget_chars: int = 4500) -> str:
     has to be shown cannot be imported here.
     """
     functions = [_function_item(entry) for entry in registry.functions]
+    objects = [_object_item(entry) for entry in registry.objects]
     classes = [_class_item(entry) for entry in registry.classes]
     shown = [entry for entry in registry.modules if _speaks(entry)]
     quiet = [entry.name for entry in registry.modules if not _speaks(entry)]
-    own = int(budget_chars * (_OWN_SHARE if registry.modules else 1)) // max(bool(functions) + bool(classes), 1)
+    own = int(budget_chars * (_OWN_SHARE if registry.modules else 1)) // max(
+        bool(functions) + bool(objects) + bool(classes), 1
+    )
     sections = [
         _section("Functions, called by their bare names:", functions, own - 2),
+        _section("Objects, known by their bare names:", objects, own - 2),
         _section("Classes, known by their bare names:", classes, own - 2),
         names_line(quiet, budget_chars // 4, opening="Also available to import: "),
     ]
@@ -89,11 +105,16 @@ def _function_item(entry: FunctionEntry) -> _Item:
 
 def _class_item(entry: ClassEntry) -> _Item:
     def text(room: int) -> str:
-        short = _class_text(entry.name, entry.cls)
+        hosted = entry.runs == "host"
+        given = hosted and entry.constructor is None
+        short = f"{entry.name}: given by functions and methods" if given else _class_text(entry.name, entry.cls)
+        docstring = entry.docstring or vars(entry.cls).get("__doc__")
+        if hosted:
+            return _with_members(short, docstring, entry, room)
         if entry.visibility != "high":
             return short
         lines = [short]
-        if docstring := entry.docstring or vars(entry.cls).get("__doc__"):
+        if docstring:
             lines.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
         chosen = dict(entry.configure)
         methods = [(name, getattr(entry.cls, name)) for name in sorted(vars(entry.cls)) if not name.startswith("_")]
@@ -106,6 +127,40 @@ def _class_item(entry: ClassEntry) -> _Item:
         return "\n".join(lines)
 
     return _Item(entry.name, entry.visibility, text)
+
+
+def _object_item(entry: ObjectEntry) -> _Item:
+    def text(room: int) -> str:
+        return _with_members(f"{entry.name}: {type(entry.live).__name__}", entry.docstring, entry, room)
+
+    return _Item(entry.name, entry.visibility, text)
+
+
+def _with_members(short: str, docstring: str | None, entry: ObjectEntry | ClassEntry, room: int) -> str:
+    """What stays in this process, with what code may ask of it: nothing else is reachable, so all of it is worth a line."""
+    lines = [short]
+    if docstring and entry.visibility == "high":
+        lines.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
+    chosen = dict(entry.configure)
+    for member in entry.members:
+        spec = chosen.get(member.name, MemberSpec())
+        visibility = spec.visibility or entry.visibility
+        line = _member_text(member) if visibility != "low" else f".{member.name}"
+        about = first_line(spec.docstring or member.doc) if visibility == "high" else ""
+        lines.append(indent(f"{line}\n    {about}" if about and member.name not in _OPERATORS else line, "    "))
+    while len(lines) > 1 and sum(map(len, lines)) + len(lines) > room:
+        lines.pop()
+    return "\n".join(lines)
+
+
+def _member_text(member: Member) -> str:
+    if member.name in _OPERATORS:
+        opening, closing = _OPERATORS[member.name]
+        text = render_signature("", member.signature)
+        arguments, _, returns = text.rpartition(" -> ") if " -> " in text else (text, "", "")
+        return f"{opening}{arguments[1:-1]}{closing}{f' -> {returns}' if returns else ''}"
+    name = f".{member.name}"
+    return name if member.kind == "attribute" else render_signature(name, member.signature)
 
 
 def _speaks(entry: ModuleEntry) -> bool:
@@ -138,6 +193,9 @@ def _module_items(entry: ModuleEntry, module: ModuleType) -> list[_Item]:
 def _offered(entry: ModuleEntry, module: ModuleType) -> dict[str, Any]:
     """Granted members that the module means to offer: where it has an `__all__`, no more than that."""
     members = {name: value for name, value in public_members(module).items() if allows(entry.grant, name)}
+    if entry.runs == "host":
+        here = {each.name.rpartition(".")[2] for each in entry.hosted}
+        return {name: value for name, value in members.items() if name in here}
     modules = {name: value for name, value in members.items() if inspect.ismodule(value)}
     parts = {name: value for name, value in modules.items() if entry.grant.recursive and _is_own(value, module)}
     listed = set(getattr(module, "__all__", members))

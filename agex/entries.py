@@ -13,6 +13,7 @@ from agex.errors import ConfigurationError
 from agex.members import Pattern
 from agex.signatures import OWN_SIGNATURE_CHARS, render_signature
 from agex_protocol.plan import ModuleGrant
+from agex_supervisor.host_objects import Member
 
 Visibility = Literal["high", "medium", "low"]
 Side = Literal["worker", "host"]
@@ -20,7 +21,10 @@ Side = Literal["worker", "host"]
 
 @dataclass(frozen=True, slots=True)
 class MemberSpec:
-    """How one member is shown: `visibility` "high" (with documentation), "medium" (signature) or "low" (name only)."""
+    """How one member is shown: `visibility` "high" (with documentation), "medium" (signature) or "low" (name only).
+
+    `runs="host"` keeps a module's function or class in your process.
+    """
 
     visibility: Visibility | None = None
     docstring: str | None = None
@@ -30,24 +34,33 @@ class MemberSpec:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module with the choices of `agent.module`, for `Sandbox(modules=[...])`."""
+    """A module or a live object with the choices of `agent.module`, or a class with those of `agent.cls`, for
+    `Sandbox(modules=[...])`."""
 
-    obj: ModuleType | str
+    obj: object
     include: Pattern = None
     exclude: Pattern = None
     visibility: Visibility = "medium"
     configure: Mapping[str, MemberSpec] | None = None
     recursive: bool = False
+    name: str | None = None
+    runs: Side | None = None
+    constructable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleEntry:
-    """A module that agent code may import. It need not be imported here until it is shown to a model."""
+    """A module that agent code may import. It need not be imported here until it is shown to a model.
+
+    With `runs="host"` the worker imports nothing. hosted: members that run in this process, by their dotted names.
+    """
 
     name: str
     grant: ModuleGrant
     visibility: Visibility
     configure: tuple[tuple[str, MemberSpec], ...] = ()
+    runs: Side = "worker"
+    hosted: tuple[FunctionEntry | ClassEntry, ...] = ()
 
     def load(self) -> ModuleType:
         """The module, imported into this process. ConfigurationError when that fails."""
@@ -61,18 +74,25 @@ class ModuleEntry:
     @property
     def identity(self) -> tuple[object, ...]:
         """What makes this entry differ from another, the same in every process."""
-        return ("module", self.grant, self.visibility, self.configure)
+        hosted = tuple(entry.identity for entry in self.hosted)
+        return ("module", self.grant, self.visibility, self.configure, self.runs, hosted)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassEntry:
-    """A class that agent code knows by a bare name; its instances live in the worker."""
+    """A class that agent code knows by a bare name; its instances live in the worker, or with `runs="host"` here.
+
+    members and constructor are those of a class that runs here; without a constructor code cannot make instances.
+    """
 
     name: str
     cls: type
     visibility: Visibility
     docstring: str | None
     configure: tuple[tuple[str, MemberSpec], ...] = ()
+    runs: Side = "worker"
+    members: tuple[Member, ...] = ()
+    constructor: inspect.Signature | None = None
 
     @property
     def subject(self) -> object:
@@ -83,7 +103,35 @@ class ClassEntry:
     def identity(self) -> tuple[object, ...]:
         """As of a ModuleEntry."""
         where = f"{self.cls.__module__}:{self.cls.__qualname__}"
-        return ("class", self.name, where, self.visibility, self.docstring, self.configure)
+        offered = (self.runs, _identity(self.members), self.constructor is not None)
+        return ("class", self.name, where, self.visibility, self.docstring, self.configure, offered)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """A live object that agent code knows by a bare name. It stays in this process; code may use its `members`."""
+
+    name: str
+    live: object
+    members: tuple[Member, ...]
+    visibility: Visibility
+    configure: tuple[tuple[str, MemberSpec], ...] = ()
+
+    @property
+    def docstring(self) -> str | None:
+        """What its class says of itself."""
+        return inspect.getdoc(type(self.live))
+
+    @property
+    def subject(self) -> object:
+        """As of a ModuleEntry."""
+        return Same(self.live)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """As of a ModuleEntry."""
+        where = f"{type(self.live).__module__}:{type(self.live).__qualname__}"
+        return ("object", self.name, where, _identity(self.members), self.visibility, self.configure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +144,7 @@ class FunctionEntry:
     visibility: Visibility
     docstring: str | None
     runs: Side
+    captured: tuple[str, ...] = ()  # what goes along with it to the worker
 
     @property
     def subject(self) -> object:
@@ -107,7 +156,21 @@ class FunctionEntry:
         """As of a ModuleEntry."""
         text = render_signature(self.name, self.signature, max_chars=OWN_SIGNATURE_CHARS)
         where = f"{getattr(self.function, '__module__', '')}:{getattr(self.function, '__qualname__', '')}"
-        return ("function", text, where, self.visibility, self.docstring, self.runs)
+        return ("function", text, where, self.visibility, self.docstring, self.runs, self.captured)
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Equal to another of the very same object; an object's own `==` may answer anything."""
+
+    obj: object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.obj is other.obj
+
+
+def _identity(members: tuple[Member, ...]) -> tuple[str, ...]:
+    return tuple(f"{member.kind} {render_signature(member.name, member.signature)}" for member in members)
 
 
 def imported(name: str) -> ModuleType:

@@ -5,14 +5,14 @@ A guard rail, not a wall. A run is ended by an asynchronous exception, so it can
 
 from __future__ import annotations
 
-import ctypes
 import operator
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from agex.direct import DirectCalls
+from agex.interruption import Interrupted, Interruption
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
@@ -22,7 +22,7 @@ from agex_supervisor.error_info import MAX_TEXT_CHARS, error_info
 from agex_supervisor.errors import ContractError
 from agex_supervisor.execution import Executed, RunUsage, unsent
 from agex_supervisor.handle import Handle
-from agex_supervisor.host_calls import Hosted, spread
+from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.local_holder import local_object
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.output import TextOutput
@@ -36,10 +36,6 @@ from agex_worker.sandbox.files import WorkspaceFiles
 _MAX_DEPTH = 64
 
 
-class Interrupted(BaseException):
-    """Raised in the thread that runs agent code when its time is over or it was cancelled."""
-
-
 class LocalExecutor:
     """Runs code on the calling thread. What it prints by `print` is captured; a library's own writes are not."""
 
@@ -47,19 +43,19 @@ class LocalExecutor:
         self,
         sandbox: SandboxPlan,
         bindings: Mapping[str, object],
-        functions: Mapping[str, Hosted],
+        calls: HostCalls,
         workspace: Path,
         limits: Limits,
         unenforced: Sequence[str] = (),
     ) -> None:
         self._sandbox = sandbox
-        self._names = {**bindings, **{name: _checked(each) for name, each in functions.items()}}
+        self._calls = calls
+        self._interruption = Interruption()
+        self._direct = DirectCalls(calls, self._interruption.away)
+        self._names = {**bindings, **self._direct.names.names}
         self._workspace = workspace
         self._limits = limits
         self._runs = 0
-        self._lock = threading.Lock()
-        self._thread: int | None = None
-        self._cause = ""
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
     def start(self, *, keeps: bool = False) -> None:
@@ -74,33 +70,27 @@ class LocalExecutor:
         started, cpu = time.monotonic(), time.thread_time()
         names = {**self._names, "print": _printer(output)}
         record = refusals.Record()
-        self._cause = ""
-        timer = threading.Timer(timeout_s, self._interrupt, ("timeout",))
-        timer.daemon = True
-        timer.start()
+        self._calls.awaiting.renew()
+        given = {name: self._direct.presented(value) for name, value in inputs.items()}
         try:
-            with self._lock:
-                self._thread = threading.get_ident()
-            ended = refusals.collected(
-                record,
-                lambda: turn.execute(
-                    code,
-                    self._sandbox,
-                    names,
-                    inputs,
-                    task=task,
-                    filename=f"<action {self._runs}>",
-                    files=WorkspaceFiles(self._workspace),
-                    accept=lambda value: _accepted(value, returns),
-                    keep=returns.shape.kind == "any",
-                ),
-            )
+            with self._interruption.running(timeout_s):
+                ended = refusals.collected(
+                    record,
+                    lambda: turn.execute(
+                        code,
+                        self._sandbox,
+                        names,
+                        given,
+                        task=task,
+                        filename=f"<action {self._runs}>",
+                        files=WorkspaceFiles(self._workspace),
+                        accept=lambda value: _accepted(value, returns),
+                        keep=returns.shape.kind == "any",
+                        members=self._direct.names.modules,
+                    ),
+                )
         except Interrupted:
             ended = turn.Ended("interrupted")
-        finally:
-            with self._lock:
-                self._thread = None
-            timer.cancel()
         executed = self._told(ended)
         executed.stdout = output.take()
         executed.denials = self._denials(record, executed.death, timeout_s)
@@ -108,25 +98,22 @@ class LocalExecutor:
         return executed
 
     def cancel(self) -> None:
-        self._interrupt("cancelled")
+        if self._interruption.interrupt("cancelled"):
+            self._calls.awaiting.cancel()
 
     def release(self) -> None:
         """Nothing is held."""
 
     def close(self) -> None:
-        """Nothing is held."""
-
-    def _interrupt(self, cause: str) -> None:
-        with self._lock:
-            if self._thread is None:
-                return
-            self._cause = self._cause or cause
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted))
+        """Let go of the objects that code was given."""
+        self._calls.handles.clear()
+        self._calls.awaiting.close()
 
     def _told(self, ended: turn.Ended) -> Executed:
-        if self._cause and ended.kind in ("interrupted", "raised"):
-            detail = "the deadline of the action passed" if self._cause == "timeout" else "cancelled by the caller"
-            return Executed("died", death=Death(self._cause, detail))
+        cause = self._interruption.cause
+        if cause and ended.kind in ("interrupted", "raised"):
+            detail = "the deadline of the action passed" if cause == "timeout" else "cancelled by the caller"
+            return Executed("died", death=Death(cause, detail))
         error = ended.error
         match ended.kind:
             case "finished" | "succeeded":
@@ -171,33 +158,6 @@ def _accepted(value: object, returns: Contract) -> object:
         return returns.check(value)
     except ContractMismatch as error:
         raise turn.ContractError(as_worker_says(value, returns.shape, "result") or str(error)) from None
-
-
-def _checked(hosted: Hosted) -> Callable[..., object]:
-    """The host function with its arguments validated by its annotations, as they would be across a process."""
-    name = hosted.declared.name
-    signature = hosted.signature
-
-    def call(*args: object, **kwargs: object) -> object:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{name}(): {error}") from None
-        given = {key: _argument(name, key, value, hosted.contracts[key]) for key, value in bound.arguments.items()}
-        positional, named = spread(hosted, given)
-        return hosted.function(*positional, **named)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = hosted.declared.doc
-    return call
-
-
-def _argument(function: str, name: str, value: object, contract: Contract) -> object:
-    try:
-        return contract.check(value)
-    except ContractMismatch as error:
-        text = as_worker_says(value, contract.shape, name) or f"{function}({name}=...): {error}"
-        raise TypeError(text) from None
 
 
 def _printer(output: TextOutput) -> Callable[..., None]:

@@ -28,8 +28,8 @@ def grant(
     An `include` that speaks of a class's members gives the class with those alone. A class of whose members it names
     none comes whole: `include="DataFrame"` gives all of DataFrame.
     """
-    wanted = _globs(include, name, "include") or ("*",)
-    refused = _globs(exclude, name, "exclude")
+    wanted = globs(include, f"module {name!r}", "include") or ("*",)
+    refused = globs(exclude, f"module {name!r}", "exclude")
     if not callable(wanted) and not callable(refused) and not any("." in glob for glob in wanted):
         return ModuleGrant(name, wanted, refused, recursive)
     module = load()
@@ -63,21 +63,22 @@ def find(owner: object, dotted: str) -> Any:
     return found
 
 
-def _globs(pattern: Pattern, name: str, what: str) -> tuple[str, ...] | Callable[[str], bool]:
+def globs(pattern: Pattern, where: str, what: str) -> tuple[str, ...] | Callable[[str], bool]:
+    """A pattern as globs of our own, or as the question that it is. ConfigurationError for anything else."""
     if pattern is None:
         return ()
     if isinstance(pattern, str):
         return (pattern,)
     if callable(pattern):
         return pattern
-    globs = tuple(pattern)
-    for glob in globs:
+    given = tuple(pattern)
+    for glob in given:
         if not _is_glob(glob):
             raise ConfigurationError(
-                f"module {name!r}: {what} holds {glob!r}; it takes globs over dotted names such as 'DataFrame.to_*', "
+                f"{where}: {what} holds {glob!r}; it takes globs over dotted names such as 'DataFrame.to_*', "
                 "or one callable (dotted_name) -> bool"
             )
-    return globs
+    return given
 
 
 def _is_glob(glob: object) -> bool:

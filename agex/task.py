@@ -71,6 +71,7 @@ class Task(Generic[P, R]):
         """As a call, but how it ended is in the outcome; raises only for what the caller or the machine lacks."""
         call = self._call(args, kwargs)
         with call:
+            call.begin()
             return call.end(drive(loop(call.brief, call.budget), call))
 
     async def arun(self, *args: Any, **kwargs: Any) -> TaskOutcome:
@@ -78,6 +79,7 @@ class Task(Generic[P, R]):
         call = self._call(args, kwargs)
         await on_thread(call.__enter__)
         try:
+            await call.abegin()
             return await call.aend(await adrive(loop(call.brief, call.budget), call))
         finally:
             await on_thread(call.__exit__)

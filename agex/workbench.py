@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from agex.captures import refuse_captured_data, refuse_riders
+from agex.captures import captured_by, refuse_riders
 from agex.errors import ConfigurationError, ContractError
 from agex.registry import Registry
 from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unenforced
@@ -18,6 +21,7 @@ from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
 from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
+from agex_supervisor.host_objects import HostedObject, hosted_object
 from agex_supervisor.outbound import NotSendable, dump_bindings, is_importable
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
@@ -37,11 +41,14 @@ class Workbench:
         pool: Pool,
         classes: Iterable[type] = (),
     ) -> None:
-        classes = tuple(classes)
+        here = {entry.cls for entry in registry.host_classes().values()} | {
+            type(each.live) for each in registry.objects
+        }
+        classes = tuple(cls for cls in classes if cls not in here)
         if isolation != "none":
             for cls in classes:
                 if not is_importable(cls):
-                    refuse_captured_data(cls, f"class {cls.__name__!r} of the signature")
+                    captured_by(cls, f"class {cls.__name__!r} of the signature")
         self.isolation: Isolation = isolation
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy)
         self._registry = registry
@@ -52,25 +59,29 @@ class Workbench:
         self.limits: Limits = limits_of(self.policy)
         self._plan: LockdownPlan | None = None
         self._equipment: Equipment | None = None
+        self._host: _Host | None = None
 
     def executor(self, workspace: Path | None = None, own_workspace: str = "") -> Executor:
         """One session's executor. `workspace` was made by the pool; `own_workspace` is a directory of the caller's.
 
         PolicyError and IsolationUnavailable say why there can be none.
         """
-        functions = self._hosted()
-        for contract in (each for function in functions.values() for each in function.contracts.values()):
-            self.check_result(contract)
+        host = self._hosted()
+        for each in host.callables:
+            for contract in each.contracts.values():
+                self.check_result(contract)
+        caps = Caps.within(self.limits.result_bytes)
         if self.isolation == "none":
             # Here, because only `none` brings the worker's side of the house into this process.
             from agex.local import LocalExecutor
 
             place = workspace or Path(own_workspace)
-            return LocalExecutor(self.sandbox, self._bindings, functions, place, self.limits, self.unenforced)
-        caps = Caps.within(self.limits.result_bytes)
-        calls = HostCalls(functions.values(), caps, refuse_riders, host_call_limits_of(self.policy))
+            direct = HostCalls(host.functions, caps, objects=host.objects)
+            return LocalExecutor(self.sandbox, self._bindings, direct, place, self.limits, self.unenforced)
+        calls = HostCalls(host.functions, caps, refuse_riders, host_call_limits_of(self.policy), host.objects)
         kit = Kit(self.plan(), self._preload(), own_workspace)
-        session = Session(self._pool, kit, self._equip(calls), workspace, self.unenforced)
+        equipment = self._equip(calls)
+        session = Session(self._pool, kit, equipment, workspace, self.unenforced, handles=calls.handles)
         return WorkerExecutor(session, calls, caps)
 
     def check_result(self, contract: Contract) -> None:
@@ -90,15 +101,13 @@ class Workbench:
         if self.isolation != "none":
             self._pool.warm(Kit(self.plan(), self._preload()))
 
-    def _hosted(self) -> dict[str, Hosted]:
-        local = self.isolation == "none"
-        try:
-            return {
-                name: hosted(name, entry.function, entry.signature, entry.docstring, local=local)
-                for name, entry in self._registry.host_functions().items()
-            }
-        except Unportable as error:
-            raise ContractError(str(error)) from error
+    def _hosted(self) -> _Host:
+        if self._host is None:
+            try:
+                self._host = _host(self._registry, local=self.isolation == "none")
+            except Unportable as error:
+                raise ContractError(str(error)) from error
+        return self._host
 
     def _equip(self, calls: HostCalls) -> Equipment:
         if self._equipment is None:
@@ -107,7 +116,7 @@ class Workbench:
             except NotSendable as error:
                 raise ConfigurationError(str(error)) from error
             may_seal = self.policy.results.opaque
-            self._equipment = Equipment(self.sandbox, bindings, calls.declared, refuse_riders, may_seal)
+            self._equipment = Equipment(self.sandbox, bindings, calls.declared, calls.objects, refuse_riders, may_seal)
         return self._equipment
 
     def _preload(self) -> tuple[str, ...]:
@@ -121,6 +130,34 @@ def refusal(policy: Policy, key: str, message: str) -> PolicyError:
     """A policy that forbids what is asked by one of its keys, which is a flag."""
     name = key.rpartition(".")[2]
     return policy.set_by(key).error(message, key=key, remedy=f'write `{name} = true`, and widen = ["{key}"] if need be')
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """What runs in this process, compiled; the same for every session."""
+
+    functions: tuple[Hosted, ...]
+    objects: tuple[HostedObject, ...]
+
+    @property
+    def callables(self) -> list[Hosted]:
+        return [*self.functions, *(member for each in self.objects for member in each.members.values())]
+
+
+def _host(registry: Registry, *, local: bool) -> _Host:
+    classes, live = registry.host_classes().values(), registry.objects
+    stay = [entry.cls for entry in classes] + [type(entry.live) for entry in live]
+    hosts = tuple(dict.fromkeys(cls for cls in stay if cls.__module__ != "builtins"))
+    functions = tuple(
+        hosted(name, entry.function, entry.signature, entry.docstring, local=local, hosts=hosts)
+        for name, entry in registry.host_functions().items()
+    )
+    made = partial(hosted_object, local=local, hosts=hosts)
+    objects = [made(each.name, type(each.live), each.live, each.members, doc=each.docstring) for each in live]
+    for each in classes:
+        doc = inspect.getdoc(each.cls) if each.docstring is None else each.docstring
+        objects.append(made(each.name, each.cls, None, each.members, each.constructor, doc))
+    return _Host(functions, tuple(objects))
 
 
 def _modules_of(value: object) -> list[str]:

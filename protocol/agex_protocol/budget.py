@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Collection, Generator, Hashable
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
+from functools import cache
 
 MAX_INT_BITS = 4096
 MAX_DECIMAL_EXPONENT = 9999
@@ -40,6 +40,7 @@ class Caps:
     depth: int = 64
 
     @classmethod
+    @cache
     def within(cls, max_bytes: int) -> Caps:
         """The usual caps for a value of at most this many bytes altogether."""
         return cls(head_bytes=min(max_bytes, cls.head_bytes), buffer_bytes=max_bytes)
@@ -52,6 +53,8 @@ class Caps:
             raise ValueError(f"{len(sizes)} buffers, the cap is {self.buffers}")
         if sum(sizes) > self.buffer_bytes:
             raise ValueError(f"{sum(sizes)} bytes in buffers, the cap is {self.buffer_bytes}")
+        if len(head) * (_CONTAINER_MEMORY + _BYTE_MEMORY) <= self.memory_bytes:
+            return  # whatever is in it
         containers = len(head) - len(bytes(head).translate(None, _CONTAINERS))
         memory = containers * _CONTAINER_MEMORY + len(head) * _BYTE_MEMORY
         if memory > self.memory_bytes:
@@ -75,15 +78,20 @@ class Work:
             raise ValueError("too many small items for its size; give many of them as an array or a DataFrame")
 
 
-@contextmanager
-def collector_paused() -> Generator[None, None, None]:
+def collector_paused() -> _Paused:
     """No garbage collection meanwhile: it walks all that is being built, again and again, and none of it is garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
+    return _Paused()
+
+
+class _Paused:
+    __slots__ = ("_was_on",)
+
+    def __enter__(self) -> None:
+        self._was_on = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._was_on:
             gc.enable()
 
 

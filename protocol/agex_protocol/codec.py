@@ -7,6 +7,7 @@ stand in a field is read once from its annotation; nothing else is accepted, and
 from __future__ import annotations
 
 import dataclasses
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -20,11 +21,13 @@ from agex_protocol.errors import ProtocolError
 # In one message: two for each argument of a call, one for each parameter of a registered function.
 MAX_CONTAINERS = 20_000
 
+_EXACT = (bool, int, str, bytes)
+
 T = TypeVar("T")
 Reader = Callable[[object], Any]
 
 
-def pack(record: object) -> bytes:
+def pack(record: Any) -> bytes:
     """The fields of a frozen dataclass as bytes."""
     return _dump(_fields(record))
 
@@ -34,9 +37,9 @@ def unpack(kind: type[T], data: bytes) -> T:
     return cast(T, _record_reader(cast(type, kind))(_load(data)))
 
 
-def pack_message(message: object) -> bytes:
+def pack_message(message: Any) -> bytes:
     """A message as the payload of one frame."""
-    return _dump([type(message).__name__, *_fields(message)])
+    return _dump((type(message).__name__, *_fields(message)))
 
 
 def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
@@ -50,19 +53,25 @@ def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
     return _record_reader(kind)(parts[1:])
 
 
-def _fields(record: Any) -> list[object]:
-    return [_plain(getattr(record, field.name)) for field in dataclasses.fields(record)]
+def _fields(record: Any) -> tuple[object, ...]:
+    """All fields of a record; those that are records themselves msgpack asks for. TypeError for what is no record."""
+    kind: Any = type(record)
+    return _field_reader(kind)(record)
 
 
-def _plain(value: Any) -> object:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return _fields(value) if dataclasses.is_dataclass(value) else value
+@cache
+def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
+    if not dataclasses.is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} has no form on the wire")
+    names = [field.name for field in dataclasses.fields(kind)]
+    if len(names) < 2:
+        return lambda record: tuple(getattr(record, name) for name in names)
+    return cast(Callable[[object], tuple[object, ...]], operator.attrgetter(*names))
 
 
-def _dump(parts: list[object]) -> bytes:
+def _dump(parts: tuple[object, ...]) -> bytes:
     # Half a surrogate pair (a file name that is not UTF-8, a model's broken escape) is written out: no text is unsendable.
-    return cast(bytes, msgpack.packb(parts, use_bin_type=True, unicode_errors="backslashreplace"))
+    return cast(bytes, msgpack.packb(parts, default=_fields, use_bin_type=True, unicode_errors="backslashreplace"))
 
 
 def _load(data: bytes) -> Any:
@@ -76,6 +85,8 @@ def _load(data: bytes) -> Any:
             raise ValueError("too many arrays and maps")
         return container
 
+    # Each takes a byte at least, so that a short frame needs no counting.
+    hook = count if len(data) > MAX_CONTAINERS else None
     try:
         return msgpack.unpackb(
             data,
@@ -84,8 +95,8 @@ def _load(data: bytes) -> Any:
             max_ext_len=0,
             max_array_len=65_536,
             max_map_len=4_096,
-            list_hook=count,
-            object_hook=count,
+            list_hook=hook,
+            object_hook=hook,
         )
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise ProtocolError(f"a frame is not msgpack within the caps: {type(error).__name__}") from error
@@ -99,18 +110,22 @@ def _by_name(kinds: types.UnionType) -> dict[str, type]:
 @cache
 def _record_reader(kind: type) -> Reader:
     hints = get_type_hints(kind)
-    readers = [_reader(hints[field.name]) for field in dataclasses.fields(kind)]
+    # Of most fields the type alone decides.
     names = [field.name for field in dataclasses.fields(kind)]
+    readers = [(hints[name] if hints[name] in _EXACT else None, _reader(hints[name])) for name in names]
+    exact = [wanted for wanted, _ in readers]
 
     def read(parts: object) -> Any:
         if type(parts) is not list or len(cast(list[object], parts)) != len(readers):
             raise ProtocolError(f"{kind.__name__} does not have its {len(readers)} fields")
+        if list(map(type, parts)) == exact:
+            return kind(*parts)
         values: list[Any] = []
-        for reader, name, part in zip(readers, names, cast(list[object], parts), strict=True):
-            try:
-                values.append(reader(part))
-            except ProtocolError as error:
-                raise ProtocolError(f"{kind.__name__}.{name}: {error}") from error
+        try:
+            for (wanted, reader), part in zip(readers, cast(list[object], parts), strict=True):
+                values.append(part if type(part) is wanted else reader(part))
+        except ProtocolError as error:
+            raise ProtocolError(f"{kind.__name__}.{names[len(values)]}: {error}") from error
         return kind(*values)
 
     return read
@@ -119,7 +134,7 @@ def _record_reader(kind: type) -> Reader:
 def _reader(annotation: Any) -> Reader:
     if dataclasses.is_dataclass(annotation):
         return _record_reader(cast(type, annotation))
-    if annotation in (bool, int, str, bytes):
+    if annotation in _EXACT:
         return _exactly(annotation)
     if annotation is float:
         return _number
@@ -163,7 +178,7 @@ def _many(item: Reader) -> Reader:
     def read(part: object) -> tuple[Any, ...]:
         if type(part) is not list:
             raise ProtocolError(f"expected an array, found {type(part).__name__}")
-        return tuple(item(each) for each in cast(list[object], part))
+        return tuple([item(each) for each in cast(list[object], part)])
 
     return read
 

@@ -14,13 +14,15 @@ import msgpack
 
 from agex_protocol import libraries, references
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys, collector_paused
-from agex_protocol.bulk import BARE, all_plain, all_plain_lists
+from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.leaves import LEAVES, unpack_int
+from agex_protocol.plain import NOT_PLAIN, unpack_plain
 from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 _C = TypeVar("_C", set[Any], frozenset[Any], dict[Any, Any])
 Build = Callable[[int, Any], object]
+Find = Callable[[str], object]
 
 
 def decode(
@@ -31,20 +33,24 @@ def decode(
     caps: Caps | None = None,
     build: Build | None = None,
     adopt: references.Adopt | None = None,
+    find: Find | None = None,
 ) -> Any:
     """The value; nothing in it shares memory with `buffers`.
 
     `build(index, parts)` makes the instance of a declared class: of a record from {field: value}, of an enum from a
     member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value. `adopt` makes
-    what stands for an object that stayed behind or is sealed; without it there may be none.
+    what stands for an object that stayed behind or is sealed, and `find(target)` gives the supervisor's own object that a
+    worker names; without them there may be none.
     """
     caps = caps or Caps()
+    if not buffers and len(head) <= caps.head_bytes and (plain := unpack_plain(head, shape)) is not NOT_PLAIN:
+        return plain
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     try:
         caps.check_sizes(head, [len(view) for view in views])
         with collector_paused():
             wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
-            decoder = _Decoder(views, caps, Work(len(head)), build or _parts, adopt)
+            decoder = _Decoder(views, caps, Work(len(head)), build or _parts, adopt, find)
             value = decoder.unpack(wire, shape)
         decoder.finish()
     except AgexError:
@@ -58,13 +64,20 @@ class _Decoder:
     """The state of one value's decoding. Every method named for a kind reads that kind's part of the head."""
 
     def __init__(
-        self, buffers: list[memoryview], caps: Caps, work: Work, build: Build, adopt: references.Adopt | None
+        self,
+        buffers: list[memoryview],
+        caps: Caps,
+        work: Work,
+        build: Build,
+        adopt: references.Adopt | None,
+        find: Find | None,
     ) -> None:
         self._buffers = dict(enumerate(buffers))
         self._max_depth = caps.depth
         self._depth = 0
         self._build = build
         self.adopt = adopt
+        self._find = find
         self._named: dict[int, Shape] = {}
         self.charge = work.charge
 
@@ -183,7 +196,10 @@ class _Decoder:
         if any(type(name) is not str or name in shape.names for name in beyond):
             raise ValueError(f"not what {shape} may hold beyond its fields")
         self._enter(RECORD_WORK)
-        fields = [self.unpack(part, wanted) for part, wanted in zip(parts, shapes, strict=True)]
+        fields = [
+            part if PLAIN.get(wanted.kind) is type(part) else self.unpack(part, wanted)
+            for part, wanted in zip(parts, shapes, strict=True)
+        ]
         self._depth -= 1
         return self._build(shape.index, {**dict(zip(names, fields, strict=True)), **beyond})
 
@@ -240,6 +256,12 @@ class _Decoder:
         value = libraries.unpack(shape.kind, wire, self)
         self._depth -= 1
         return value
+
+    def unpack_hosted(self, wire: Any, shape: Shape) -> Any:
+        if self._find is None:
+            raise ValueError("an object of this process where none can be named")
+        self.charge(4)
+        return self._find(cast(str, _exactly(wire, str)))
 
     def unpack_any(self, wire: Any, shape: Shape) -> Any:
         """Plain data as it is; all else says its kind, and the closed list of kinds says how to go on."""
@@ -309,6 +331,8 @@ def _exactly(wire: object, wanted: type[Any]) -> object:
 
 def _field_shapes(names: Any, shape: Shape) -> list[Shape]:
     """The shapes of these fields; ValueError unless each is a field, none is double and none that is needed is missing."""
+    if names == list(shape.names):
+        return list(shape.args)
     if (
         type(names) is not list
         or not all(type(name) is str and name in shape.names for name in names)
@@ -358,6 +382,7 @@ _FEW = 8
 _KINDS = (
     *("any", "none", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of", "set"),
     *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref", "alias"),
+    "hosted",
 )
 _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **{kind: getattr(_Decoder, f"unpack_{kind}") for kind in _KINDS},

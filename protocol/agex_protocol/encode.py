@@ -18,9 +18,11 @@ from agex_protocol import instances, libraries, references
 from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
 from agex_protocol.errors import NotPortable
+from agex_protocol.host_handle import HostHandle, target_of
 from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
 from agex_protocol.leaves import LEAVES, pack_int
 from agex_protocol.misfit import Misfit, hint, named, short, unlike
+from agex_protocol.plain import pack_plain
 from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 Buffer = bytes | memoryview
@@ -38,6 +40,9 @@ def encode(
 
     NotPortable says where in the value something does not fit, what it is, what was wanted and what to do.
     """
+    plain = pack_plain(value, shape)
+    if plain is not None and len(plain) <= max_bytes:
+        return plain, []
     encoder = _Encoder(Caps.within(max_bytes), keep)
     try:
         with collector_paused():
@@ -89,10 +94,11 @@ class _Encoder:
         leaf = LEAVES.get(shape.kind)
         if leaf is None:
             return _PACKERS[shape.kind](self, value, shape)
-        value = as_plain(value, leaf.type)
-        datelike = shape.kind == "date" and isinstance(value, datetime)
-        if not isinstance(value, leaf.type) or datelike or pandas_kind(value) == "missing":
-            raise unlike(value, shape)
+        if type(value) is not leaf.type:
+            value = as_plain(value, leaf.type)
+            datelike = shape.kind == "date" and isinstance(value, datetime)
+            if not isinstance(value, leaf.type) or datelike or pandas_kind(value) == "missing":
+                raise unlike(value, shape)
         self._work += leaf.work
         try:
             return leaf.pack(value)
@@ -304,6 +310,13 @@ class _Encoder:
         self._work += 50
         return libraries.pack(value, self)
 
+    def pack_hosted(self, value: Any, shape: Shape) -> str:
+        """An object of the supervisor, by the name that it goes by."""
+        if not isinstance(value, HostHandle):
+            raise unlike(value, shape, "; it takes one that a host function gave")
+        self._work += 4
+        return target_of(value)
+
     def pack_any(self, value: Any, shape: Shape) -> Any:
         if type(value) in BARE and not _is_long(value):
             return value
@@ -344,6 +357,9 @@ class _Encoder:
         self._depth += 1
         packed: list[Any] = []
         for value, shape in pairs:
+            if PLAIN.get(shape.kind) is type(value) and not _is_long(value):
+                packed.append(value)
+                continue
             try:
                 packed.append(self.pack(value, shape))
             except ValueError as error:
@@ -391,7 +407,7 @@ _LONG = frozenset({int, str, bytes})
 _KINDS = (
     *("any", "none", "nothing", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of"),
     *("set", "frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref"),
-    *("alias", "ndarray", "npscalar"),
+    *("alias", "ndarray", "npscalar", "hosted"),
 )
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
     **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},

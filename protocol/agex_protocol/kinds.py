@@ -15,6 +15,8 @@ from agex_protocol.misfit import Misfit, named
 
 def as_plain(value: Any, wanted: type[Any]) -> Any:
     """What numpy or pandas made, as the Python value that is wanted; anything else as it is."""
+    if type(value) is wanted:
+        return value
     if library_of(value) == "numpy" and isinstance(value, numpy_here().generic):
         plain = value.item() if value.dtype.kind in _NUMPY_KINDS.get(wanted, ()) else value
         return plain if wanted is float or isinstance(plain, wanted) else value

@@ -3,6 +3,7 @@
 Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
 Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled | Denied)*
                   Buffer* -> one ending; or Drop? Buffer* Use and the same after it, ended by Finished or Raised.
+                  Returned may come before a Call or an ending.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -138,7 +139,10 @@ class HostParameter:
 
 @dataclass(frozen=True, slots=True)
 class HostFunction:
-    """A function that runs in the supervisor, as the worker must know it to call it."""
+    """A function that runs in the supervisor, as the worker must know it to call it.
+
+    A name with a dot is a member of a module, or a method of a HostObject.
+    """
 
     name: str
     doc: str
@@ -146,16 +150,33 @@ class HostFunction:
 
 
 @dataclass(frozen=True, slots=True)
+class HostObject:
+    """A live object of the supervisor, or a class whose instances live there, with all that code may ask of them.
+
+    `functions` are asked of the class itself: its static and class methods, and under its own name its constructor.
+    """
+
+    name: str
+    type: str
+    doc: str
+    live: bool
+    methods: tuple[HostFunction, ...]
+    attributes: tuple[str, ...]
+    functions: tuple[HostFunction, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """What a session needs once. `bindings` is a pickle made by the supervisor: {name: class or function}.
 
-    `functions` are the host functions, by name, with the shapes of their parameters.
+    `functions` are the host functions, by name, with the shapes of their parameters; `objects` likewise.
     """
 
     sandbox: SandboxPlan
     bindings: bytes
     functions: tuple[HostFunction, ...]
     workspace: str
+    objects: tuple[HostObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,12 +289,23 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Please call a registered host function with these arguments; the others keep their defaults."""
+    """Please call a registered host function with these arguments; the others keep their defaults.
+
+    `name` is a function's, or a target (host_handle.py), a dot and a member of it.
+    """
 
     action: bytes
     call: int
     name: str
     arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The worker holds nothing any more that stands for these objects of the supervisor."""
+
+    action: bytes
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +398,7 @@ ToSupervisor = (
     | Call
     | Dial
     | Denied
+    | Returned
     | Finished
     | Succeeded
     | GaveUp

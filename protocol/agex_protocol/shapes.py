@@ -74,7 +74,7 @@ class Shape:
                 return " | ".join(map(str, self.args))
             case "literal":
                 return f"Literal[{', '.join(map(repr, self.values))}]"
-            case "record" | "alias" | "enum" | "flag" | "ref":
+            case "record" | "alias" | "enum" | "flag" | "ref" | "hosted":
                 return self.cls.rpartition(":")[2]
             case "handle" | "opaque" | "pickle":
                 return self.cls.rpartition(":")[2] or ("Callable" if self.flavour == "callable" else "any object")

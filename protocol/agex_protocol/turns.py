@@ -9,7 +9,7 @@ from agex_protocol import messages as m
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
-_WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Denied})
+_WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Denied, m.Returned})
 
 # What the supervisor may hear from a worker, by state.
 FROM_WORKER: dict[str, frozenset[type]] = {

@@ -34,6 +34,11 @@ class Allowance:
         self._calls -= 1
         return ""
 
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether there is a budget of bytes."""
+        return self._limits.most_bytes is not None
+
     def refusal_of_bytes(self, size: int) -> str:
         """Count bytes of arguments or of a result. What to tell the agent where they are too many, else an empty string."""
         most = self._limits.most_bytes

@@ -53,13 +53,15 @@ class Reading:
     """One walk. `local` accepts any class, by isinstance: where the value does not have to cross.
 
     result: the value is one that code gives, so objects may stay behind. unpickled: what classes without a form of their own
-    cross as is a pickle.
+    cross as is a pickle. hosts: classes whose instances stay in this process; what a worker sends of one is its name.
     """
 
     where: str
     local: bool
     result: bool = False
     unpickled: bool = False
+    hosts: tuple[type, ...] = ()
+    takes_hosted: bool = False
     # The annotations of the objects that stay behind, each the T of a Handle[T], or a Callable.
     handles: dict[int, Any] = field(default_factory=dict[int, Any])
     stood_for: dict[type, None] = field(default_factory=dict[type, None])  # classes of objects that are not to cross
@@ -102,6 +104,8 @@ class Reading:
             return self._union(get_args(annotation))
         if origin is Literal:
             return self._literal(annotation)
+        if annotation in self.hosts:
+            return self._hosted(annotation)
         if flavour_of(origin or annotation):
             return self._record(annotation)
         return self._class(origin or annotation, get_args(annotation), annotation)
@@ -291,7 +295,13 @@ class Reading:
             return Form(ANY, instance_form(Handle))
         raise self._unportable(kind, "only a result can be one: objects stay in a worker for who asked for them")
 
+    def _hosted(self, cls: type) -> Form:
+        self.takes_hosted = True
+        return Form(Shape("hosted", cls=reference(cls)), _instance(cls))
+
     def _other(self, annotation: Any) -> Form:
+        if any(annotation in host.__mro__ for host in self.hosts):
+            return self._hosted(annotation)
         cls = get_origin(annotation) or annotation
         if self.local:
             if cls is abc.Callable:

@@ -7,16 +7,27 @@ programs never await.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 T = TypeVar("T")
+
+# The event loop that awaits what this thread does, for async functions that are called on it.
+LOOP: ContextVar[AbstractEventLoop | None] = ContextVar("LOOP", default=None)
 
 
 async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | None = None) -> T:
     """Run a blocking call on a thread. Cancelled, it interrupts the call and waits for it to end before it lets go."""
     import asyncio
 
-    work = asyncio.ensure_future(asyncio.to_thread(call))
+    outside = LOOP.set(asyncio.get_running_loop())
+    try:
+        work = asyncio.ensure_future(asyncio.to_thread(call))
+    finally:
+        LOOP.reset(outside)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -18,7 +18,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
 from agex_protocol.budget import Caps
-from agex_protocol.decode import decode
+from agex_protocol.decode import Find, decode
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.misfit import short
 from agex_protocol.shapes import ANY, Shape
@@ -57,14 +57,15 @@ class Contract:
         local: bool = False,
         result: bool = False,
         unpickle: Unpickle | None = None,
+        hosts: tuple[type, ...] = (),
     ) -> Contract:
         """The contract of an annotation with its forward references resolved; `where` is what messages call its place.
 
         Unportable for a class whose values cannot cross; with `local` they do not have to, and any class is checked by
         isinstance. In a `result` objects may stay behind as handles. With `unpickle`, which then opens them, classes that
-        cannot cross are pickled.
+        cannot cross are pickled. Instances of `hosts` stay in this process, and a worker may name those that it was given.
         """
-        reading = Reading(where, local, result, unpickle is not None)
+        reading = Reading(where, local, result, unpickle is not None, hosts)
         form = reading.whole(annotation)
         try:
             for record in list(reading.records.values()):
@@ -94,6 +95,11 @@ class Contract:
         return (*(record.cls for record in reading.records.values()), *reading.enums.values(), *reading.stood_for)
 
     @property
+    def takes_hosted(self) -> bool:
+        """Whether an object of this process may be named in a value."""
+        return self._reading.takes_hosted
+
+    @property
     def accepts_stand_ins(self) -> bool:
         """Of a `local` contract, for an input: whether a Handle or an Opaque may be given for an object that it describes."""
         return self.shape.kind == "any"
@@ -109,21 +115,29 @@ class Contract:
         return _mentions(self.shape, "opaque")
 
     def decode(
-        self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None, *, hold: Hold | None = None
+        self,
+        head: bytes,
+        buffers: Sequence[memoryview],
+        caps: Caps | None = None,
+        *,
+        hold: Hold | None = None,
+        find: Find | None = None,
     ) -> Any:
-        """What a worker sent, decoded by this contract's own shape and validated. `hold` makes the handles in it.
+        """What a worker sent, decoded by this contract's own shape and validated. `hold` makes the handles in it, `find`
+        knows the objects of this process.
 
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
-        when they are but the value is not what was declared.
+        when they are but the value is not what was declared. `find` gives the objects that a worker may name.
         """
         adopt = functools.partial(self._adopt, hold)
         try:
-            return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, adopt=adopt))
+            value = decode(head, buffers, self.shape, caps=caps, build=self._build, adopt=adopt, find=find)
+            return self.check(value)
         except ContractMismatch:
             if self.has_handles or self._unpickle is not None:
                 raise  # an object is taken once
             # Said again from the outside, so that the message has the way to the fault, as it has of a live object.
-            self.check(decode(head, buffers, self.shape, caps=caps, build=self._parts, adopt=adopt))
+            self.check(decode(head, buffers, self.shape, caps=caps, build=self._parts, adopt=adopt, find=find))
             raise
 
     def check(self, value: object) -> Any:

@@ -28,10 +28,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStartEvent(Event):
-    """A task began; `message` is what the model is told of it."""
+    """A task began; `message` is what the model is told of it.
+
+    captured: what the functions that were sent to the worker by value take along from this process.
+    """
 
     task: str
     message: str
+    captured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

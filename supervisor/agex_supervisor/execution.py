@@ -108,6 +108,7 @@ class WorkerExecutor:
     ) -> Executed:
         started = time.monotonic()
         shape = returns.shape.to_bytes()
+        self._host_calls.awaiting.renew()
         turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
         executed = self._told(turn, returns, task)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
@@ -116,13 +117,17 @@ class WorkerExecutor:
         return executed
 
     def cancel(self) -> None:
-        self._session.cancel()
+        if self._session.cancel():
+            self._host_calls.awaiting.cancel()
 
     def release(self) -> None:
-        self._session.release()
+        if not self._session.release():
+            self._host_calls.awaiting.close()
 
     def close(self) -> None:
+        self.cancel()
         self._session.close()
+        self._host_calls.awaiting.close()
 
     def _told(self, turn: Turn, returns: Contract, task: bool) -> Executed:
         if turn.death is not None:
@@ -157,7 +162,7 @@ class WorkerExecutor:
         keeper = self._session.keeper
         if not returns.has_handles or keeper is None:
             return returns.decode(turn.head, turn.buffers, self._caps)
-        self._session.serve(keeper, self._host_calls, self._caps)
+        self._session.serve(keeper, self._host_calls, self._caps, self._host_calls.awaiting.close)
         return keeper.decode(returns, turn.head, turn.buffers, self._caps)
 
     def _violated(self, what: str) -> Executed:

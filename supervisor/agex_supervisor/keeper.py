@@ -30,8 +30,9 @@ from agex_supervisor.display import display
 from agex_supervisor.error_info import ErrorInfo, error_info
 from agex_supervisor.errors import CodeError, HandleClosed, SessionBusy
 from agex_supervisor.handle import Handle, Kept, held_by
+from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeping import Keeping
-from agex_supervisor.outbound import Admit, NotSendable, dump
+from agex_supervisor.outbound import Admit, NotSendable
 from agex_supervisor.pool import Place, Pool
 from agex_supervisor.reach import Reach
 from agex_supervisor.turn import Asked, OnCall, OnDial, Turn
@@ -49,6 +50,7 @@ class Service:
     on_dial: OnDial
     caps: Caps
     wall_time_s: float
+    handles: HostHandles
     admit: Admit | None = None
     may_seal: bool = True
     close: Callable[[], None] = field(default=lambda: None)  # what the session leaves to its last keeper
@@ -149,7 +151,7 @@ class Keeper:
             )
         contract = returns or _undeclared()
         action = secrets.token_bytes(16)
-        head, buffers = dump((list(args), dict(kwargs)), service.admit, local=self.number_of)
+        head, buffers = service.handles.dump((list(args), dict(kwargs)), service.admit, local=self.number_of)
         first, encoded = enclose(action, head, buffers)
         asked = m.Use(action, number, operation, name, encoded, contract.shape.to_bytes())
         with self._taken():

@@ -18,6 +18,7 @@ from typing import Any, cast
 import cloudpickle
 
 from agex_protocol.errors import AgexError
+from agex_protocol.host_handle import HostReference
 from agex_supervisor.errors import CodeError
 from agex_supervisor.handle import Handle, held_by
 from agex_supervisor.opaque import Opaque
@@ -30,15 +31,22 @@ class NotSendable(AgexError):
 Admit = Callable[[object], None]
 # The number of a handle's object, if it is in the very worker that the pickle is for.
 Local = Callable[[Handle[Any]], "int | None"]
+Refer = Callable[[object], HostReference | None]
 
 
-def dump(value: object, admit: Admit | None = None, *, local: Local | None = None) -> tuple[bytes, list[memoryview]]:
+def dump(
+    value: object, admit: Admit | None = None, refer: Refer | None = None, *, local: Local | None = None
+) -> tuple[bytes, list[memoryview]]:
     """The pickle (protocol 5) and its out-of-band buffers, each as flat bytes. The entries of a dict are named in errors.
 
     `admit` is asked for each class or function that would go by value, because what it captures goes with it; what it
-    raises passes. An Opaque goes as the object in it; a Handle, too: by its number where `local` gives one, and else as the
-    sealed object, for which its worker is asked.
+    raises passes. What `refer` gives for an object goes in its place. An Opaque goes as the object in it; a Handle, too: by
+    its number where `local` gives one, and else as the sealed object, for which its worker is asked.
     """
+    if type(value) in _BARE:
+        return pickle.dumps(
+            value, 5
+        ), []  # most results of host functions: a pickler of our own takes longer than all of it
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -49,7 +57,7 @@ def dump(value: object, admit: Admit | None = None, *, local: Local | None = Non
         return False
 
     try:
-        return _dumps(value, keep, admit, local), buffers
+        return _dumps(value, keep, admit, refer, local), buffers
     except AgexError:
         raise
     except Exception as error:
@@ -84,21 +92,29 @@ def sealed(value: Any) -> Opaque[Any]:
     return Opaque(data, type=type(value).__qualname__, repr=text)
 
 
-def _dumps(value: object, keep: Any, admit: Admit | None = None, local: Local | None = None) -> bytes:
+def _dumps(
+    value: object, keep: Any, admit: Admit | None = None, refer: Refer | None = None, local: Local | None = None
+) -> bytes:
     pickled = io.BytesIO()
     pickler = _Pickler(pickled, protocol=5, buffer_callback=keep)
-    pickler.admit, pickler.local = admit, local
+    pickler.admit, pickler.refer, pickler.local = admit, refer, local
     pickler.dump(value)
     return pickled.getvalue()
+
+
+_BARE = frozenset({type(None), bool, int, float, str})
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
     """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
 
     admit: Admit | None = None
+    refer: Refer | None = None
     local: Local | None = None
 
     def reducer_override(self, obj: Any) -> Any:
+        if self.refer is not None and (reference := self.refer(obj)) is not None:
+            return HostReference, (reference.target, reference.kind)
         if isinstance(obj, Opaque):
             return _opened(obj)
         if isinstance(obj, Handle):
@@ -162,7 +178,7 @@ def _culprit(value: object) -> tuple[str, object]:
     if type(value) is dict:
         for name, item in value.items():
             try:
-                _dumps(item, None, None, lambda handle: 0)
+                _dumps(item, None, local=lambda handle: 0)
             except Exception:
                 return repr(name), item
     return "", value

@@ -50,6 +50,11 @@ class Output(TextOutput):
         self.descriptor = descriptor
         self.ended = False
 
+    @property
+    def watched(self) -> int:
+        """The descriptor while something may come, else -1."""
+        return -1 if self.ended else self.descriptor
+
     def drain(self, rounds: int = 64) -> None:
         """Read what is there without waiting; at most `rounds` reads, so that a flood does not hold the reader."""
         for _ in range(rounds):

@@ -6,11 +6,9 @@ one that has waited for GRACE_S is stopped until its answer is there. One thread
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
-from collections.abc import Generator
 
 from agex_supervisor.process import Process
 
@@ -27,26 +25,31 @@ class Overseer:
         os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        # Taken as itself by all but the thread that waits: a condition's own way to it is Python, and takes longer.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._due: dict[Process, float] = {}
         self._running = False
         self._idle = False
 
-    @contextlib.contextmanager
-    def over(self, process: Process) -> Generator[None]:
+    def over(self, process: Process) -> _Over:
         """While this lasts the process is stopped once GRACE_S are over; it goes on afterwards.
 
-        Costs microseconds: the thread is woken at most once in GRACE_S. Without a thread the process is stopped at once.
+        Costs a microsecond: the thread is woken at most once in GRACE_S. Without a thread the process is stopped at once.
         """
-        try:
-            with self._changed:
-                self._due[process] = time.monotonic() + GRACE_S
-                self._rouse(process)
-            yield
-        finally:
-            with self._changed:
-                self._due.pop(process, None)
-            process.go_on()
+        return _Over(self, process)
+
+    def begin(self, process: Process) -> None:
+        """What `over` does first."""
+        with self._lock:
+            self._due[process] = time.monotonic() + GRACE_S
+            self._rouse(process)
+
+    def end(self, process: Process) -> None:
+        """What `over` does last."""
+        with self._lock:
+            self._due.pop(process, None)
+        process.go_on()
 
     def _rouse(self, process: Process) -> None:
         if self._idle:
@@ -69,6 +72,24 @@ class Overseer:
                 self._idle = not self._due
                 # Whoever comes later is due later: only from idleness it has to be woken.
                 self._changed.wait(min(self._due.values()) - now if self._due else None)
+
+
+class _Over:
+    __slots__ = ("_overseer", "_process")
+
+    def __init__(self, overseer: Overseer, process: Process) -> None:
+        self._overseer = overseer
+        self._process = process
+
+    def __enter__(self) -> None:
+        try:
+            self._overseer.begin(self._process)
+        except BaseException:
+            self._overseer.end(self._process)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._overseer.end(self._process)
 
 
 OVERSEER = Overseer()

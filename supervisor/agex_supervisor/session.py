@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
 from agex_supervisor.errors import PreloadFailed, SessionBusy, WorkerFailed
+from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeper import CLOSED, Keeper, Service
-from agex_supervisor.outbound import Admit, NotSendable, dump
+from agex_supervisor.outbound import Admit, NotSendable
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
 from agex_supervisor.transfer import Late
@@ -36,6 +38,7 @@ class Equipment:
     sandbox: SandboxPlan = field(default_factory=SandboxPlan)
     bindings: bytes = b""
     functions: tuple[m.HostFunction, ...] = ()
+    objects: tuple[m.HostObject, ...] = ()
     admit: Admit | None = None  # asked for what an input would take along by value
     may_seal: bool = True  # whether the policy lets objects leave a worker as sealed bytes
 
@@ -44,7 +47,8 @@ class Session:
     """Runs actions one after the other; `cancel()` may come from another thread.
 
     workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
-    keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names.
+    keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names. handles: the
+    objects of this process that its worker may name.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Session:
         unenforced: Sequence[str] = (),
         *,
         resolve: Resolve = socket.getaddrinfo,
+        handles: HostHandles | None = None,
     ) -> None:
         self._unenforced = list(unenforced)
         self._pool = pool
@@ -63,6 +68,7 @@ class Session:
         self._equipment = equipment
         self._workspace = workspace
         self._resolve = resolve
+        self._handles = HostHandles(()) if handles is None else handles
         self._place: Place | None = None
         self._keeper: Keeper | None = None  # of that place
         self._left: weakref.WeakSet[Keeper] = weakref.WeakSet()  # that stay for handles of this session
@@ -102,9 +108,11 @@ class Session:
             raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
         place = self._pool.checkout(self._kit, self._workspace, until)
         self._place, self._keeper = place, Keeper(self._pool, place)
+        place.worker.on_returned = self._handles.returned
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
-        begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, work)
+        equipment = self._equipment
+        begin = m.Begin(equipment.sandbox, equipment.bindings, equipment.functions, work, equipment.objects)
         try:
             complaint = place.worker.begin(begin)
         except BaseException:
@@ -130,12 +138,13 @@ class Session:
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
             )
         action = secrets.token_bytes(16)
-        keeper = self._keeper
-        local = keeper.number_of if keeper is not None else None
-        head, buffers = dump(dict(inputs), self._equipment.admit, local=local)
-        first, encoded = enclose(action, head, buffers)
-        run = m.Run(action, code, encoded, returns, task)
         with self._busy:
+            if (self._place is None or not self._place.worker.alive) and not self._left:
+                self._handles.clear()
+            local = None if self._keeper is None else self._keeper.number_of
+            head, buffers = self._handles.dump(dict(inputs), self._equipment.admit, local=local)
+            first, encoded = enclose(action, head, buffers)
+            run = m.Run(action, code, encoded, returns, task)
             with self._state:
                 self._running, self._cancelled = True, False
             try:
@@ -147,13 +156,14 @@ class Session:
                 self._let_go(turn.death)
             return turn
 
-    def cancel(self) -> None:
-        """End the action under way, from any thread. Nothing happens if there is none."""
+    def cancel(self) -> bool:
+        """End the action under way, from any thread. Nothing happens if there is none, and it says so."""
         with self._state:
             if self._running:
                 self._cancelled = True
                 if (place := self._place) is not None:
                     place.worker.cancel()
+            return self._running
 
     def close(self) -> None:
         """Kill the worker, and wait for the run that this ends. The workspace stays where it was made.
@@ -166,21 +176,28 @@ class Session:
                 self._pool.keeping.end(keeper, CLOSED)
             self._let_go()
             self._give_up_room()
+            self._handles.clear()
             self._broker.close()
 
-    def release(self) -> None:
-        """The session is over, but a worker with objects behind handles stays for these. The next `start` has a new one."""
+    def release(self) -> bool:
+        """The session is over, but a worker with objects behind handles stays for these. The next `start` has a new one.
+
+        Whether any stays.
+        """
         with self._busy:
             keeper = self._keeper
             if keeper is None or not self._reserved or not keeper.is_needed:
                 self._let_go()
                 self._give_up_room()
                 self._broker.close()
+                if not self._left:
+                    self._handles.clear()
             else:
                 self._place, self._keeper, self._reserved = None, None, False
                 self._left.add(keeper)
                 self._pool.keeping.keep(keeper)
             self._broker = self._new_broker()
+            return bool(self._left)
 
     def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
@@ -200,12 +217,23 @@ class Session:
         turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
         return turn
 
-    def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps) -> None:
-        """Have operations on the objects of a worker run as this session's actions are."""
+    def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps, close: Callable[[], None]) -> None:
+        """Have operations on the objects of a worker run as this session's actions are. `close` is called when it has ended
+        after the session."""
         plan, equipment, broker = self._kit.plan, self._equipment, self._broker
         on_dial = broker.dial if plan.network else no_network
+        closing = ExitStack()
+        closing.callback(close)
+        closing.callback(broker.close)
         keeper.service = Service(
-            on_call, on_dial, caps, plan.limits.wall_time_s, equipment.admit, equipment.may_seal, broker.close
+            on_call,
+            on_dial,
+            caps,
+            plan.limits.wall_time_s,
+            self._handles,
+            equipment.admit,
+            equipment.may_seal,
+            closing.close,
         )
 
     def _let_go(self, death: Death | None = None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agex_protocol import messages as m
+from agex_protocol.errors import ProtocolError
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial
 from agex_supervisor.listener import SyscallDenial
@@ -17,6 +18,8 @@ First = Iterable[m.Buffer | m.Drop]
 Value = tuple[bytes, list[memoryview]]
 # Decodes the arguments when it is called, and runs the function when its answer is read.
 OnCall = Callable[[m.Call, list[Value]], Iterable[object]]
+# Hears what the worker gives back of the objects of this process that it held.
+OnReturned = Callable[[m.Returned], None]
 # Connects, before the time that it is given; the descriptor is the worker's end, -1 where there is none.
 OnDial = Callable[[m.Dial, float], tuple[m.Dialled, int]]
 
@@ -24,6 +27,11 @@ OnDial = Callable[[m.Dial, float], tuple[m.Dialled, int]]
 def no_network(dial: m.Dial, deadline: float) -> tuple[m.Dialled, int]:
     """What every address is answered where a policy grants none."""
     return m.Dialled(dial.action, dial.call, refused=True, error="the policy grants no network"), -1
+
+
+def nothing_held(returned: m.Returned) -> None:
+    """What is heard from a worker that has no session yet."""
+    raise ProtocolError("objects were given back where none are held")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from agex_supervisor.denials import of_message
 from agex_supervisor.display import display
 from agex_supervisor.errors import WorkerFailed
 from agex_supervisor.listener import Listener
+from agex_supervisor.lookout import Lookout
 from agex_supervisor.output import Output
 from agex_supervisor.overseer import OVERSEER
 from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
 from agex_supervisor.slot import Slot
-from agex_supervisor.turn import Asked, First, OnCall, OnDial, Turn, no_network
+from agex_supervisor.turn import Asked, First, OnCall, OnDial, OnReturned, Turn, no_network, nothing_held
 from agex_supervisor.verify import user_of, verify
 from agex_supervisor.watch import Watch
 from agex_supervisor.wire import Wire
@@ -43,7 +44,7 @@ MAX_WATCH_INTERVAL_S = 1.0
 
 # What may come while it has not read all that it was sent: its code ended because there was no memory to read with. Who could
 # also ask again would make the supervisor keep all the answers, and their descriptors.
-BEFORE_READING = ENDINGS | {m.Buffer, m.Denied}
+BEFORE_READING = ENDINGS | {m.Buffer, m.Denied, m.Returned}
 
 
 class Worker:
@@ -57,12 +58,14 @@ class Worker:
         self.layers: dict[str, str] = {}
         self.probes: dict[str, str] = {}
         self.verified: list[str] = []
+        self.on_returned: OnReturned = nothing_held
         self._plan = plan
         self._process = Process(zygote, born, plan.limits)
         self._listener: Listener | None = None
         self._wire = Wire(born.channel)
         self._stdout = Output(born.stdout, plan.limits.output_bytes)
         self._stderr = Output(born.stderr, plan.limits.output_bytes)
+        self._lookout = Lookout()
         self._conversation = Conversation()
         self._inbox = Inbox(plan.limits.result_bytes + (64 << 10))
         self._watch = Watch(born.pid, plan.limits, places)
@@ -217,7 +220,7 @@ class Worker:
                 turn.death = self._bury(turn)
                 return
             if isinstance(message, m.Buffer):
-                self._take(message)
+                self._held_to(self._inbox.take, message)
             elif isinstance(message, m.Call):
                 with OVERSEER.over(self._process):
                     deadline += self._answer(message, on_call, deadline)
@@ -228,6 +231,8 @@ class Worker:
                     self._wire.queue([dialled], descriptor)
             elif isinstance(message, m.Denied):
                 self._note(turn, message)
+            elif isinstance(message, m.Returned):
+                self._held_to(self.on_returned, message)
             elif message is not None:
                 self._end(turn, message)
             else:
@@ -259,9 +264,9 @@ class Worker:
             os.close(descriptor)
             raise
 
-    def _take(self, message: m.Buffer) -> None:
+    def _held_to(self, take: Callable[[Any], None], message: Any) -> None:
         try:
-            self._inbox.take(message)
+            take(message)
         except ProtocolError as error:
             self._violated(error)
 
@@ -297,21 +302,17 @@ class Worker:
 
     def _wait(self, until: float) -> None:
         """Wait for anything to happen, then take in what came."""
-        poll = select.poll()
-        poll.register(self._wire, select.POLLIN | (select.POLLOUT if self._wire.unsent else 0))
-        poll.register(self._process.pidfd, select.POLLIN)
-        if self._listener is not None and self._listener.descriptor >= 0:
-            poll.register(self._listener.descriptor, select.POLLIN)
-        for output in (self._stdout, self._stderr):
-            if not output.ended:
-                poll.register(output.descriptor, select.POLLIN)
-        happened = dict(poll.poll(max(0.0, until - time.monotonic()) * 1000))
+        wire = self._wire.fileno()
+        listening = -1 if self._listener is None else self._listener.descriptor
+        others = (self._process.pidfd, listening, self._stdout.watched, self._stderr.watched)
+        writing = wire if self._wire.unsent else -1
+        happened = self._lookout.wait((wire, *others), writing, max(0.0, until - time.monotonic()))
         for output in (self._stdout, self._stderr):
             if output.descriptor in happened:
                 output.drain()
-        if self._listener is not None and self._listener.descriptor in happened:
+        if self._listener is not None and listening in happened:
             self._listener.serve(lambda name: self._process.kill(by_syscall(name)))
-        events = happened.get(self._wire.fileno(), 0)
+        events = happened.get(wire, 0)
         if events & select.POLLOUT:
             self._wire.write()
         if events & ~select.POLLOUT:

@@ -45,6 +45,7 @@ def test_a_success_carries_its_value_usage_events_and_lockdown(pool: agex.Pool) 
     assert outcome.cost == pytest.approx(140e-6)
     assert outcome.lockdown.isolation == "kernel" and "seccomp" in outcome.lockdown.promises["network"]
     assert [type(event).__name__ for event in outcome.events] == [
+        "TaskStartEvent",
         "ActionEvent",
         "OutputEvent",
         "ActionEvent",

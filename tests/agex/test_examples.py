@@ -23,6 +23,7 @@ def test_every_example_is_tried_here() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
         "embedder.py",
         "handles.py",
+        "live_objects.py",
         "network.py",
         "server.py",
         "tune_policy.py",
@@ -66,3 +67,14 @@ def test_code_reaches_the_granted_host_and_no_other() -> None:
     assert sum('/prices: {"tea": 4.5}' in line for line in lines) == 1
     assert "  network refused connect '169.254.169.254:80' (network.allow would allow it)" in lines
     assert "169.254.169.254:80: refused: the policy does not grant it" in lines
+
+
+def test_a_connection_stays_here_and_code_asks_it_what_was_registered() -> None:
+    assert run("live_objects.py").splitlines() == [
+        "pieces: {'tea': 3, 'tin': 1}",
+        "orders.find('tea').first(): ['tea', 3]",
+        "orders.find(7): TypeError",
+        "orders._db: Refused",
+        "orders.close(): AttributeError",
+        "orders.find('tea').cursor: AttributeError",
+    ]

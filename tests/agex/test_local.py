@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from agex.local import LocalExecutor
+from agex_protocol.budget import Caps
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.contract import Contract
 from agex_supervisor.execution import Executed
-from agex_supervisor.host_calls import hosted
+from agex_supervisor.host_calls import HostCalls, hosted
 
 
 def executor(tmp_path: Path, functions: Mapping[str, Callable[..., Any]] | None = None, **limits: int) -> LocalExecutor:
@@ -22,7 +23,7 @@ def executor(tmp_path: Path, functions: Mapping[str, Callable[..., Any]] | None 
         name: hosted(name, function, signature(function, eval_str=True), "", local=True)
         for name, function in (functions or {}).items()
     }
-    return LocalExecutor(SandboxPlan(), {}, given, tmp_path, Limits(**limits))
+    return LocalExecutor(SandboxPlan(), {}, HostCalls(given.values(), Caps()), tmp_path, Limits(**limits))
 
 
 def run(

@@ -21,6 +21,7 @@ SAID: dict[type, Any] = {
     m.Call: m.Call(ACTION, 1, "f", ()),
     m.Dial: m.Dial(ACTION, 1, "host", 443),
     m.Denied: m.Denied(ACTION, "landlock", "open", "/etc"),
+    m.Returned: m.Returned(ACTION, ("@" + "0" * 32,)),
     m.Finished: m.Finished(ACTION, NOTHING),
     m.Succeeded: m.Succeeded(ACTION, NOTHING),
     m.GaveUp: m.GaveUp(ACTION, ""),

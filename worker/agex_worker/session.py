@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +15,14 @@ from agex_protocol import messages as m
 from agex_protocol.buffers import Inbox, enclose
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
+from agex_protocol.host_handle import MAX_HANDLES
 from agex_protocol.operations import perform
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
 from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
 from agex_worker.channel import Channel
 from agex_worker.holding import HOLDING
+from agex_worker.host_objects import HostNames, host_names
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.tracebacks import error_text
 
@@ -42,6 +45,8 @@ class Session:
         self._sandbox = SandboxPlan()
         self._workspace = ""
         self._names: dict[str, object] = {}
+        self._host = HostNames()
+        self._gone: deque[str] = deque()  # objects of the supervisor that nothing here holds any more
         self._actions = 0
 
     def serve(self) -> None:
@@ -73,10 +78,12 @@ class Session:
         self._sandbox = begin.sandbox
         try:
             self._names = dict(pickle.loads(begin.bindings))
+            self._host = host_names(begin.functions, begin.objects, self._call, self._gone.append)
+            if begin.sandbox.mode == "full":
+                self._host.install(grant.name for grant in begin.sandbox.modules)
         except Exception as error:
             return error_text(error).message
-        for function in begin.functions:
-            self._names[function.name] = host_function.proxy(function, self._call)
+        self._names |= self._host.names
         return ""
 
     def _act(self, asked: Asked, execute: Callable[[Asked], turn.Ended]) -> None:
@@ -92,7 +99,7 @@ class Session:
         shape = shape_from_bytes(run.returns)
         try:
             ((head, buffers),) = self._inbox.open(run.inputs)
-            inputs: dict[str, object] = pickle.loads(head, buffers=buffers)
+            inputs: dict[str, object] = self._host.load(head, buffers)
         except Exception as error:
             return turn.raised(error)
         return turn.execute(
@@ -105,13 +112,14 @@ class Session:
             files=WorkspaceFiles(Path.cwd()),
             accept=lambda value: self._encoded(value, shape),
             keep=shape.kind == "any",
+            members=self._host.modules,
         )
 
     def _use(self, use: m.Use) -> turn.Ended:
         shape = shape_from_bytes(use.returns)
         try:
             ((head, buffers),) = self._inbox.open(use.arguments)
-            args, kwargs = pickle.loads(head, buffers=buffers)
+            args, kwargs = self._host.load(head, buffers)
             value = perform(HOLDING.get(use.handle), use.operation, use.name, args, kwargs)
             return turn.Ended("finished", self._encoded(value, shape))
         except BaseException as error:
@@ -129,6 +137,7 @@ class Session:
         # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
         self._note_limit(ended.limit)
         with self._talk:
+            self._give_back()
             self._action = b""
             for refusal in denials.take():
                 self._channel.send(m.Denied(asked.action, *refusal))
@@ -156,6 +165,7 @@ class Session:
                 raise RuntimeError(f"{name}() was called when its action was over: host functions run within one only")
             self._calls += 1
             stdio.flush()
+            self._give_back()
             sent: list[m.Argument] = []
             for argument, (head, buffers) in encoded.items():
                 first, value = enclose(self._action, head, buffers)
@@ -168,7 +178,12 @@ class Session:
             ((head, buffers),) = self._inbox.open(answer.result)
         if answer.error_type:
             raise host_function.error(answer.error_type, answer.error)
-        return pickle.loads(head, buffers=buffers)
+        return self._host.load(head, buffers)
+
+    def _give_back(self) -> None:
+        while self._gone:
+            few = [self._gone.popleft() for _ in range(min(len(self._gone), MAX_HANDLES))]
+            self._channel.send(m.Returned(self._action, tuple(few)))
 
     def _dial(self, host: str, port: int) -> tuple[m.Dialled, list[int]]:
         """Ask the supervisor for a connection; called from agent code, on any of its threads."""

@@ -53,12 +53,14 @@ def execute(
     files: WorkspaceFiles | None,
     accept: Callable[[object], object],
     keep: bool = False,
+    members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
 ) -> Ended:
     """Run one script in a fresh namespace.
 
     In a task the inputs are attributes of `inputs` and the value comes by task_success; else they are plain names and
     the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError;
     with `keep` a last value that it refuses stays behind and is described, because no type was declared for it.
+    `members` of modules stand in the place of the modules' own.
     """
     terminators = Terminators(accept)
     given: dict[str, object] = dict(names)
@@ -67,7 +69,7 @@ def execute(
     scope: dict[str, object] = {}
     try:
         code = compile(source, sandbox, filename)
-        scope = namespace(sandbox, given, files=files)
+        scope = namespace(sandbox, given, files=files, members=members)
         exec(code, scope)
     except Terminated:
         pass

@@ -25,9 +25,15 @@ _METACLASSES: dict[type, Metaclass] = {each: Metaclass(each) for each in (abc.AB
 class Modules:
     """The modules of one namespace. Facades are made anew for each, so nothing written into one is seen by another."""
 
-    def __init__(self, grants: Iterable[ModuleGrant], replacements: Replacements) -> None:
+    def __init__(
+        self,
+        grants: Iterable[ModuleGrant],
+        replacements: Replacements,
+        members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
+    ) -> None:
         self._grants = {grant.name: grant for grant in grants} | {"__future__": _FUTURE}
         self._replacements = replacements
+        self._members = members
         self._facades: dict[str, Facade] = {}
 
     def import_(
@@ -71,12 +77,13 @@ class Modules:
         if name in self._facades:
             return self._facades[name]
         grant = self._grant_for(name)
-        if grant is None and not any(each.startswith(f"{name}.") for each in self._grants):
+        if grant is None and not any(f"{each}.".startswith(f"{name}.") for each in (*self._grants, *self._members)):
             raise self._unregistered(name)
         parent, _, last = name.rpartition(".")
         above = self._chain(parent) if parent else None
         made = self._bare(name) if grant is None else self._facade(name, grant, module or importlib.import_module(name))
         self._facades[name] = made
+        attach(made, dict(self._members.get(name, {})))
         if above is not None:
             attach(above, {last: made})
         return made
@@ -152,7 +159,7 @@ class Modules:
 
     def _unregistered(self, name: str) -> ImportError:
         denials.note("sandbox", "import", name)
-        known = ", ".join(sorted(self._grants.keys() - {"__future__"})) or "none"
+        known = ", ".join(sorted((self._grants.keys() | self._members.keys()) - {"__future__"})) or "none"
         return ModuleNotFoundError(
             f"the module {name!r} is not registered (registered: {known}); whoever runs this code can register it:"
             f" agent.module({name!r}), Sandbox(modules=[{name!r}]) or agex run --module {name}",

@@ -15,13 +15,22 @@ from agex_worker.sandbox.modules import Modules
 from agex_worker.sandbox.replacements import Namespace, Replacements
 
 
-def namespace(plan: SandboxPlan, names: Mapping[str, object], *, files: WorkspaceFiles | None) -> dict[str, Any]:
-    """Globals for exec(): the plan's builtins and imports, and the given names. `files` is what open() opens from."""
+def namespace(
+    plan: SandboxPlan,
+    names: Mapping[str, object],
+    *,
+    files: WorkspaceFiles | None,
+    members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
+) -> dict[str, Any]:
+    """Globals for exec(): the plan's builtins and imports, and the given names. `files` is what open() opens from.
+
+    members: of modules, by the module's name, what stands in the place of the module's own or makes up all of it.
+    """
     scope: dict[str, Any] = {"__name__": "__main__"}
     if plan.mode == "full":
         return scope | {"__builtins__": builtins} | dict(names)
     gates = Gates(plan, files)
-    modules = Modules(plan.modules, Replacements(gates.get, files))
+    modules = Modules(plan.modules, Replacements(gates.get, files), members)
     scope["__builtins__"] = builtin_table(plan, gates, modules, files)
     return scope | {name: _presented(value, modules) for name, value in names.items()} | gates.names()
 

@@ -1,0 +1,94 @@
+"""Host functions and objects for code that runs in this process: the same proxies as in a worker, and nothing encoded.
+
+Arguments are validated by the annotations, objects whose class is registered are given by handles, as across a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from agex_protocol.errors import ProtocolError
+from agex_protocol.host_handle import HostHandle, target_of
+from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.host_calls import HostCalls, spread
+from agex_supervisor.outbound import NotSendable, Refer
+from agex_supervisor.wording import as_worker_says
+from agex_worker.host_objects import HostNames, host_names
+
+_DEPTH = 16
+
+
+class DirectCalls:
+    """What agent code finds under `names`. `away` is entered while a host function runs."""
+
+    def __init__(self, calls: HostCalls, away: Callable[[], AbstractContextManager[None]]) -> None:
+        self._calls = calls
+        self._away = away
+        self.names: HostNames = host_names(calls.declared, calls.objects, self._ask, self._gone)
+
+    def presented(self, value: object) -> object:
+        """A value as agent code gets it. NotSendable when it holds too many handles already."""
+        with self._calls.handles.lending() as refer:
+            return value if refer is None else self._lent(value, refer, 0)
+
+    def _ask(self, name: str, arguments: Mapping[str, Any], shapes: object) -> object:
+        owner, hosted = self._calls.find(name)
+        shown = hosted.declared.name
+        given = {key: self._checked(shown, key, hosted.contracts[key], value) for key, value in arguments.items()}
+        try:
+            args, kwargs = spread(hosted, given)
+        except TypeError as error:
+            raise TypeError(f"{shown}(): {error}") from None
+        try:
+            with self._away():
+                result = self._calls.result(hosted, (*owner, *args), kwargs)
+        except Exception as error:
+            # As across a process: what went wrong, and nothing of where in the application that was.
+            raise error.with_traceback(None) from None
+        try:
+            return self.presented(result)
+        except NotSendable as error:
+            raise TypeError(f"the result of {shown}() cannot cross to here: {error}") from None
+
+    def _gone(self, target: str) -> None:
+        with contextlib.suppress(ProtocolError):  # the session is over, and the table is empty
+            self._calls.handles.take_back([target])
+
+    def _checked(self, function: str, name: str, contract: Contract, value: object) -> object:
+        if contract.takes_hosted:
+            value = self._found(value, 0)
+        elif isinstance(value, HostHandle):
+            raise TypeError(f"{function}(): {value!r} goes only where its class is declared")
+        try:
+            return contract.check(value)
+        except ContractMismatch as error:
+            text = as_worker_says(value, contract.shape, name) or f"{function}({name}=...): {error}"
+            raise TypeError(text) from None
+
+    def _found(self, value: object, depth: int) -> object:
+        if isinstance(value, HostHandle):
+            return self._calls.handles.find(target_of(value))
+        return _walked(value, lambda item: self._found(item, depth + 1), depth)
+
+    def _lent(self, value: object, refer: Refer, depth: int) -> object:
+        reference = refer(value)
+        if reference is not None:
+            return self.names.restore(reference.target, reference.kind)
+        return _walked(value, lambda item: self._lent(item, refer, depth + 1), depth)
+
+
+def _walked(value: Any, step: Callable[[object], object], depth: int) -> object:
+    """A plain container with `step` applied to what is in it, itself where that changes nothing; anything else as it is."""
+    if depth == _DEPTH:
+        return value
+    if type(value) is dict:
+        new: Any = {key: step(item) for key, item in value.items()}
+        return new if any(new[key] is not item for key, item in value.items()) else value
+    if type(value) in (list, tuple):
+        items = [step(item) for item in value]
+        changed = any(item is not old for item, old in zip(items, value, strict=True))
+        return type(value)(items) if changed else value
+    return value

@@ -1,0 +1,94 @@
+"""Ends agent code that runs on a thread of this process, by an exception raised in it; never inside a host function.
+
+Time spent in host functions does not count, and what ends the code meanwhile waits until they return.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+class Interrupted(BaseException):
+    """Raised in the thread that runs agent code when its time is over or it was cancelled."""
+
+
+class Interruption:
+    """For one run after another. `interrupt` may come from any thread; `cause` says what ended the last run, if anything."""
+
+    def __init__(self) -> None:
+        self.cause = ""
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._deadline = 0.0
+        self._away_since: float | None = None
+        self._timer: threading.Timer | None = None
+        self._armed = False
+
+    @contextmanager
+    def running(self, timeout_s: float) -> Generator[None]:
+        """A run on this thread, which ends when so many seconds of its own are over."""
+        with self._lock:
+            self.cause = ""
+            self._deadline = time.monotonic() + timeout_s
+            self._thread, self._away_since = threading.get_ident(), None
+            self._arm()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._thread = None
+                if self._timer is not None:
+                    self._timer.cancel()
+
+    @contextmanager
+    def away(self) -> Generator[None]:
+        """A host function runs. Interrupted afterwards, if the code was ended meanwhile."""
+        if threading.get_ident() != self._thread:
+            yield  # a thread that agent code started is not what is ended
+            return
+        with self._lock:
+            self._away_since = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._deadline += time.monotonic() - self._away_since
+                self._away_since = None
+                if self.cause:
+                    raise Interrupted
+                if not self._armed:
+                    self._arm()
+
+    def interrupt(self, cause: str) -> bool:
+        """End the run under way. False if there is none."""
+        with self._lock:
+            return self._end(cause)
+
+    def _end(self, cause: str) -> bool:
+        if self._thread is None:
+            return False
+        self.cause = self.cause or cause
+        if self._away_since is None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted))
+        return True
+
+    def _arm(self) -> None:
+        self._armed = True
+        self._timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), self._due)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _due(self) -> None:
+        # Rung early where host functions took time; that costs less than to set it anew after each of them.
+        with self._lock:
+            self._armed = False
+            if self._thread is None or self._away_since is not None:
+                return
+            if time.monotonic() >= self._deadline:
+                self._end("timeout")
+            else:
+                self._arm()
