@@ -29,7 +29,7 @@ def pack_array(array: Array, put: PutBlob) -> list[Any]:
 
 
 def unpack_array(wire: object, get: GetBlob) -> Array:
-    """A writeable array that owns its data. Raises ValueError for anything that is not exactly one array."""
+    """A writeable array whose data is its own. Raises ValueError for anything that is not exactly one array."""
     match wire:
         case [str(code), list(lengths), "C" | "F" as order, blob]:
             shape = _checked_shape(lengths)
@@ -43,7 +43,7 @@ def unpack_array(wire: object, get: GetBlob) -> Array:
         return np.empty(shape, dtype, "F" if order == "F" else "C")
     flat = np.frombuffer(data, dtype)
     _check_content(flat)
-    return flat.reshape(shape, order="F" if order == "F" else "C").copy("K")
+    return own(flat).reshape(shape, order="F" if order == "F" else "C")
 
 
 def pack_column(array: Array, put: PutBlob) -> list[Any]:
@@ -66,7 +66,12 @@ def unpack_column(wire: object, get: GetBlob, kinds: str = "biufcmM") -> Array:
         return np.empty(0, dtype)
     flat = np.frombuffer(data, dtype)
     _check_content(flat)
-    return flat.copy()
+    return own(flat)
+
+
+def own(flat: Array) -> Array:
+    """The array over memory that may be written, which is nobody else's (see Reader.get); else a copy."""
+    return flat if flat.flags.writeable and flat.flags.aligned else flat.copy()
 
 
 def pack_scalar(scalar: np.generic) -> list[Any]:

@@ -1,8 +1,8 @@
 """Every message, once. A frame carries exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
 
 Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
-Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled | Denied)*
-                  Buffer* -> one ending.
+Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
+                  Room -> Roomed | Denied | Dropped)* Buffer* -> one ending.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"
@@ -26,10 +26,15 @@ UIDS = 256
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A value on the wire: a msgpack head, and how many raw buffers belong to it (sent before it, by Buffer)."""
+    """A value on the wire: a msgpack head, and the raw buffers that belong to it.
+
+    placed: (offset, length) of those that lie in an arena (placing.py), which come first. buffers: how many were sent
+    before, by Buffer.
+    """
 
     head: bytes
     buffers: int = 0
+    placed: tuple[tuple[int, int], ...] = ()
 
 
 # --- supervisor -> zygote ---------------------------------------------------------------------------------------------
@@ -160,7 +165,8 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run one piece of code. `inputs` is a pickle (protocol 5) whose out-of-band buffers came before it.
+    """Run one piece of code. `inputs` is a pickle (protocol 5) whose out-of-band buffers came before it, or are placed in
+    an arena whose descriptor comes with the frame; so it is with Answer.
 
     `returns` is the shape (shapes.py, as msgpack) of what the code has to give; `task` says whether it gives it by
     task_success, else by its last expression.
@@ -195,6 +201,19 @@ class Dialled:
     call: int
     refused: bool = False
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Roomed:
+    """Answer to Room: the descriptor of an arena of that many bytes comes with the frame; 0, and none: send Buffers.
+
+    arena: its number. The same number is the same arena, which the worker may still have mapped.
+    """
+
+    action: bytes
+    call: int
+    arena: int
+    size_bytes: int
 
 
 # --- both ways --------------------------------------------------------------------------------------------------------
@@ -281,6 +300,24 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Please make room for so many bytes of values, in an arena to write them to."""
+
+    action: bytes
+    call: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Nothing here looks at these arenas with inputs any more: they may be written again. By their numbers: the first that
+    this worker was given is 1."""
+
+    action: bytes
+    arenas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Ending: the code ran to its end. `value` is that of its last expression where one was asked for."""
 
@@ -334,7 +371,7 @@ class Kept:
 
 ToZygote = Boot | ModuleFound | Fork | Reap
 FromZygote = FindModule | Booted | BootFailed | Forked | Reaped
-ToWorker = Begin | Run | Answer | Dialled | Buffer
+ToWorker = Begin | Run | Answer | Dialled | Roomed | Buffer
 ToSupervisor = (
     Notifying
     | Ready
@@ -343,6 +380,8 @@ ToSupervisor = (
     | Buffer
     | Call
     | Dial
+    | Room
+    | Dropped
     | Denied
     | Finished
     | Succeeded

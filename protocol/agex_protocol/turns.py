@@ -16,7 +16,7 @@ FROM_WORKER: dict[str, frozenset[type]] = {
     "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": frozenset({m.Buffer, m.Call, m.Dial, m.Denied}) | ENDINGS,
+    "running": frozenset({m.Buffer, m.Call, m.Dial, m.Room, m.Dropped, m.Denied}) | ENDINGS,
     "answering": frozenset(),
     "over": frozenset(),
 }
@@ -64,7 +64,7 @@ class Conversation:
     def _heard_of_action(self, message: object) -> None:
         if getattr(message, "action", None) != self.action:
             raise ProtocolError(f"{type(message).__name__} for an action that is not under way")
-        if isinstance(message, m.Call | m.Dial):
+        if isinstance(message, m.Call | m.Dial | m.Room):
             self._calls += 1
             if message.call != self._calls:
                 raise ProtocolError(f"call {message.call} where {self._calls} was due")

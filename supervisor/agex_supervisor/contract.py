@@ -67,13 +67,15 @@ class Contract:
         """The records and enums that the annotation names, those of their fields included."""
         return (*(record.cls for record in self._reading.records.values()), *self._reading.enums.values())
 
-    def decode(self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None) -> Any:
-        """What a worker sent, decoded by this contract's own shape and validated.
+    def decode(
+        self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None = None, *, borrow: bool = False
+    ) -> Any:
+        """What a worker sent, decoded by this contract's own shape and validated. `borrow`: the buffers become the value's.
 
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared.
         """
-        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build))
+        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, borrow=borrow))
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""

@@ -155,7 +155,7 @@ class WorkerExecutor:
 
     def _decoded(self, kind: str, turn: Turn, returns: Contract) -> Executed:
         try:
-            return Executed(kind, returns.decode(turn.head, turn.buffers, self._caps))
+            return Executed(kind, returns.decode(turn.head, turn.buffers, self._caps, borrow=True))
         except ContractMismatch as error:
             return Executed("mismatch", error=ErrorInfo("ContractError", display(str(error), limit=8000)))
         except ValueRefused as error:
@@ -173,7 +173,7 @@ def _answers(ending: object, returns: Contract, task: bool) -> bool:
         case m.Raised():
             return True
         case m.Finished(_, value):
-            return task != bool(value.head or value.buffers)
+            return task != bool(value.head or value.buffers or value.placed)
         case m.Kept():
             return not task and returns.shape.kind == "any"
         case _:

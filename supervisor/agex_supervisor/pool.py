@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agex_protocol.errors import AgexError
 from agex_protocol.plan import LockdownPlan
+from agex_supervisor.arena_stock import ArenaStock
 from agex_supervisor.cgroup import Group, Groups
 from agex_supervisor.errors import PoolExhausted, WorkerFailed
 from agex_supervisor.homecoming import Homecomings
@@ -92,6 +93,7 @@ class Pool:
         self._scratch: Scratch | None = None
         self._groups: Groups | None = None
         self._homecomings = Homecomings()
+        self.arenas = ArenaStock()
         self._serial = 0
         self._busy: set[Worker] = set()
         self._retired: list[Zygote] = []
@@ -192,6 +194,7 @@ class Pool:
         for zygote in retired:
             zygote.close()
         self._homecomings.close()
+        self.arenas.close()
         if groups is not None:
             groups.close()
         if scratch is not None:

@@ -6,13 +6,14 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agex_protocol import messages as m
-from agex_protocol.buffers import enclose
-from agex_protocol.plan import LockdownPlan, SandboxPlan
+from agex_protocol.plan import Limits, LockdownPlan, SandboxPlan
+from agex_supervisor.arena import Tenant
+from agex_supervisor.arenas import Arenas, Bulk, Cargo
 from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
@@ -59,6 +60,8 @@ class Session:
         self._equipment = equipment
         self._workspace = workspace
         self._place: Place | None = None
+        self._tenant = Tenant(confined=kit.plan.isolation == "kernel")
+        self._inputs: tuple[object, Cargo] | None = None
         # Held while a worker is used or let go of, so that close() from another thread waits for the run that it ends.
         # Reentrant, because a host function may close the session that calls it.
         self._busy = threading.RLock()
@@ -81,6 +84,7 @@ class Session:
         self._let_go()
         place = self._pool.checkout(self._kit, self._workspace, until)
         self._place = place
+        place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._limits.result_bytes)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
         begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, work)
@@ -108,20 +112,21 @@ class Session:
             raise NotSendable(
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
             )
-        action = secrets.token_bytes(16)
-        head, buffers = dump(dict(inputs), self._equipment.admit)
-        first, encoded = enclose(action, head, buffers)
-        run = m.Run(action, code, encoded, returns, task)
+        run = m.Run(secrets.token_bytes(16), code, m.Encoded(b""), returns, task)
         with self._busy:
             with self._state:
                 self._running, self._cancelled = True, False
             try:
-                turn = self._run(run, first, timeout_s, on_call)
+                turn = self._run(run, self._cargo(inputs, task), timeout_s, on_call)
             finally:
                 with self._state:
                     self._running = False
+                if not task:
+                    self._unload()
             if turn.death is not None or self._cancelled:
                 self._let_go()
+            elif turn.placed:
+                self._bring_in(turn, task)
             return turn
 
     def cancel(self) -> None:
@@ -137,10 +142,14 @@ class Session:
         self.cancel()
         with self._busy:
             self._let_go()
+            self._unload()
+            self._pool.arenas.leave(self._tenant)
             self._broker.close()
 
-    def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:
+    def _run(self, run: m.Run, cargo: Cargo, timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
+        if self._place is not None and not self._has_room(self._place.worker.arenas, cargo):
+            self._let_go()  # it kept earlier inputs, which cannot be written again while it lives
         try:
             self.start(until)
         except Late:
@@ -154,14 +163,73 @@ class Session:
         if self._cancelled:
             worker.cancel()  # it came before there was a worker to end
         on_dial = self._broker.dial if self._kit.plan.network else no_network
-        turn = worker.run(run, buffers, timeout_s=timeout_s, on_call=on_call, on_dial=on_dial)
+        addressed = cargo.addressed(run, worker.arenas)
+        turn = worker.run(
+            addressed.message,
+            addressed.first,
+            timeout_s=timeout_s,
+            on_call=lambda call, values: self._loaded(worker.arenas, on_call(call, values)),
+            on_dial=on_dial,
+            descriptor=addressed.descriptor,
+        )
         turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
         return turn
 
     def _let_go(self) -> None:
         place, self._place = self._place, None
         if place is not None:
-            self._pool.checkin(place)
+            try:
+                self._pool.checkin(place)
+            finally:
+                place.worker.arenas.close()
+
+    # --- values ---
+
+    def _cargo(self, inputs: Mapping[str, object], task: bool) -> Cargo:
+        """The inputs, ready to go. Those of a task are what they were at its call: they are pickled once."""
+        if self._inputs is not None:
+            known, cargo = self._inputs
+            if task and known is inputs:
+                return cargo
+            self._unload()
+        cargo = Cargo(self._pool.arenas, self._tenant, *dump(dict(inputs), self._equipment.admit))
+        if task:
+            cargo.keep()
+        self._inputs = (inputs, cargo)
+        return cargo
+
+    def _unload(self) -> None:
+        if self._inputs is not None:
+            (_, cargo), self._inputs = self._inputs, None
+            cargo.close()
+
+    def _has_room(self, arenas: Arenas, cargo: Cargo) -> bool:
+        return not arenas.input_bytes or arenas.input_bytes + cargo.placed_bytes <= self._limits.memory_bytes
+
+    def _loaded(self, arenas: Arenas, answer: Iterable[object]) -> Iterator[object]:
+        """What answers a call, with a large value in an arena where the worker may have one more."""
+        for each in answer:
+            if not isinstance(each, Bulk):
+                yield each
+                continue
+            stock = self._pool.arenas if arenas.input_bytes + each.size <= self._limits.memory_bytes else None
+            cargo = Cargo(stock, self._tenant, each.head, each.buffers)
+            try:
+                yield from cargo.addressed(each.message, arenas)
+            finally:
+                cargo.close()
+
+    def _bring_in(self, turn: Turn, task: bool) -> None:
+        """Complete the buffers of a turn's value. Those of a worker that is not needed any more are not copied."""
+        assert self._place is not None
+        arenas = self._place.worker.arenas
+        last = isinstance(turn.ending, m.Succeeded) if task else self._equipment.sandbox.mode == "full"
+        placed = arenas.lent(turn.placed, self._let_go) if last else arenas.copied(turn.placed)
+        turn.buffers = [*placed, *turn.buffers]
+
+    @property
+    def _limits(self) -> Limits:
+        return self._kit.plan.limits
 
     def _reported(self, place: Place) -> LockdownReport:
         layers = {**place.worker.layers, **BY_SUPERVISOR}

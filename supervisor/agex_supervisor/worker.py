@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from agex_protocol.buffers import Inbox
 from agex_protocol.errors import ProtocolError
 from agex_protocol.plan import LockdownPlan
 from agex_protocol.turns import ENDINGS, Conversation
+from agex_supervisor.arenas import Arenas
 from agex_supervisor.cgroup import Group
 from agex_supervisor.death import OUT_OF_MEMORY, Death, by_syscall
 from agex_supervisor.denials import of_message
@@ -34,7 +35,7 @@ from agex_supervisor.slot import Slot
 from agex_supervisor.turn import OnCall, OnDial, Turn, no_network
 from agex_supervisor.verify import user_of, verify
 from agex_supervisor.watch import Watch
-from agex_supervisor.wire import Wire
+from agex_supervisor.wire import Carried, Wire
 from agex_supervisor.zygote import Born, Zygote
 
 READY_TIMEOUT_S = 20.0
@@ -43,7 +44,7 @@ MAX_WATCH_INTERVAL_S = 1.0
 
 # What may come while it has not read all that it was sent: its code ended because there was no memory to read with. Who could
 # also ask again would make the supervisor keep all the answers, and their descriptors.
-BEFORE_READING = ENDINGS | {m.Buffer, m.Denied}
+BEFORE_READING = ENDINGS | {m.Buffer, m.Denied, m.Dropped}
 
 
 class Worker:
@@ -57,6 +58,7 @@ class Worker:
         self.layers: dict[str, str] = {}
         self.probes: dict[str, str] = {}
         self.verified: list[str] = []
+        self.arenas = Arenas(None)  # the session that has it gives it others
         self._plan = plan
         self._process = Process(zygote, born, plan.limits)
         self._listener: Listener | None = None
@@ -130,18 +132,22 @@ class Worker:
         timeout_s: float,
         on_call: OnCall,
         on_dial: OnDial = no_network,
+        descriptor: Callable[[], int] | None = None,
     ) -> Turn:
-        """One action under one absolute deadline; time that host functions take is not counted.
+        """One action under one absolute deadline; time that host functions take is not counted. `descriptor` goes with it.
 
         Whatever is raised here, the worker is closed: one that is left in the middle of a turn is never used again.
         """
+        messages = itertools.chain(buffers, [run if descriptor is None else Carried(run, descriptor)])
         try:
-            return self._run(run, buffers, timeout_s, on_call, on_dial)
+            return self._run(run.action, messages, timeout_s, on_call, on_dial)
         except BaseException:
             self.close()
             raise
 
-    def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall, on_dial: OnDial) -> Turn:
+    def _run(
+        self, action: bytes, messages: Iterable[object], timeout_s: float, on_call: OnCall, on_dial: OnDial
+    ) -> Turn:
         if self._process.buried:
             return Turn(death=self._bury())
         turn = Turn()
@@ -149,9 +155,10 @@ class Worker:
         for output in (self._stdout, self._stderr):
             output.drain()
             output.take()  # late output of an earlier action
-        self._conversation.run(run.action)
+        self._conversation.run(action)
+        self.arenas.begin()
         self._process.go_on()
-        self._wire.queue(itertools.chain(buffers, [run]))
+        self._wire.queue(messages)
         self._converse(turn, time.monotonic() + timeout_s, on_call, on_dial)
         if turn.death is None:
             self._process.stop()  # before the last look, so that nothing moves under it
@@ -220,12 +227,13 @@ class Worker:
             elif isinstance(message, m.Call):
                 with OVERSEER.over(self._process):
                     deadline += self._answer(message, on_call, deadline)
-            elif isinstance(message, m.Dial):
-                with OVERSEER.over(self._process):
-                    dialled, descriptor = on_dial(message, deadline)
+            elif isinstance(message, m.Dial | m.Room):
+                with OVERSEER.over(self._process), self._holding_to_rules():
+                    asked = on_dial(message, deadline) if isinstance(message, m.Dial) else self.arenas.room(message)
+                    answer, descriptor = asked
                     self._conversation.answered()
-                    self._wire.queue([dialled], descriptor)
-            elif isinstance(message, m.Denied):
+                    self._wire.queue([answer], descriptor)
+            elif isinstance(message, m.Denied | m.Dropped):
                 self._note(turn, message)
             elif message is not None:
                 self._end(turn, message)
@@ -259,28 +267,34 @@ class Worker:
             raise
 
     def _take(self, message: m.Buffer) -> None:
-        try:
+        with self._holding_to_rules():
             self._inbox.take(message)
-        except ProtocolError as error:
-            self._violated(error)
 
-    def _note(self, turn: Turn, denied: m.Denied) -> None:
-        try:
-            turn.denied.append(of_message(denied, len(turn.denied)))
-        except ProtocolError as error:
-            self._violated(error)
+    def _note(self, turn: Turn, message: m.Denied | m.Dropped) -> None:
+        with self._holding_to_rules():
+            if isinstance(message, m.Dropped):
+                self.arenas.dropped(message.arenas)
+            else:
+                turn.denied.append(of_message(message, len(turn.denied)))
 
     def _end(self, turn: Turn, ending: Any) -> None:
-        try:
-            ((turn.head, turn.buffers),) = self._inbox.open(getattr(ending, "value", m.Encoded(b"")))
+        with self._holding_to_rules():
+            value, turn.placed = self.arenas.parted(getattr(ending, "value", m.Encoded(b"")))
+            ((turn.head, turn.buffers),) = self._inbox.open(value, fetch=self.arenas.copied)
             turn.ending = ending
+
+    @contextlib.contextmanager
+    def _holding_to_rules(self) -> Generator[None]:
+        try:
+            yield
         except ProtocolError as error:
             self._violated(error)
 
     def _answer(self, call: m.Call, on_call: OnCall, deadline: float) -> float:
         """Gives the seconds that the host function took. Decoding is the worker's own time, or calls could fill hours."""
         try:
-            answer = iter(on_call(call, self._inbox.open(*(argument.value for argument in call.arguments))))
+            values = self._inbox.open(*(argument.value for argument in call.arguments), fetch=self.arenas.copied)
+            answer = iter(on_call(call, values))
         except ProtocolError as error:
             self._violated(error)
             return 0.0

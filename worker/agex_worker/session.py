@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ from agex_protocol import messages as m
 from agex_protocol.buffers import Inbox, enclose
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
+from agex_protocol.placing import MAX_GAPS, MAX_PLACED, MIN_BYTES, Parted, Places, total_bytes
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
 from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
+from agex_worker.arenas import Arenas
 from agex_worker.channel import Channel
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.tracebacks import error_text
 
 # What comes in was made by the supervisor, which knows its own limits; this only bounds a mistake of ours.
 MAX_INPUT_BYTES = 16 << 30
+
+Value = tuple[bytes, list[Any]]
 
 
 class Session:
@@ -31,6 +36,7 @@ class Session:
         self._plan = plan
         self._channel = channel
         self._inbox = Inbox(MAX_INPUT_BYTES)
+        self._arenas = Arenas(plan.limits.memory_bytes)
         self._talk = threading.Lock()
         self._calls = 0
         self._action = b""
@@ -82,8 +88,7 @@ class Session:
     def _execute(self, run: m.Run) -> turn.Ended:
         shape = shape_from_bytes(run.returns)
         try:
-            ((head, buffers),) = self._inbox.open(run.inputs)
-            inputs: dict[str, object] = pickle.loads(head, buffers=buffers)
+            inputs: dict[str, object] = self._unpickled(run.inputs)
         except Exception as error:
             return turn.raised(error)
         return turn.execute(
@@ -111,13 +116,11 @@ class Session:
             self._action = b""
             for refusal in denials.take():
                 self._channel.send(m.Denied(run.action, *refusal))
+            value = m.Encoded(b"")
             if ended.kind in ("finished", "succeeded") and ended.value is not None:
-                head, buffers = ended.value
-                first, value = enclose(run.action, head, buffers)
-                for buffer in first:
-                    self._channel.send(buffer)
-            else:
-                value = m.Encoded(b"")
+                (value,) = self._sent(run.action, [ended.value])
+                ended = replace(ended, value=None)  # it may look at the inputs
+            self._tell_dropped(run.action, all_garbage=True)
             self._channel.send(_ending(run.action, ended, value))
 
     def _note_limit(self, limit: str) -> None:
@@ -133,21 +136,60 @@ class Session:
         with self._talk:
             if not self._action:
                 raise RuntimeError(f"{name}() was called when its action was over: host functions run within one only")
-            self._calls += 1
             stdio.flush()
-            sent: list[m.Argument] = []
-            for argument, (head, buffers) in encoded.items():
-                first, value = enclose(self._action, head, buffers)
-                for buffer in first:
-                    self._channel.send(buffer)
-                sent.append(m.Argument(argument, value))
-            self._channel.send(m.Call(self._action, self._calls, name, tuple(sent)))
+            self._tell_dropped(self._action)
+            values = self._sent(self._action, list(encoded.values()))
+            sent = tuple(map(m.Argument, encoded, values))
+            self._calls += 1
+            self._channel.send(m.Call(self._action, self._calls, name, sent))
             while not isinstance(answer := self._channel.receive(m.ToWorker), m.Answer):
                 self._inbox.take(answer)
-            ((head, buffers),) = self._inbox.open(answer.result)
+            result = self._unpickled(answer.result)
         if answer.error_type:
             raise host_function.error(answer.error_type, answer.error)
+        return result
+
+    def _unpickled(self, value: m.Encoded) -> Any:
+        """A value that the supervisor sent, or placed in the arena whose descriptor came along."""
+        ((head, buffers),) = self._inbox.open(value, fetch=self._fetched)
         return pickle.loads(head, buffers=buffers)
+
+    def _fetched(self, places: Places) -> list[memoryview]:
+        return self._arenas.fetched(next(iter(self._channel.take_descriptors()), -1), places)
+
+    def _sent(self, action: bytes, values: list[Value]) -> list[m.Encoded]:
+        """Send the buffers of these values ahead, or write them where the supervisor makes room, if they are large."""
+        size = sum(total_bytes(head, buffers) for head, buffers in values)
+        memory = self._room(action, size) if size >= MIN_BYTES else None
+        sent: list[m.Encoded] = []
+        start, left = 0, MAX_PLACED if memory is not None else 0
+        for head, buffers in values:
+            if memory is None:
+                first, value = enclose(action, head, buffers)
+            else:
+                parted = Parted(head, buffers, start=start, room=left)
+                parted.write(memory)
+                start, left = max(start, parted.end), left - len(parted.places)
+                first, value = enclose(action, b"", parted.sent)[0], parted.encoded
+            for buffer in first:
+                self._channel.send(buffer)
+            sent.append(value)
+        self._arenas.written()
+        return sent
+
+    def _room(self, action: bytes, size: int) -> memoryview | None:
+        """Where to write values of that size; None where there is no room, here or there: then they are sent."""
+        self._calls += 1
+        asked = size + MAX_GAPS
+        self._channel.send(m.Room(action, self._calls, asked))
+        answer, descriptors = self._channel.receive_with_descriptors(m.ToWorker)
+        if not answer.size_bytes or not descriptors:
+            return None
+        return self._arenas.room(answer.arena, descriptors[0], asked, answer.size_bytes)
+
+    def _tell_dropped(self, action: bytes, *, all_garbage: bool = False) -> None:
+        if dropped := self._arenas.dropped(all_garbage=all_garbage):
+            self._channel.send(m.Dropped(action, dropped))
 
     def _dial(self, host: str, port: int) -> tuple[m.Dialled, list[int]]:
         """Ask the supervisor for a connection; called from agent code, on any of its threads."""

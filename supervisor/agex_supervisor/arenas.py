@@ -1,0 +1,204 @@
+"""The arenas of one worker: those with inputs that it was given, and the one that it writes its values to.
+
+What it writes there it can change at any time until it is dead. So what a live worker placed is copied before it is looked
+at; only of a dead one it is lent as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agex_protocol import messages as m
+from agex_protocol.buffers import Bytes, enclose
+from agex_protocol.errors import ProtocolError
+from agex_protocol.placing import MAX_GAPS, MIN_BYTES, Parted, Places, check_places, end_of, laid_out, total_bytes
+from agex_supervisor.arena import Arena, Tenant
+from agex_supervisor.arena_stock import ArenaStock
+from agex_supervisor.wire import Carried
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A message with a value that is not on its way yet: whoever has arenas decides how it goes."""
+
+    message: m.Run | m.Answer
+    head: Bytes
+    buffers: Sequence[Bytes]
+
+    @property
+    def size(self) -> int:
+        return total_bytes(self.head, self.buffers)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A message as it goes: what is sent first, itself, and the descriptor that comes along."""
+
+    first: Iterable[m.Buffer]
+    message: Any
+    descriptor: Callable[[], int] | None = None
+
+    def __iter__(self) -> Iterator[object]:
+        yield from self.first
+        yield self.message if self.descriptor is None else Carried(self.message, self.descriptor)
+
+
+class Cargo:
+    """A value that goes to workers: in an arena if it is large, else to be sent. May go more than once."""
+
+    def __init__(self, stock: ArenaStock | None, tenant: Tenant, head: Bytes, buffers: Sequence[Bytes]) -> None:
+        self.arena: Arena | None = None
+        self.placed_bytes = 0
+        self._head, self._sent = head, buffers
+        if stock is None or total_bytes(head, buffers) < MIN_BYTES:
+            return
+        parted = Parted(head, buffers)
+        self.arena, self._stock = stock.take(parted.end, tenant, inward=True), stock
+        if self.arena is not None:
+            self.arena.write(parted)
+            self.placed_bytes = parted.end
+            self._encoded, self._sent = parted.encoded, parted.sent
+
+    def keep(self) -> None:
+        """Make it independent of the objects that it was made of: it may go again after they have changed."""
+        self._sent = [bytes(buffer) for buffer in self._sent]
+
+    def addressed(self, message: m.Run | m.Answer, arenas: Arenas) -> Addressed:
+        """The message with this value, for the worker that has these arenas."""
+        arena = self.arena
+        if arena is None:
+            first, value = enclose(message.action, self._head, self._sent)
+            return Addressed(first, _with_value(message, value))
+        first, _ = enclose(message.action, b"", self._sent)
+        return Addressed(
+            first, _with_value(message, self._encoded), lambda: arenas.give(arena, self.placed_bytes)
+        )
+
+    def close(self) -> None:
+        """It does not go any more."""
+        if self.arena is not None:
+            arena, self.arena = self.arena, None
+            self._stock.release(arena)
+
+
+class Arenas:
+    """Of one worker, for as long as it lives. max_bytes: what one value of it may have. Without a stock there are none."""
+
+    def __init__(
+        self,
+        stock: ArenaStock | None,
+        tenant: Tenant = Tenant(confined=False),  # noqa: B008 -- of no one, where there is no stock
+        gone: threading.Event | None = None,
+        max_bytes: int = 0,
+    ) -> None:
+        self._stock = stock
+        self._tenant = tenant
+        self._gone = gone or threading.Event()
+        self._max_bytes = max_bytes
+        self._given: dict[int, tuple[Arena, int]] = {}
+        self._count = 0
+        self._rooms: list[Arena] = []
+        self._room: Arena | None = None
+
+    @property
+    def input_bytes(self) -> int:
+        """What it may still have mapped of the inputs that it was given."""
+        return sum(size for _, size in self._given.values())
+
+    def begin(self) -> None:
+        """An action begins: nothing is placed in it yet."""
+        self._room = None
+
+    def give(self, arena: Arena, size: int) -> int:
+        """A descriptor of an arena with inputs, for this worker."""
+        descriptor = os.dup(arena.descriptor)
+        self._count += 1
+        self._stocked.claim(arena)
+        self._given[self._count] = (arena, size)
+        return descriptor
+
+    def dropped(self, numbers: Sequence[int]) -> None:
+        """It looks no more at these. A worker that lies sees inputs change that it was going to get anyway."""
+        if not numbers:
+            raise ProtocolError("Dropped names no arena")
+        for number in numbers:
+            if number not in self._given:
+                raise ProtocolError(f"arena {number} was dropped, which the worker does not have")
+            self._stocked.release(self._given.pop(number)[0])
+
+    def room(self, room: m.Room) -> tuple[m.Roomed, int]:
+        """An arena for what it wants to give, with a descriptor; or none."""
+        if not 0 < room.size_bytes <= self._max_bytes + MAX_GAPS:
+            raise ProtocolError(f"room for {room.size_bytes} bytes was asked for; a value has at most {self._max_bytes}")
+        last = self._rooms[-1] if self._rooms else None
+        if last is None or last.size < room.size_bytes:
+            # Each is at least twice as large as the one before, so all of them are bounded by the largest.
+            last = self._stock and self._stock.take(room.size_bytes, self._tenant, inward=False)
+            if last is None:
+                return m.Roomed(room.action, room.call, 0, 0), -1
+            self._rooms.append(last)
+        self._room = last
+        return m.Roomed(room.action, room.call, len(self._rooms), last.size), os.dup(last.descriptor)
+
+    def parted(self, value: m.Encoded) -> tuple[m.Encoded, Places]:
+        """The value without what can stay in the arena for now, and where that lies; a head that lies there cannot."""
+        if not value.placed:
+            return value, ()
+        self._checked(value.placed)
+        head = () if value.head else value.placed[:1]
+        return replace(value, placed=head), value.placed[len(head) :]
+
+    def copied(self, places: Places) -> list[memoryview]:
+        """The buffers in memory of this process, where the worker cannot change them any more."""
+        arena = self._checked(places)
+        packed = laid_out([length for _, length in places])
+        memory = self._stocked.private(end_of(packed))
+        views = [memory[start : start + length] for start, length in packed]
+        for view, (offset, _) in zip(views, places, strict=True):
+            arena.read_into(view, offset)
+        return views
+
+    def lent(self, places: Places, kill: Callable[[], None]) -> list[memoryview]:
+        """The buffers where they are, after `kill` has ended the worker: else it could change them after they were checked.
+
+        Where its death is not certain, or says nothing of others that have the arena, they are copied.
+        """
+        arena = self._checked(places)
+        self._stocked.claim(arena)
+        try:
+            kill()
+            if not (self._tenant.confined and self._gone.is_set()):
+                self._room = arena
+                return self.copied(places)
+            memory = self._stocked.lend(arena, end_of(places))
+            return [memory[offset : offset + length] for offset, length in places]
+        finally:
+            self._stocked.release(arena)
+
+    def _checked(self, places: Places) -> Arena:
+        """The arena in which these lie. ProtocolError unless they lie in the one that it has in this action."""
+        if self._room is None:
+            raise ProtocolError("buffers were placed where there is no arena")
+        check_places(places, self._room.size)
+        if sum(length for _, length in places) > self._max_bytes:
+            raise ProtocolError(f"a value is larger than {self._max_bytes} bytes")
+        return self._room
+
+    @property
+    def _stocked(self) -> ArenaStock:
+        assert self._stock is not None  # nothing is given, and no room made, without one
+        return self._stock
+
+    def close(self) -> None:
+        """Its worker is being killed: what it has goes back, to be used again when it is dead."""
+        for arena in (*(arena for arena, _ in self._given.values()), *self._rooms):
+            self._stocked.release(arena, self._gone)
+        self._given, self._rooms, self._room = {}, [], None
+
+
+def _with_value(message: m.Run | m.Answer, value: m.Encoded) -> m.Run | m.Answer:
+    return replace(message, inputs=value) if isinstance(message, m.Run) else replace(message, result=value)
