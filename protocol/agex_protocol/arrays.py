@@ -43,7 +43,7 @@ def unpack_array(wire: object, get: GetBlob) -> Array:
         return np.empty(shape, dtype, "F" if order == "F" else "C")
     flat = np.frombuffer(data, dtype)
     _check_content(flat)
-    return own(flat).reshape(shape, order="F" if order == "F" else "C")
+    return own(flat.reshape(shape, order="F" if order == "F" else "C"))
 
 
 def pack_column(array: Array, put: PutBlob) -> list[Any]:
@@ -69,9 +69,9 @@ def unpack_column(wire: object, get: GetBlob, kinds: str = "biufcmM") -> Array:
     return own(flat)
 
 
-def own(flat: Array) -> Array:
+def own(array: Array) -> Array:
     """The array over memory that may be written, which is nobody else's (see Reader.get); else a copy."""
-    return flat if flat.flags.writeable and flat.flags.aligned else flat.copy()
+    return array if array.flags.writeable and array.flags.aligned else array.copy("K")
 
 
 def pack_scalar(scalar: np.generic) -> list[Any]:

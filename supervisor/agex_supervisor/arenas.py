@@ -16,6 +16,7 @@ from agex_protocol import messages as m
 from agex_protocol.buffers import Bytes, enclose
 from agex_protocol.errors import ProtocolError
 from agex_protocol.placing import MAX_GAPS, MIN_BYTES, Parted, Places, check_places, end_of, laid_out, total_bytes
+from agex_protocol.plan import Limits
 from agex_supervisor.arena import Arena, Tenant
 from agex_supervisor.arena_stock import ArenaStock
 from agex_supervisor.wire import Carried
@@ -74,9 +75,7 @@ class Cargo:
             first, value = enclose(message.action, self._head, self._sent)
             return Addressed(first, _with_value(message, value))
         first, _ = enclose(message.action, b"", self._sent)
-        return Addressed(
-            first, _with_value(message, self._encoded), lambda: arenas.give(arena, self.placed_bytes)
-        )
+        return Addressed(first, _with_value(message, self._encoded), lambda: arenas.give(arena, self.placed_bytes))
 
     def close(self) -> None:
         """It does not go any more."""
@@ -86,28 +85,29 @@ class Cargo:
 
 
 class Arenas:
-    """Of one worker, for as long as it lives. max_bytes: what one value of it may have. Without a stock there are none."""
+    """Of one worker, for as long as it lives. Without a stock there are none, and values are sent piece by piece."""
 
     def __init__(
         self,
         stock: ArenaStock | None,
         tenant: Tenant = Tenant(confined=False),  # noqa: B008 -- of no one, where there is no stock
         gone: threading.Event | None = None,
-        max_bytes: int = 0,
+        limits: Limits = Limits(),  # noqa: B008 -- frozen
     ) -> None:
         self._stock = stock
         self._tenant = tenant
         self._gone = gone or threading.Event()
-        self._max_bytes = max_bytes
+        self._max_bytes = limits.result_bytes + _MAX_HEADS
+        self._input_bytes = limits.memory_bytes
         self._given: dict[int, tuple[Arena, int]] = {}
         self._count = 0
         self._rooms: list[Arena] = []
         self._room: Arena | None = None
 
-    @property
-    def input_bytes(self) -> int:
-        """What it may still have mapped of the inputs that it was given."""
-        return sum(size for _, size in self._given.values())
+    def has_room_for(self, size: int) -> bool:
+        """Whether it can be given so much more in arenas. It counts what it may still have mapped."""
+        given = sum(size for _, size in self._given.values())
+        return not given or given + size <= self._input_bytes
 
     def begin(self) -> None:
         """An action begins: nothing is placed in it yet."""
@@ -121,6 +121,18 @@ class Arenas:
         self._given[self._count] = (arena, size)
         return descriptor
 
+    def loaded(self, answer: Iterable[object]) -> Iterator[object]:
+        """What answers a call, as it goes to this worker."""
+        for each in answer:
+            if not isinstance(each, Bulk):
+                yield each
+                continue
+            cargo = Cargo(self._stock if self.has_room_for(each.size) else None, self._tenant, each.head, each.buffers)
+            try:
+                yield from cargo.addressed(each.message, self)
+            finally:
+                cargo.close()
+
     def dropped(self, numbers: Sequence[int]) -> None:
         """It looks no more at these. A worker that lies sees inputs change that it was going to get anyway."""
         if not numbers:
@@ -133,11 +145,13 @@ class Arenas:
     def room(self, room: m.Room) -> tuple[m.Roomed, int]:
         """An arena for what it wants to give, with a descriptor; or none."""
         if not 0 < room.size_bytes <= self._max_bytes + MAX_GAPS:
-            raise ProtocolError(f"room for {room.size_bytes} bytes was asked for; a value has at most {self._max_bytes}")
+            raise ProtocolError(
+                f"room for {room.size_bytes} bytes was asked for; a value has at most {self._max_bytes}"
+            )
         last = self._rooms[-1] if self._rooms else None
         if last is None or last.size < room.size_bytes:
             # Each is at least twice as large as the one before, so all of them are bounded by the largest.
-            last = self._stock and self._stock.take(room.size_bytes, self._tenant, inward=False)
+            last = None if self._stock is None else self._stock.take(room.size_bytes, self._tenant, inward=False)
             if last is None:
                 return m.Roomed(room.action, room.call, 0, 0), -1
             self._rooms.append(last)
@@ -198,6 +212,10 @@ class Arenas:
         for arena in (*(arena for arena, _ in self._given.values()), *self._rooms):
             self._stocked.release(arena, self._gone)
         self._given, self._rooms, self._room = {}, [], None
+
+
+# As many heads, which are counted by themselves where a value is encoded, as the inbox allows for.
+_MAX_HEADS = 64 << 10
 
 
 def _with_value(message: m.Run | m.Answer, value: m.Encoded) -> m.Run | m.Answer:

@@ -6,14 +6,14 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agex_protocol import messages as m
-from agex_protocol.plan import Limits, LockdownPlan, SandboxPlan
+from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor.arena import Tenant
-from agex_supervisor.arenas import Arenas, Bulk, Cargo
+from agex_supervisor.arenas import Arenas, Cargo
 from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
@@ -84,7 +84,7 @@ class Session:
         self._let_go()
         place = self._pool.checkout(self._kit, self._workspace, until)
         self._place = place
-        place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._limits.result_bytes)
+        place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
         begin = m.Begin(self._equipment.sandbox, self._equipment.bindings, self._equipment.functions, work)
@@ -148,7 +148,7 @@ class Session:
 
     def _run(self, run: m.Run, cargo: Cargo, timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
-        if self._place is not None and not self._has_room(self._place.worker.arenas, cargo):
+        if self._place is not None and not self._place.worker.arenas.has_room_for(cargo.placed_bytes):
             self._let_go()  # it kept earlier inputs, which cannot be written again while it lives
         try:
             self.start(until)
@@ -168,7 +168,7 @@ class Session:
             addressed.message,
             addressed.first,
             timeout_s=timeout_s,
-            on_call=lambda call, values: self._loaded(worker.arenas, on_call(call, values)),
+            on_call=on_call,
             on_dial=on_dial,
             descriptor=addressed.descriptor,
         )
@@ -203,22 +203,6 @@ class Session:
             (_, cargo), self._inputs = self._inputs, None
             cargo.close()
 
-    def _has_room(self, arenas: Arenas, cargo: Cargo) -> bool:
-        return not arenas.input_bytes or arenas.input_bytes + cargo.placed_bytes <= self._limits.memory_bytes
-
-    def _loaded(self, arenas: Arenas, answer: Iterable[object]) -> Iterator[object]:
-        """What answers a call, with a large value in an arena where the worker may have one more."""
-        for each in answer:
-            if not isinstance(each, Bulk):
-                yield each
-                continue
-            stock = self._pool.arenas if arenas.input_bytes + each.size <= self._limits.memory_bytes else None
-            cargo = Cargo(stock, self._tenant, each.head, each.buffers)
-            try:
-                yield from cargo.addressed(each.message, arenas)
-            finally:
-                cargo.close()
-
     def _bring_in(self, turn: Turn, task: bool) -> None:
         """Complete the buffers of a turn's value. Those of a worker that is not needed any more are not copied."""
         assert self._place is not None
@@ -226,10 +210,6 @@ class Session:
         last = isinstance(turn.ending, m.Succeeded) if task else self._equipment.sandbox.mode == "full"
         placed = arenas.lent(turn.placed, self._let_go) if last else arenas.copied(turn.placed)
         turn.buffers = [*placed, *turn.buffers]
-
-    @property
-    def _limits(self) -> Limits:
-        return self._kit.plan.limits
 
     def _reported(self, place: Place) -> LockdownReport:
         layers = {**place.worker.layers, **BY_SUPERVISOR}

@@ -64,7 +64,8 @@ class Wire:
                     return True
                 if isinstance(message, Carried):
                     self._drop_descriptor()
-                    message, self._descriptor = message.message, message.descriptor()
+                    self._descriptor = message.descriptor()
+                    message = message.message
                 self._partial = memoryview(frame(pack_message(message)))
             try:
                 sent = self._send()

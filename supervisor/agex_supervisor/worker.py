@@ -33,7 +33,7 @@ from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
 from agex_supervisor.slot import Slot
 from agex_supervisor.turn import OnCall, OnDial, Turn, no_network
-from agex_supervisor.verify import user_of, verify
+from agex_supervisor.verify import user_layer, verify
 from agex_supervisor.watch import Watch
 from agex_supervisor.wire import Carried, Wire
 from agex_supervisor.zygote import Born, Zygote
@@ -229,8 +229,9 @@ class Worker:
                     deadline += self._answer(message, on_call, deadline)
             elif isinstance(message, m.Dial | m.Room):
                 with OVERSEER.over(self._process), self._holding_to_rules():
-                    asked = on_dial(message, deadline) if isinstance(message, m.Dial) else self.arenas.room(message)
-                    answer, descriptor = asked
+                    answer, descriptor = (
+                        on_dial(message, deadline) if isinstance(message, m.Dial) else self.arenas.room(message)
+                    )
                     self._conversation.answered()
                     self._wire.queue([answer], descriptor)
             elif isinstance(message, m.Denied | m.Dropped):
@@ -241,11 +242,9 @@ class Worker:
                 self._wait(min(deadline, look_again))
 
     def _hear_next(self) -> Any | None:
-        try:
+        with self._holding_to_rules():
             return self._next()
-        except ProtocolError as error:
-            self._violated(error)
-            return None
+        return None
 
     def _next(self) -> Any | None:
         message = self._wire.next(m.ToSupervisor)
@@ -294,7 +293,7 @@ class Worker:
         """Gives the seconds that the host function took. Decoding is the worker's own time, or calls could fill hours."""
         try:
             values = self._inbox.open(*(argument.value for argument in call.arguments), fetch=self.arenas.copied)
-            answer = iter(on_call(call, values))
+            answer = self.arenas.loaded(on_call(call, values))
         except ProtocolError as error:
             self._violated(error)
             return 0.0
@@ -328,10 +327,8 @@ class Worker:
         if events & select.POLLOUT:
             self._wire.write()
         if events & ~select.POLLOUT:
-            try:
+            with self._holding_to_rules():
                 self._wire.read()
-            except ProtocolError as error:
-                self._violated(error)
             if self._wire.ended and self._process.death is None:
                 self._explain_end()
         elif self._process.pidfd in happened:
@@ -396,13 +393,5 @@ def _known_from_outside(worker: Worker) -> dict[str, str]:
     known = {"cgroup": worker.group.state if isinstance(worker.group, Group) else worker.group}
     if worker.zygote.without_namespaces:
         known["namespaces"] = f"unavailable: {worker.zygote.without_namespaces}"
-    uid = user_of(worker.pid)
-    if uid != os.geteuid():
-        known["user"] = f"enforced: user id {uid}, of no one else"
-    elif uid == 0:
-        known["user"] = (
-            "unavailable: root without privileges; it takes namespaces, and a policy without writable folders"
-        )
-    else:
-        known["user"] = "off: that of the supervisor"
+    known["user"] = user_layer(worker.pid)
     return known

@@ -47,7 +47,9 @@ class Arenas:
         number, size = self._count, end_of(places)
         try:
             if descriptor < 0:
-                raise OSError("an arena came without its descriptor: as many files are open as limits.open_files allows")
+                raise OSError(
+                    "an arena came without its descriptor: as many files are open as limits.open_files allows"
+                )
             memory = self._map(descriptor, size, mmap.MAP_PRIVATE)
         except BaseException:
             self._dropped.append(number)

@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,17 @@ class Session:
 
     def _encoded(self, value: object, shape: Shape) -> object:
         try:
-            return encode(value, shape, max_bytes=self._plan.limits.result_bytes)
+            head, buffers = encode(value, shape, max_bytes=self._plan.limits.result_bytes)
         except NotPortable as error:
             raise turn.ContractError(str(error)) from None
+        if too_large := self._too_large([(head, buffers)]):
+            raise turn.ContractError(f"result: {too_large}")
+        return head, buffers
+
+    def _too_large(self, values: Iterable[Value]) -> str:
+        """Why these cannot go together, or "" where they can: the supervisor ends a worker that sends more."""
+        size, most = sum(total_bytes(head, buffers) for head, buffers in values), self._plan.limits.result_bytes
+        return f"{size} bytes altogether, and results.max_size of the policy is {most}" if size > most else ""
 
     def _send_ending(self, run: m.Run, ended: turn.Ended) -> None:
         # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
@@ -133,6 +142,8 @@ class Session:
     def _call(self, name: str, arguments: dict[str, Any], shapes: dict[str, Shape]) -> object:
         """Ask the supervisor to run a host function; called from agent code, on any of its threads."""
         encoded = host_function.encode_arguments(arguments, shapes, max_bytes=self._plan.limits.result_bytes)
+        if too_large := self._too_large(encoded.values()):
+            raise TypeError(f"{name}(): its arguments have {too_large}")
         with self._talk:
             if not self._action:
                 raise RuntimeError(f"{name}() was called when its action was over: host functions run within one only")
