@@ -37,12 +37,12 @@ class Tenant:
 class Arena:
     """Made for inputs (`inward`) or for what a worker gives. Raises OSError where there is no room for another.
 
-    claims: how many hold it; guarded by the stock. tenant: whose bytes are in it. holders: an event for each worker that was
-    given it, set when that is dead.
+    claims: how many hold it; guarded by the stock, like the other two. tenant: whose bytes are in it. holders: an event for
+    each worker that was ever given it, also if it says that it looks no more: set when that is dead.
     """
 
-    def __init__(self, need_bytes: int, *, inward: bool) -> None:
-        self.size = class_of(need_bytes)
+    def __init__(self, size: int, *, inward: bool) -> None:
+        self.size = size
         self.inward = inward
         self.tenant: Tenant | None = None
         self.holders: set[threading.Event] = set()
@@ -71,8 +71,7 @@ class Arena:
     @property
     def free(self) -> bool:
         """Whether every worker that was given it is dead."""
-        self.holders = {gone for gone in self.holders if not gone.is_set()}
-        return not self.holders
+        return all(gone.is_set() for gone in tuple(self.holders))
 
     @property
     def resident_bytes(self) -> int:

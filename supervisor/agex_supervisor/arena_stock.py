@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from typing import Any
 
-from agex_supervisor.arena import Arena, Tenant
+from agex_supervisor.arena import Arena, Tenant, class_of
 from agex_supervisor.private_memory import Block, is_pooled
 
 # What lies idle takes at most so much of the machine's memory, for at most so long.
@@ -37,7 +37,7 @@ class ArenaStock:
         self._closed = threading.Event()
         _stocks.add(self)
 
-    def take(self, need_bytes: int, tenant: Tenant, *, inward: bool) -> Arena | None:
+    def take(self, need_bytes: int, tenant: Tenant, *, inward: bool, most_bytes: int | None = None) -> Arena | None:
         """An arena of at least that size, claimed once for the caller, without a byte of any other tenant's.
 
         None where there are no arenas or there is no room for one: values are sent piece by piece then.
@@ -46,10 +46,11 @@ class ArenaStock:
             return None
         with self._lock:
             self._gather()
-            arena = self._found(need_bytes, tenant, inward)
+            arena = self._found(need_bytes, tenant, inward, most_bytes)
         try:
             if arena is None:
-                arena = Arena(need_bytes, inward=inward)
+                size = class_of(need_bytes)
+                arena = Arena(size if most_bytes is None else min(size, most_bytes), inward=inward)
             elif arena.tenant is not tenant:
                 arena.wipe()
         except OSError:
@@ -67,7 +68,7 @@ class ArenaStock:
         """One holds it no more. gone: set when the worker that may still have it mapped is dead."""
         with self._lock:
             if gone is not None:
-                arena.holders.add(gone)
+                arena.holders = {each for each in arena.holders if not each.is_set()} | {gone}
             self._let_go(arena)
             self._trim()
 
@@ -135,12 +136,17 @@ class ArenaStock:
     def _idle(self) -> list[Arena | Block]:
         return sorted((*self._arenas, *self._blocks), key=lambda each: each.idle_since)
 
-    def _found(self, need_bytes: int, tenant: Tenant, inward: bool) -> Arena | None:
-        """One that lies idle: the tenant's own before others', and the smallest of them."""
+    def _found(self, need_bytes: int, tenant: Tenant, inward: bool, most_bytes: int | None) -> Arena | None:
+        """One that lies idle: the tenant's own before others', and the smallest of them.
+
+        The tenant's own worker may still have its own mapped, and says that it does not look at it, or is being killed.
+        """
         fitting = [
             each
             for each in self._arenas
-            if each.inward == inward and each.size >= need_bytes and each.free and _may_have(tenant, each.tenant)
+            if each.inward == inward
+            and need_bytes <= each.size <= (most_bytes or each.size)
+            and (each.tenant is tenant or (each.free and (each.tenant is None or each.tenant.confined)))
         ]
         if not fitting:
             return None
@@ -214,10 +220,6 @@ class ArenaStock:
             self._timer = None
             if self._idle() or self._lent:
                 self._start_timer()
-
-
-def _may_have(tenant: Tenant, other: Tenant | None) -> bool:
-    return other is None or other is tenant or other.confined
 
 
 def _taken_back(returned: deque[Arena | Block], closed: threading.Event, each: Arena | Block) -> None:

@@ -6,6 +6,7 @@ at; only of a dead one it is lent as it is.
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -98,6 +99,7 @@ class Arenas:
         self._tenant = tenant
         self._gone = gone or threading.Event()
         self._max_bytes = limits.result_bytes + _MAX_HEADS
+        self._most_room = -(-(self._max_bytes + MAX_GAPS) // mmap.PAGESIZE) * mmap.PAGESIZE
         self._input_bytes = limits.memory_bytes
         self._given: dict[int, tuple[Arena, int]] = {}
         self._count = 0
@@ -134,29 +136,35 @@ class Arenas:
                 cargo.close()
 
     def dropped(self, numbers: Sequence[int]) -> None:
-        """It looks no more at these. A worker that lies sees inputs change that it was going to get anyway."""
+        """It looks no more at these. One that lies sees what the same session is going to give it anyway, and no other's."""
         if not numbers:
             raise ProtocolError("Dropped names no arena")
         for number in numbers:
             if number not in self._given:
                 raise ProtocolError(f"arena {number} was dropped, which the worker does not have")
-            self._stocked.release(self._given.pop(number)[0])
+            self._stocked.release(self._given.pop(number)[0], self._gone)
 
     def room(self, room: m.Room) -> tuple[m.Roomed, int]:
         """An arena for what it wants to give, with a descriptor; or none."""
-        if not 0 < room.size_bytes <= self._max_bytes + MAX_GAPS:
+        if not 0 < room.size_bytes <= self._most_room:
             raise ProtocolError(
                 f"room for {room.size_bytes} bytes was asked for; a value has at most {self._max_bytes}"
             )
         last = self._rooms[-1] if self._rooms else None
         if last is None or last.size < room.size_bytes:
-            # Each is at least twice as large as the one before, so all of them are bounded by the largest.
-            last = None if self._stock is None else self._stock.take(room.size_bytes, self._tenant, inward=False)
+            last = self._larger_room(room.size_bytes)
             if last is None:
                 return m.Roomed(room.action, room.call, 0, 0), -1
             self._rooms.append(last)
         self._room = last
         return m.Roomed(room.action, room.call, len(self._rooms), last.size), os.dup(last.descriptor)
+
+    def _larger_room(self, need_bytes: int) -> Arena | None:
+        """At most two a worker, the second as large as any value: what it can fill is one and a half times that."""
+        if self._stock is None or len(self._rooms) == 2:
+            return None
+        need_bytes = self._most_room if self._rooms else need_bytes
+        return self._stock.take(need_bytes, self._tenant, inward=False, most_bytes=self._most_room)
 
     def parted(self, value: m.Encoded) -> tuple[m.Encoded, Places]:
         """The value without what can stay in the arena for now, and where that lies; a head that lies there cannot."""
@@ -168,7 +176,9 @@ class Arenas:
 
     def copied(self, places: Places) -> list[memoryview]:
         """The buffers in memory of this process, where the worker cannot change them any more."""
-        arena = self._checked(places)
+        return self._copied_from(self._checked(places), places)
+
+    def _copied_from(self, arena: Arena, places: Places) -> list[memoryview]:
         packed = laid_out([length for _, length in places])
         memory = self._stocked.private(end_of(packed))
         views = [memory[start : start + length] for start, length in packed]
@@ -185,9 +195,8 @@ class Arenas:
         self._stocked.claim(arena)
         try:
             kill()
-            if not (self._tenant.confined and self._gone.is_set()):
-                self._room = arena
-                return self.copied(places)
+            if not (self._tenant.confined and self._gone.is_set() and arena.free):
+                return self._copied_from(arena, places)
             memory = self._stocked.lend(arena, end_of(places))
             return [memory[offset : offset + length] for offset, length in places]
         finally:

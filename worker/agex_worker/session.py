@@ -8,6 +8,7 @@ import pickle
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from agex_protocol import messages as m
 from agex_protocol.buffers import Inbox, enclose
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
-from agex_protocol.placing import MAX_GAPS, MAX_PLACED, MIN_BYTES, Parted, Places, total_bytes
+from agex_protocol.placing import MAX_PLACED, MIN_BYTES, Parted, Places, total_bytes
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
 from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
@@ -115,7 +116,7 @@ class Session:
 
     def _too_large(self, values: Iterable[Value]) -> str:
         """Why these cannot go together, or "" where they can: the supervisor ends a worker that sends more."""
-        size, most = sum(total_bytes(head, buffers) for head, buffers in values), self._plan.limits.result_bytes
+        size, most = sum(starmap(total_bytes, values)), self._plan.limits.result_bytes
         return f"{size} bytes altogether, and results.max_size of the policy is {most}" if size > most else ""
 
     def _send_ending(self, run: m.Run, ended: turn.Ended) -> None:
@@ -170,33 +171,41 @@ class Session:
 
     def _sent(self, action: bytes, values: list[Value]) -> list[m.Encoded]:
         """Send the buffers of these values ahead, or write them where the supervisor makes room, if they are large."""
-        size = sum(total_bytes(head, buffers) for head, buffers in values)
-        memory = self._room(action, size) if size >= MIN_BYTES else None
-        sent: list[m.Encoded] = []
-        start, left = 0, MAX_PLACED if memory is not None else 0
-        for head, buffers in values:
-            if memory is None:
+        parts = self._placed(action, values) if sum(starmap(total_bytes, values)) >= MIN_BYTES else None
+        encoded: list[m.Encoded] = []
+        for place, (head, buffers) in enumerate(values):
+            if parts is None:
                 first, value = enclose(action, head, buffers)
             else:
-                parted = Parted(head, buffers, start=start, room=left)
-                parted.write(memory)
-                start, left = max(start, parted.end), left - len(parted.places)
-                first, value = enclose(action, b"", parted.sent)[0], parted.encoded
+                first, value = enclose(action, b"", parts[place].sent)[0], parts[place].encoded
             for buffer in first:
                 self._channel.send(buffer)
-            sent.append(value)
+            encoded.append(value)
+        return encoded
+
+    def _placed(self, action: bytes, values: list[Value]) -> list[Parted] | None:
+        """The values, as far as possible in an arena; None where there is no room, here or there."""
+        parts: list[Parted] = []
+        end, left = 0, MAX_PLACED
+        for head, buffers in values:
+            parts.append(Parted(head, buffers, start=end, room=left))
+            end, left = max(end, parts[-1].end), left - len(parts[-1].places)
+        memory = self._room(action, end)
+        if memory is None:
+            return None
+        for part in parts:
+            part.write(memory)
         self._arenas.written()
-        return sent
+        return parts
 
     def _room(self, action: bytes, size: int) -> memoryview | None:
-        """Where to write values of that size; None where there is no room, here or there: then they are sent."""
+        """Memory of that size that the supervisor reads what is placed from; None where there is none."""
         self._calls += 1
-        asked = size + MAX_GAPS
-        self._channel.send(m.Room(action, self._calls, asked))
+        self._channel.send(m.Room(action, self._calls, size))
         answer, descriptors = self._channel.receive_with_descriptors(m.ToWorker)
         if not answer.size_bytes or not descriptors:
             return None
-        return self._arenas.room(answer.arena, descriptors[0], asked, answer.size_bytes)
+        return self._arenas.room(answer.arena, descriptors[0], size, answer.size_bytes)
 
     def _tell_dropped(self, action: bytes, *, all_garbage: bool = False) -> None:
         if dropped := self._arenas.dropped(all_garbage=all_garbage):
