@@ -135,7 +135,7 @@ def _arrow_text(values: Any) -> tuple[Array, memoryview]:
     starts = np.frombuffer(offsets, np.int64, len(whole) + 1, whole.offset * 8)
     first, last = int(starts[0]), int(starts[-1])
     texts = memoryview(b"") if data is None else memoryview(data)[first:last]
-    return starts - first, texts
+    return starts - first if first else starts, texts
 
 
 def _unpack_text(parts: list[Any], reader: Reader) -> Any:

@@ -94,7 +94,7 @@ class ArenaStock:
         with self._lock:
             self._gather()
             fitting = [each for each in self._blocks if each.size >= size]
-            block = min(fitting, key=lambda each: each.size, default=None)
+            block = min(fitting, key=lambda each: (each.size, -each.idle_since), default=None)
             if block is not None:
                 self._blocks.remove(block)
         return (block or Block(size)).view(size, self._watch)

@@ -83,6 +83,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, io.IOBase):
             raise pickle.PicklingError("it is an open file")
+        if (instants := _instants(obj)) is not None:
+            return instants
         if self.admit is not None and isinstance(obj, type | types.FunctionType) and not is_importable(obj):
             self.admit(obj)
         reduced = super().reducer_override(obj)
@@ -93,6 +95,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
             # By which a result is known to be of the declared class; without this it would be the bare name.
             attributes["__qualname__"] = obj.__qualname__
         return reduced
+
+
+def _instants(obj: Any) -> Any:
+    """How an array of dates goes as a buffer, which numpy does for numbers only; None for anything else."""
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.kind not in "mM":
+        return None
+    return numpy.ndarray.view, (obj.view(numpy.int64), obj.dtype)
 
 
 def _not_sendable(value: object, error: Exception) -> NotSendable:
