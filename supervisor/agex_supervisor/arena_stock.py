@@ -21,6 +21,11 @@ from agex_supervisor.private_memory import Block, is_pooled
 # What lies idle takes at most so much of the machine's memory, for at most so long.
 IDLE_BYTES = 1 << 30
 IDLE_S = 30.0
+# Each arena takes two descriptors of this process, and three while it is lent.
+MAX_IDLE = 32
+MAX_LENT = 64
+# Below this a copy costs less than a mapping and a descriptor.
+MIN_LENT_BYTES = 4 << 20
 
 
 class ArenaStock:
@@ -79,8 +84,18 @@ class ArenaStock:
             for arena in [each for each in self._arenas if each.tenant is tenant and not tenant.confined]:
                 self._drop(arena)
 
-    def lend(self, arena: Arena, size: int) -> memoryview:
-        """Its first bytes, for the caller to keep: held until nothing looks at them. For when its workers are dead."""
+    def lend(self, arena: Arena, size: int) -> memoryview | None:
+        """Its first bytes, for the caller to keep: held until nothing looks at them. None where a copy is better.
+
+        That is where a worker may live that has it, or has left somebody behind; for little; and where much is lent.
+        """
+        tenant = arena.tenant
+        if tenant is None or not tenant.confined or not arena.free or size < MIN_LENT_BYTES:
+            return None
+        with self._lock:
+            self._gather()
+            if sum(isinstance(each, Arena) for each in self._lent) >= MAX_LENT:
+                return None
         memory = arena.lent(size)
         with self._lock:
             arena.claims += 1
@@ -179,7 +194,9 @@ class ArenaStock:
         self._start_timer()
 
     def _trim(self) -> None:
-        """Drop what was idle longest until the rest is within IDLE_BYTES."""
+        """Drop what was idle longest until the rest is within the bounds."""
+        for surplus in sorted(self._arenas, key=lambda each: each.idle_since)[:-MAX_IDLE]:
+            self._drop(surplus)
         idle = self._idle()
         total = sum(each.resident_bytes for each in idle)
         for each in idle:

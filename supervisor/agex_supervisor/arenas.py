@@ -189,15 +189,15 @@ class Arenas:
     def lent(self, places: Places, kill: Callable[[], None]) -> list[memoryview]:
         """The buffers where they are, after `kill` has ended the worker: else it could change them after they were checked.
 
-        Where its death is not certain, or says nothing of others that have the arena, they are copied.
+        Where its death is not certain, or a copy is better, they are copied.
         """
         arena = self._checked(places)
         self._stocked.claim(arena)
         try:
             kill()
-            if not (self._tenant.confined and self._gone.is_set() and arena.free):
+            memory = self._stocked.lend(arena, end_of(places)) if self._gone.is_set() else None
+            if memory is None:
                 return self._copied_from(arena, places)
-            memory = self._stocked.lend(arena, end_of(places))
             return [memory[offset : offset + length] for offset, length in places]
         finally:
             self._stocked.release(arena)

@@ -128,7 +128,7 @@ def test_a_value_outlives_its_sandbox_and_its_pool_and_can_be_pickled() -> None:
 
 def test_a_child_that_is_forked_and_its_parent_do_not_see_each_others_changes(pool: agex.Pool) -> None:
     with agex.Sandbox(policy="full-python", pool=pool) as sandbox:
-        value = sandbox.run(f"import numpy as np\nnp.zeros({ROWS})", returns=np.ndarray).value
+        value = sandbox.run(f"import numpy as np\nnp.zeros({ROWS * 4})", returns=np.ndarray).value
         ask, asked = os.pipe()
         tell, told = os.pipe()
         child = os.fork()

@@ -176,8 +176,7 @@ def test_inputs_beyond_the_memory_of_a_worker_are_an_error_that_names_the_limit(
     executed = each.run("a", {"a": np.zeros(100 << 20, np.uint8)})
     assert executed.error is not None and executed.error.type == "MemoryError"
     assert executed.error.message == (
-        f"{100 << 20} bytes of values do not fit into this worker's memory (Cannot allocate memory); limits.memory of the"
-        " policy is its bound"
+        f"{100 << 20} bytes of values do not fit into this worker's memory; limits.memory of the policy is its bound"
     )
     assert each.run("len(a)", {"a": np.zeros(10 << 20, np.uint8)}).value == 10 << 20
 
@@ -185,6 +184,29 @@ def test_inputs_beyond_the_memory_of_a_worker_are_an_error_that_names_the_limit(
 def test_a_result_that_cannot_be_mapped_beside_it_is_sent_all_the_same(bench: Benches, limited: Limited) -> None:
     executed = bench(plan=limited(memory_bytes=64 << 20)).run("b'x' * (40 << 20)")
     assert (executed.kind, len(executed.value)) == ("finished", 40 << 20)
+
+
+def test_a_value_for_which_no_descriptor_is_left_is_an_error_of_the_code_that_opened_so_many(bench: Benches) -> None:
+    def ask() -> Any:
+        return np.arange(BYTES)
+
+    code = """
+import os
+held = []
+try:
+    while True: held.append(os.dup(1))
+except OSError:
+    pass
+try:
+    ask()
+except OSError as error:
+    told = error.strerror
+for number in held: os.close(number)
+[told, int(ask()[-1])]
+"""
+    executed = bench(ask=ask).run(code)
+    told = "no descriptor was left for a large value; limits.open_files is the bound"
+    assert executed.value == [told, BYTES - 1], executed
 
 
 # --- what hostile code can do -----------------------------------------------------------------------------------------
@@ -480,11 +502,11 @@ def test_arenas_of_processes_that_can_leave_others_behind_are_never_given_to_ano
 
 def test_a_value_of_a_dead_worker_is_the_callers_own_until_its_last_view_is_gone(pool: Pool, bench: Benches) -> None:
     one, other = bench(pool), bench(pool)
-    value = one.run("import numpy as np\nnp.arange(1 << 18)", returns=ARRAY).value
+    value = one.run("import numpy as np\nnp.arange(1 << 20)", returns=ARRAY).value
     part = value[100:200][::2]
     del value
     for run in range(3):
-        assert other.run(f"import numpy as np\nnp.full(1 << 18, {run})", returns=ARRAY).value[0] == run
+        assert other.run(f"import numpy as np\nnp.full(1 << 20, {run})", returns=ARRAY).value[0] == run
     assert (part == np.arange(100, 200, 2)).all()
     part += 1
     assert (part == np.arange(101, 201, 2)).all()
@@ -492,28 +514,53 @@ def test_a_value_of_a_dead_worker_is_the_callers_own_until_its_last_view_is_gone
 
 def test_memory_of_values_is_used_again_when_they_are_gone_and_not_before(pool: Pool, bench: Benches) -> None:
     each = bench(pool)
-    values = [each.run(f"import numpy as np\nnp.full(1 << 18, {run})", returns=ARRAY).value for run in range(3)]
+    values = [each.run(f"import numpy as np\nnp.full(1 << 20, {run})", returns=ARRAY).value for run in range(3)]
     assert [int(value[-1]) for value in values] == [0, 1, 2]
     gc.collect()
     before = pool.arenas.idle_bytes()
     values.clear()
-    assert pool.arenas.idle_bytes() - before == 3 * (2 << 20)
+    assert pool.arenas.idle_bytes() - before == 3 * (8 << 20)
 
 
 def test_what_is_lent_when_a_process_is_forked_is_never_written_again() -> None:
     stock = ArenaStock()
     tenant = Tenant(confined=True)
-    arena = stock.take(BYTES, tenant, inward=False)
+    arena = stock.take(8 * BYTES, tenant, inward=False)
     assert arena is not None
-    view = stock.lend(arena, BYTES)
+    view = stock.lend(arena, 8 * BYTES)
+    assert view is not None
     stock.release(arena)
     child = os.fork()
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
     del view
-    assert stock.take(BYTES, tenant, inward=False) is not arena
+    assert stock.take(8 * BYTES, tenant, inward=False) is not arena
     assert arena.descriptor == -1
+    stock.close()
+
+
+def test_only_so_much_is_lent_at_once_and_nothing_that_a_worker_could_still_change() -> None:
+    stock, alive = ArenaStock(), threading.Event()
+    size = 4 * BYTES
+    lent: list[memoryview | None] = []
+    for _ in range(arena_stock.MAX_LENT + 1):
+        arena = stock.take(size, Tenant(confined=True), inward=False)
+        assert arena is not None
+        lent.append(stock.lend(arena, size))
+        stock.release(arena)
+    assert [view is None for view in lent] == [False] * arena_stock.MAX_LENT + [True]
+    lent.clear()
+    arena = stock.take(size, Tenant(confined=True), inward=False)
+    assert arena is not None
+    assert stock.lend(arena, size - 1) is None
+    stock.claim(arena)
+    stock.release(arena, alive)
+    assert stock.lend(arena, size) is None
+    alive.set()
+    assert stock.lend(arena, size) is not None
+    loose = stock.take(size, Tenant(confined=False), inward=False)
+    assert loose is not None and loose is not arena and stock.lend(loose, size) is None
     stock.close()
 
 

@@ -7,10 +7,12 @@ stays here, and the memory is given back when the last array in it is gone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import mmap
 import os
 import weakref
+from collections import deque
 from dataclasses import dataclass
 
 from agex_protocol.placing import Places, end_of
@@ -37,7 +39,7 @@ class Arenas:
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
         self._count = 0
-        self._dropped: list[int] = []
+        self._dropped: deque[int] = deque()  # finalizers add to it, at any time and on any thread
         self._inputs: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._output: Mapped | None = None
 
@@ -47,9 +49,7 @@ class Arenas:
         number, size = self._count, end_of(places)
         try:
             if descriptor < 0:
-                raise OSError(
-                    "an arena came without its descriptor: as many files are open as limits.open_files allows"
-                )
+                raise OSError(errno.EMFILE, "no descriptor was left for a large value; limits.open_files is the bound")
             memory = self._map(descriptor, size, mmap.MAP_PRIVATE)
         except BaseException:
             self._dropped.append(number)
@@ -67,7 +67,7 @@ class Arenas:
         self._output = None
         try:
             memory = self._map(descriptor, min(-(-size // _PAGE) * _PAGE, limit), mmap.MAP_SHARED)
-        except MemoryError:
+        except (MemoryError, OSError):
             return None
         with contextlib.suppress(OSError):
             memory.madvise(_POPULATE_READ)
@@ -86,8 +86,7 @@ class Arenas:
         """
         if all_garbage and self._inputs:
             gc.collect()
-        taken, self._dropped[:] = tuple(self._dropped), ()
-        return taken
+        return tuple(self._dropped.popleft() for _ in range(len(self._dropped)))
 
     def _map(self, descriptor: int, size: int, flags: int) -> mmap.mmap:
         try:
@@ -98,9 +97,10 @@ class Arenas:
                 gc.collect()  # what only garbage looks at may be all that is missing
                 return mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
             raise MemoryError(
-                f"{size} bytes of values do not fit into this worker's memory ({error.strerror}); limits.memory of the"
-                " policy is its bound"
+                f"{size} bytes of values do not fit into this worker's memory; limits.memory of the policy is its bound"
             ) from None
         finally:
             os.close(descriptor)
