@@ -2,7 +2,7 @@
 
 Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
 Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
-                  Room -> Roomed | Denied | Dropped)* Buffer* -> one ending.
+                  Room -> Roomed | Filled | Denied | Dropped)* Buffer* -> one ending.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -309,6 +309,14 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Filled:
+    """What was written so far to the arena that Room asked for: it may be copied while the rest is written."""
+
+    action: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """Nothing here looks at these arenas with inputs any more: they may be written again. By their numbers: the first that
     this worker was given is 1."""
@@ -381,6 +389,7 @@ ToSupervisor = (
     | Call
     | Dial
     | Room
+    | Filled
     | Dropped
     | Denied
     | Finished

@@ -5,7 +5,7 @@ Both sides use this: whoever writes lays buffers out with it, and the supervisor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from agex_protocol.buffers import HEAD_BYTES, Bytes
@@ -18,6 +18,8 @@ ALIGNMENT = 64
 MIN_BYTES = 256 << 10
 # In one message. What a value has beyond them are small buffers, which are sent as such.
 MAX_PLACED = 4096
+# How much is copied at once.
+PIECE_BYTES = 4 << 20
 # What the gaps between buffers can add to their sizes.
 MAX_GAPS = MAX_PLACED * ALIGNMENT
 
@@ -64,17 +66,16 @@ class Parted:
     def end(self) -> int:
         return end_of(self.places)
 
-    def write(self, memory: memoryview) -> None:
-        """Copy what is to be placed into an arena. Piece by piece, so that other threads have their turn."""
+    def write(self, memory: memoryview) -> Iterator[int]:
+        """Copy what is to be placed into an arena; gives how far it came after each piece, so that others have their turn."""
         for view, (offset, length) in zip(self.placed, self.places, strict=True):
-            for at in range(0, length, _PIECE):
-                piece = view[at : at + _PIECE]
-                memory[offset + at : offset + at + len(piece)] = piece
+            for at in range(0, length, PIECE_BYTES):
+                piece = view[at : at + PIECE_BYTES]
+                end = offset + at + len(piece)
+                memory[offset + at : end] = piece
+                yield end
 
 
 def total_bytes(head: Bytes, buffers: Sequence[Bytes]) -> int:
     """What a value takes, to see whether it is worth an arena."""
     return len(head) + sum(memoryview(buffer).nbytes for buffer in buffers)
-
-
-_PIECE = 4 << 20

@@ -16,7 +16,7 @@ FROM_WORKER: dict[str, frozenset[type]] = {
     "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": frozenset({m.Buffer, m.Call, m.Dial, m.Room, m.Dropped, m.Denied}) | ENDINGS,
+    "running": frozenset({m.Buffer, m.Call, m.Dial, m.Room, m.Filled, m.Dropped, m.Denied}) | ENDINGS,
     "answering": frozenset(),
     "over": frozenset(),
 }

@@ -81,7 +81,8 @@ class Arena:
     def write(self, parted: Parted) -> None:
         """Put the buffers of a value where they belong."""
         with memoryview(self._map) as memory:
-            parted.write(memory)
+            for _ in parted.write(memory):
+                pass
 
     def read_into(self, target: memoryview, offset: int) -> None:
         """Fill `target` with what lies from `offset` on. Piece by piece, so that other threads have their turn."""

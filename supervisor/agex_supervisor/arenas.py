@@ -105,6 +105,10 @@ class Arenas:
         self._count = 0
         self._rooms: list[Arena] = []
         self._room: Arena | None = None
+        # Whether what is written there is copied meanwhile, what was asked for, how much was copied, and to where.
+        self.ahead = False
+        self._asked = self._filled = 0
+        self._copy = memoryview(b"")
 
     def has_room_for(self, size: int) -> bool:
         """Whether it can be given so much more in arenas. It counts what it may still have mapped."""
@@ -113,7 +117,7 @@ class Arenas:
 
     def begin(self) -> None:
         """An action begins: nothing is placed in it yet."""
-        self._room = None
+        self._forget_room()
 
     def give(self, arena: Arena, size: int) -> int:
         """A descriptor of an arena with inputs, for this worker."""
@@ -135,13 +139,17 @@ class Arenas:
             finally:
                 cargo.close()
 
-    def dropped(self, numbers: Sequence[int]) -> None:
-        """It looks no more at these. One that lies sees what the same session is going to give it anyway, and no other's."""
-        if not numbers:
+    def told(self, message: m.Dropped | m.Filled) -> None:
+        """What it tells of its arenas. ProtocolError if it cannot be."""
+        if isinstance(message, m.Filled):
+            self._fill(message.size_bytes)
+            return
+        if not message.arenas:
             raise ProtocolError("Dropped names no arena")
-        for number in numbers:
+        for number in message.arenas:
             if number not in self._given:
                 raise ProtocolError(f"arena {number} was dropped, which the worker does not have")
+            # One that lies sees what the same session is going to give it anyway, and no other's.
             self._stocked.release(self._given.pop(number)[0], self._gone)
 
     def room(self, room: m.Room) -> tuple[m.Roomed, int]:
@@ -156,7 +164,8 @@ class Arenas:
             if last is None:
                 return m.Roomed(room.action, room.call, 0, 0), -1
             self._rooms.append(last)
-        self._room = last
+        self._forget_room()
+        self._room, self._asked = last, room.size_bytes
         return m.Roomed(room.action, room.call, len(self._rooms), last.size), os.dup(last.descriptor)
 
     def _larger_room(self, need_bytes: int) -> Arena | None:
@@ -176,6 +185,16 @@ class Arenas:
 
     def copied(self, places: Places) -> list[memoryview]:
         """The buffers in memory of this process, where the worker cannot change them any more."""
+        self._checked(places)
+        if not self._copy or end_of(places) > self._asked:
+            return self.copied_apart(places)
+        self._fill_to(end_of(places))
+        # It is the value's from here on: nothing else may ever lie in it.
+        copy, self._copy, self._asked = self._copy, memoryview(b""), 0
+        return [copy[offset : offset + length] for offset, length in places]
+
+    def copied_apart(self, places: Places) -> list[memoryview]:
+        """The same in memory for them alone, whatever was copied already."""
         return self._copied_from(self._checked(places), places)
 
     def _copied_from(self, arena: Arena, places: Places) -> list[memoryview]:
@@ -202,6 +221,26 @@ class Arenas:
         finally:
             self._stocked.release(arena)
 
+    def _fill(self, size: int) -> None:
+        if self._room is None or not self._filled < size <= self._asked:
+            raise ProtocolError(f"{size} bytes of room were filled, of {self._asked} that were asked for")
+        if not self.ahead:
+            self._filled = size
+            return
+        if not self._copy:
+            self._copy = self._stocked.private(self._asked)
+        self._fill_to(size)
+
+    def _fill_to(self, size: int) -> None:
+        assert self._room is not None
+        if size > self._filled:
+            self._room.read_into(self._copy[self._filled : size], self._filled)
+            self._filled = size
+
+    def _forget_room(self) -> None:
+        self._room, self._copy = None, memoryview(b"")
+        self._asked = self._filled = 0
+
     def _checked(self, places: Places) -> Arena:
         """The arena in which these lie. ProtocolError unless they lie in the one that it has in this action."""
         if self._room is None:
@@ -220,7 +259,8 @@ class Arenas:
         """Its worker is being killed: what it has goes back, to be used again when it is dead."""
         for arena in (*(arena for arena, _ in self._given.values()), *self._rooms):
             self._stocked.release(arena, self._gone)
-        self._given, self._rooms, self._room = {}, [], None
+        self._given, self._rooms = {}, []
+        self._forget_room()
 
 
 # As many heads, which are counted by themselves where a value is encoded, as the inbox allows for.

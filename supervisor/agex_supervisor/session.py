@@ -163,6 +163,7 @@ class Session:
         if self._cancelled:
             worker.cancel()  # it came before there was a worker to end
         on_dial = self._broker.dial if self._kit.plan.network else no_network
+        worker.arenas.ahead = not (run.task or self._equipment.sandbox.mode == "full")  # these are lent at their end
         addressed = cargo.addressed(run, worker.arenas)
         turn = worker.run(
             addressed.message,

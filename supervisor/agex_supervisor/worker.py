@@ -234,7 +234,7 @@ class Worker:
                     )
                     self._conversation.answered()
                     self._wire.queue([answer], descriptor)
-            elif isinstance(message, m.Denied | m.Dropped):
+            elif isinstance(message, m.Denied | m.Dropped | m.Filled):
                 self._note(turn, message)
             elif message is not None:
                 self._end(turn, message)
@@ -269,17 +269,17 @@ class Worker:
         with self._holding_to_rules():
             self._inbox.take(message)
 
-    def _note(self, turn: Turn, message: m.Denied | m.Dropped) -> None:
+    def _note(self, turn: Turn, message: m.Denied | m.Dropped | m.Filled) -> None:
         with self._holding_to_rules():
-            if isinstance(message, m.Dropped):
-                self.arenas.dropped(message.arenas)
-            else:
+            if isinstance(message, m.Denied):
                 turn.denied.append(of_message(message, len(turn.denied)))
+            else:
+                self.arenas.told(message)
 
     def _end(self, turn: Turn, ending: Any) -> None:
         with self._holding_to_rules():
             value, turn.placed = self.arenas.parted(getattr(ending, "value", m.Encoded(b"")))
-            ((turn.head, turn.buffers),) = self._inbox.open(value, fetch=self.arenas.copied)
+            ((turn.head, turn.buffers),) = self._inbox.open(value, fetch=self.arenas.copied_apart)
             turn.ending = ending
 
     @contextlib.contextmanager

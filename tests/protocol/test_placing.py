@@ -66,7 +66,7 @@ def test_a_value_is_whole_again_whatever_part_of_it_had_room(head: bytes, room: 
     buffers = [b"one", bytes(200), b"", b"four"]
     parted = Parted(head, buffers, start=100, room=room)
     memory = bytearray(SIZE)
-    parted.write(memoryview(memory))
+    assert sorted(ends := list(parted.write(memoryview(memory)))) == ends
     inbox = Inbox(SIZE)
     for buffer in parted.sent:
         inbox.take(Buffer(ACTION, bytes(buffer), True))

@@ -21,6 +21,7 @@ SAID: dict[type, Any] = {
     m.Call: m.Call(ACTION, 1, "f", ()),
     m.Dial: m.Dial(ACTION, 1, "host", 443),
     m.Room: m.Room(ACTION, 1, 1 << 20),
+    m.Filled: m.Filled(ACTION, 64),
     m.Dropped: m.Dropped(ACTION, (1,)),
     m.Denied: m.Denied(ACTION, "landlock", "open", "/etc"),
     m.Finished: m.Finished(ACTION, NOTHING),
@@ -39,6 +40,7 @@ LEADS_TO = {
     m.Call: "answering",
     m.Dial: "answering",
     m.Room: "answering",
+    m.Filled: "running",
     m.Dropped: "running",
 }
 

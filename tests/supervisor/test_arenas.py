@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import inspect
@@ -78,6 +79,16 @@ class Bench:
         self, code: str, inputs: dict[str, Any] | None = None, returns: Contract = ANYTHING, *, task: bool = False
     ) -> Executed:
         return self.executor.execute(code, inputs or {}, returns, task=task, timeout_s=60.0)
+
+    @contextlib.contextmanager
+    def ahead(self) -> Iterator[None]:
+        """As where the worker lives on after its run, which hostile code of a Sandbox in "full" mode does not."""
+        full = self.session._equipment
+        restricted = replace(full, sandbox=replace(full.sandbox, mode="restricted"))
+        self.session.start()
+        self.session._equipment = restricted
+        yield
+        self.session._equipment = full
 
 
 Benches = Callable[..., Bench]
@@ -346,6 +357,13 @@ def test_overlapping_places_of_two_arguments_end_the_worker(bench: Benches, owne
         ("send('Room', action, 1, 1 << 40)", "room for 1099511627776 bytes was asked for; a value has at most {most}"),
         ("send('Room', action, 2, 64)", "call 2 where 1 was due"),
         ("send('Room', b'x' * 16, 1, 64)", "Room for an action that is not under way"),
+        ("send('Filled', action, 64)", "64 bytes of room were filled, of 0 that were asked for"),
+        ("room(640); send('Filled', action, 641)", "641 bytes of room were filled, of 640 that were asked for"),
+        ("room(640); send('Filled', action, 0)", "0 bytes of room were filled, of 640 that were asked for"),
+        (
+            "room(640); send('Filled', action, 64); send('Filled', action, 64)",
+            "64 bytes of room were filled, of 640 that were asked for",
+        ),
         ("send('Dropped', action, [])", "Dropped names no arena"),
         ("send('Dropped', action, [2])", "arena 2 was dropped, which the worker does not have"),
         ("send('Dropped', action, [1, 1])", "arena 1 was dropped, which the worker does not have"),
@@ -416,6 +434,34 @@ for number in range(2, 100):
     if executed.death is not None:
         assert executed.death.cause == "violation"
         assert "an array of bool has bytes other than 0 and 1" in executed.death.detail
+
+
+def test_what_was_copied_ahead_belongs_to_one_value_only(bench: Benches, owned: str) -> None:
+    """The same bytes as a mask and as numbers, of which the supervisor copied the first while they were written."""
+    given: list[Any] = []
+
+    def take(mask: np.ndarray[Any, Any]) -> None:
+        given.append(mask)
+
+    code = """
+import agex_protocol.messages as m
+size = 8 << 20
+memory = room(size)
+memory[:] = b"\\x01" * size
+send("Filled", action, size // 2)
+for call, dtype in enumerate(("|b1", "|u1", "|b1"), 2):
+    send("Call", action, call, "take", [["mask", [msgpack.packb([dtype, [size // 2], "C", 0]), 0, [[0, size // 2]]]]])
+    session._channel.receive(m.ToWorker)
+send("Filled", action, size)
+while True: pass
+"""
+    each = bench(take=take)
+    with each.ahead():
+        executed = each.run(owned + code)
+    assert executed.death == Death("violation", f"{8 << 20} bytes of room were filled, of 0 that were asked for")
+    first, second, third = given
+    second[:] = 2
+    assert set(first.tobytes()) == set(third.tobytes()) == {1}
 
 
 # --- whose bytes are seen ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pickle
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import starmap
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from agex_protocol import messages as m
 from agex_protocol.buffers import Inbox, enclose
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
-from agex_protocol.placing import MAX_PLACED, MIN_BYTES, Parted, Places, total_bytes
+from agex_protocol.placing import MAX_PLACED, MIN_BYTES, PIECE_BYTES, Parted, Places, total_bytes
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
 from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
@@ -193,8 +193,11 @@ class Session:
         memory = self._room(action, end)
         if memory is None:
             return None
-        for part in parts:
-            part.write(memory)
+        told = 0
+        for written in chain.from_iterable(part.write(memory) for part in parts):
+            if written - told >= PIECE_BYTES:
+                self._channel.send(m.Filled(action, written))
+                told = written
         self._arenas.written()
         return parts
 
