@@ -31,7 +31,7 @@ def pack_array(array: Array, put: PutBlob) -> list[Any]:
 
 
 def unpack_array(wire: object, get: GetBlob) -> Array:
-    """A writeable array that owns its data. Raises ValueError for anything that is not exactly one array."""
+    """A writeable array whose data is its own. Raises ValueError for anything that is not exactly one array."""
     match wire:
         case [str(code), list(lengths), "C" | "F" as order, blob]:
             shape = _checked_shape(lengths)
@@ -45,7 +45,7 @@ def unpack_array(wire: object, get: GetBlob) -> Array:
         return np.empty(shape, dtype, "F" if order == "F" else "C")
     flat = np.frombuffer(data, dtype)
     _check_content(flat)
-    return _owned(flat.reshape(shape, order="F" if order == "F" else "C"))
+    return own(flat.reshape(shape, order="F" if order == "F" else "C"))
 
 
 def pack_column(array: Array, put: PutBlob) -> list[Any]:
@@ -68,7 +68,12 @@ def unpack_column(wire: object, get: GetBlob, kinds: str = "biufcmM") -> Array:
         return np.empty(0, dtype)
     flat = np.frombuffer(data, dtype)
     _check_content(flat)
-    return _owned(flat)
+    return own(flat)
+
+
+def own(array: Array) -> Array:
+    """The array over memory that may be written, which is nobody else's (see Reader.get); else a copy."""
+    return array if array.flags.writeable and array.flags.aligned else array.copy("K")
 
 
 def pack_scalar(scalar: np.generic) -> list[Any]:
@@ -127,11 +132,6 @@ def _checked_shape(lengths: Sequence[object]) -> tuple[int, ...]:
     if any(length < 0 for length in shape) or math.prod(length or 1 for length in shape) >= 1 << 62:
         raise ValueError("not the shape of an array")
     return shape
-
-
-def _owned(array: Array) -> Array:
-    """The one copy: what a worker sent is never referred to."""
-    return array.copy("K")
 
 
 def _check_content(flat: Array) -> None:

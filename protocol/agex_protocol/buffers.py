@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from agex_protocol.errors import ProtocolError
 from agex_protocol.messages import Buffer, Encoded
@@ -11,6 +11,8 @@ PIECE_BYTES = 1 << 20
 # A larger head travels as a buffer: a call's heads, one an argument, must fit into one frame together.
 HEAD_BYTES = 1 << 14
 Bytes = bytes | bytearray | memoryview
+# From where buffers lie in the arena at hand to the buffers.
+Fetch = Callable[[tuple[tuple[int, int], ...]], list[memoryview]]
 
 
 def enclose(action: bytes, head: Bytes, buffers: Sequence[Bytes]) -> tuple[Iterator[Buffer], Encoded]:
@@ -52,17 +54,32 @@ class Inbox:
             if len(self._whole) > self.MAX_BUFFERS:
                 raise ProtocolError(f"a value has more than {self.MAX_BUFFERS} buffers")
 
-    def open(self, *values: Encoded) -> list[tuple[bytes, list[memoryview]]]:
-        """Head and buffers of each value; the inbox is empty afterwards. ProtocolError if the counts are not what came."""
+    def open(self, *values: Encoded, fetch: Fetch | None = None) -> list[tuple[bytes, list[memoryview]]]:
+        """Head and buffers of each value; the inbox is empty afterwards. ProtocolError if the counts are not what came.
+
+        Placed buffers come by `fetch`, which is asked once; without it there is no arena in which they could lie.
+        """
         announced = [value.buffers for value in values]
         if self._open is not None or min(announced, default=0) < 0 or sum(announced) != len(self._whole):
             raise ProtocolError(f"{sum(announced)} buffers were announced, {len(self._whole)} came")
+        placed = self._fetched([place for value in values for place in value.placed], fetch)
         whole, self._whole, self._size = self._whole, [], 0
         opened: list[tuple[bytes, list[memoryview]]] = []
         for value in values:
-            own, whole = whole[: value.buffers], whole[value.buffers :]
+            own, placed = placed[: len(value.placed)], placed[len(value.placed) :]
+            own += map(memoryview, whole[: value.buffers])
+            whole = whole[value.buffers :]
             head = value.head
             if not head and own:
                 head = bytes(own.pop(0))
-            opened.append((head, [memoryview(buffer) for buffer in own]))
+            opened.append((head, own))
         return opened
+
+    def _fetched(self, places: list[tuple[int, int]], fetch: Fetch | None) -> list[memoryview]:
+        if not places:
+            return []
+        if fetch is None:
+            raise ProtocolError("buffers were placed where there is no arena")
+        if self._size + sum(length for _, length in places) > self._max:
+            raise ProtocolError(f"a value is larger than {self._max} bytes")
+        return fetch(tuple(places))

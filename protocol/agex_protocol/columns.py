@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from agex_protocol.arrays import Array, pack_column, unpack_column
+from agex_protocol.arrays import Array, own, pack_column, unpack_column
 from agex_protocol.leaves import pack_zone, unpack_zone
 from agex_protocol.parts import Reader, Writer
 
@@ -63,7 +63,7 @@ def pack_values(values: Any, writer: Writer) -> list[Any]:
 
 
 def unpack_values(wire: object, reader: Reader) -> Any:
-    """The array again, writeable and with its own memory. ValueError for anything that is not exactly one."""
+    """The array again, writeable, with memory of its own. ValueError for anything that is not exactly one."""
     match wire:
         case [str(kind), *parts] if kind in _UNPACKERS:
             return _UNPACKERS[kind](parts, reader)
@@ -118,46 +118,48 @@ def _arrow_text(values: Any) -> tuple[Array, memoryview]:
     starts = np.frombuffer(offsets, np.int64, len(whole) + 1, whole.offset * 8)
     first, last = int(starts[0]), int(starts[-1])
     texts = memoryview(b"") if data is None else memoryview(data)[first:last]
-    return starts - first, texts
+    return starts - first if first else starts, texts
 
 
 def _unpack_text(parts: list[Any], reader: Reader) -> Any:
     match parts:
         case ["python" | "pyarrow" as storage, "nan" | "NA" as missing, offsets, blob, masked]:
-            edges, data = reader.get(offsets), bytes(reader.get(blob))
+            edges, data = reader.get(offsets), reader.get(blob)
         case _:
             raise ValueError("not a column of text")
     if len(edges) < 8 or len(edges) % 8:
         raise ValueError("a column of text has no whole number of offsets")
-    starts = np.frombuffer(edges, np.int64).copy()
+    starts = own(np.frombuffer(edges, np.int64))
     mask = None if masked is None else unpack_column(masked, reader.get, "b")
     _check_text(starts, data, mask)
     dtype = pd.StringDtype(storage, na_value=np.nan if missing == "nan" else pd.NA)
     if storage == "pyarrow":
         return _to_arrow(starts, data, mask, dtype)
     edge = starts.tolist()
-    texts = [data[start:end].decode() for start, end in zip(edge, edge[1:], strict=False)]
+    texts = [str(data[start:end], "utf-8") for start, end in zip(edge, edge[1:], strict=False)]
     array = np.fromiter(texts, object, len(texts))
     if mask is not None:
         array[mask] = dtype.na_value
     return pd.array(array, dtype=dtype)
 
 
-def _check_text(starts: Array, data: bytes, mask: Array | None) -> None:
+def _check_text(starts: Array, data: memoryview, mask: Array | None) -> None:
     if starts[0] != 0 or starts[-1] != len(data) or (starts[1:] < starts[:-1]).any():
         raise ValueError("the offsets of a column of text do not rise from 0 to its length")
     if mask is not None and len(mask) != len(starts) - 1:
         raise ValueError("the mask of a column of text has another length")
-    if not data.isascii():
-        data.decode()
+    letters = np.frombuffer(data, np.uint8)
+    if len(letters) and letters.max() > 0x7F:
+        str(data, "utf-8")
         inner = starts[starts < len(data)]
-        if (np.frombuffer(data, np.uint8)[inner] & 0xC0 == 0x80).any():
+        if (letters[inner] & 0xC0 == 0x80).any():
             raise ValueError("an offset of a column of text lies inside a character")
 
 
-def _to_arrow(starts: Array, data: bytes, mask: Array | None, dtype: pd.StringDtype) -> Any:
+def _to_arrow(starts: Array, data: memoryview, mask: Array | None, dtype: pd.StringDtype) -> Any:
     import pyarrow
 
+    data = memoryview(bytes(data)) if data.readonly else data
     valid = None if mask is None else pyarrow.py_buffer(np.packbits(~mask, bitorder="little").tobytes())
     buffers = [valid, pyarrow.py_buffer(starts), pyarrow.py_buffer(data)]
     whole = pyarrow.Array.from_buffers(pyarrow.large_string(), len(starts) - 1, buffers)

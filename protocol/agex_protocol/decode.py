@@ -34,8 +34,9 @@ def decode(
     build: Build | None = None,
     adopt: references.Adopt | None = None,
     find: Find | None = None,
+    borrow: bool = False,
 ) -> Any:
-    """The value; nothing in it shares memory with `buffers`.
+    """The value; nothing in it shares memory with `buffers`, unless `borrow` says that they are nobody else's any more.
 
     `build(index, parts)` makes the instance of a declared class: of a record from {field: value}, of an enum from a
     member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value. `adopt` makes
@@ -46,6 +47,8 @@ def decode(
     if not buffers and len(head) <= caps.head_bytes and (plain := unpack_plain(head, shape)) is not NOT_PLAIN:
         return plain
     views = [memoryview(buffer).cast("B") for buffer in buffers]
+    if not borrow:
+        views = [view.toreadonly() for view in views]  # what can be written is taken as the value's own
     try:
         caps.check_sizes(head, [len(view) for view in views])
         with collector_paused():
@@ -87,7 +90,7 @@ class _Decoder:
             raise ValueError(f"{len(self._buffers)} buffers belong to no part of it")
 
     def get(self, wire: object) -> memoryview:
-        """Bytes that lie in the head, or in a buffer: each is named once."""
+        """Bytes that lie in the head, or in a buffer: each is named once. Those that can be written are the value's own."""
         if type(wire) is bytes:
             return memoryview(wire)
         if type(wire) is not int or wire not in self._buffers:

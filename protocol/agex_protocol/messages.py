@@ -1,9 +1,9 @@
 """Every message, once. A frame carries exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
 
 Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
-Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled | Denied)*
-                  Buffer* -> one ending; or Drop? Buffer* Use and the same after it, ended by Finished or Raised.
-                  Returned may come before a Call or an ending.
+Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
+                  Room -> Roomed | Filled | Denied | Dropped | Returned)* Buffer* -> one ending; or Drop? Buffer* Use and the
+                  same after it, ended by Finished or Raised.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -27,10 +27,15 @@ UIDS = 256
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A value on the wire: a msgpack head, and how many raw buffers belong to it (sent before it, by Buffer)."""
+    """A value on the wire: a msgpack head, and the raw buffers that belong to it.
+
+    placed: (offset, length) of those that lie in an arena (placing.py), which come first. buffers: how many were sent
+    before, by Buffer.
+    """
 
     head: bytes
     buffers: int = 0
+    placed: tuple[tuple[int, int], ...] = ()
 
 
 # --- supervisor -> zygote ---------------------------------------------------------------------------------------------
@@ -181,7 +186,8 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run one piece of code. `inputs` is a pickle (protocol 5) whose out-of-band buffers came before it.
+    """Run one piece of code. `inputs` is a pickle (protocol 5) whose out-of-band buffers came before it, or are placed in
+    an arena whose descriptor comes with the frame; so it is with Answer.
 
     `returns` is the shape (shapes.py, as msgpack) of what the code has to give; `task` says whether it gives it by
     task_success, else by its last expression.
@@ -238,6 +244,19 @@ class Dialled:
     call: int
     refused: bool = False
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Roomed:
+    """Answer to Room: the descriptor of an arena of that many bytes comes with the frame; 0, and none: send Buffers.
+
+    arena: its number. The same number is the same arena, which the worker may still have mapped.
+    """
+
+    action: bytes
+    call: int
+    arena: int
+    size_bytes: int
 
 
 # --- both ways --------------------------------------------------------------------------------------------------------
@@ -335,6 +354,32 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Please make room for so many bytes of values, in an arena to write them to."""
+
+    action: bytes
+    call: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was written so far to the arena that Room asked for: it may be copied while the rest is written."""
+
+    action: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Nothing here looks at these arenas with inputs any more: they may be written again. By their numbers: the first that
+    this worker was given is 1."""
+
+    action: bytes
+    arenas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Ending: the code ran to its end. `value` is that of its last expression where one was asked for."""
 
@@ -388,7 +433,7 @@ class Kept:
 
 ToZygote = Boot | ModuleFound | Fork | Reap
 FromZygote = FindModule | Booted | BootFailed | Forked | Reaped
-ToWorker = Begin | Run | Use | Drop | Answer | Dialled | Buffer
+ToWorker = Begin | Run | Use | Drop | Answer | Dialled | Roomed | Buffer
 ToSupervisor = (
     Notifying
     | Ready
@@ -397,6 +442,9 @@ ToSupervisor = (
     | Buffer
     | Call
     | Dial
+    | Room
+    | Filled
+    | Dropped
     | Denied
     | Returned
     | Finished

@@ -25,7 +25,7 @@ class Reader(Protocol):
     """What unpacking needs of the decoder."""
 
     def get(self, wire: object) -> memoryview:
-        """The bytes that `put` wrote."""
+        """The bytes that `put` wrote. Those that can be written are the value's own from now on."""
         ...
 
     def get_any(self, wire: object) -> list[Any]:

@@ -9,7 +9,7 @@ from agex_protocol import messages as m
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
-_WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Denied, m.Returned})
+_WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Room, m.Filled, m.Dropped, m.Denied, m.Returned})
 
 # What the supervisor may hear from a worker, by state.
 FROM_WORKER: dict[str, frozenset[type]] = {
@@ -68,7 +68,7 @@ class Conversation:
     def _heard_of_action(self, message: object) -> None:
         if getattr(message, "action", None) != self.action:
             raise ProtocolError(f"{type(message).__name__} for an action that is not under way")
-        if isinstance(message, m.Call | m.Dial):
+        if isinstance(message, m.Call | m.Dial | m.Room):
             self._calls += 1
             if message.call != self._calls:
                 raise ProtocolError(f"call {message.call} where {self._calls} was due")

@@ -122,22 +122,23 @@ class Contract:
         *,
         hold: Hold | None = None,
         find: Find | None = None,
+        borrow: bool = False,
     ) -> Any:
         """What a worker sent, decoded by this contract's own shape and validated. `hold` makes the handles in it, `find`
-        knows the objects of this process.
+        knows the objects of this process. `borrow`: the buffers become the value's.
 
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared. `find` gives the objects that a worker may name.
         """
         adopt = functools.partial(self._adopt, hold)
+        read = functools.partial(decode, head, buffers, self.shape, caps=caps, adopt=adopt, find=find, borrow=borrow)
         try:
-            value = decode(head, buffers, self.shape, caps=caps, build=self._build, adopt=adopt, find=find)
-            return self.check(value)
+            return self.check(read(build=self._build))
         except ContractMismatch:
             if self.has_handles or self._unpickle is not None:
                 raise  # an object is taken once
             # Said again from the outside, so that the message has the way to the fault, as it has of a live object.
-            self.check(decode(head, buffers, self.shape, caps=caps, build=self._parts, adopt=adopt, find=find))
+            self.check(read(build=self._parts))
             raise
 
     def check(self, value: object) -> Any:

@@ -161,7 +161,7 @@ class WorkerExecutor:
     def _value(self, turn: Turn, returns: Contract) -> Any:
         keeper = self._session.keeper
         if not returns.has_handles or keeper is None:
-            return returns.decode(turn.head, turn.buffers, self._caps)
+            return returns.decode(turn.head, turn.buffers, self._caps, borrow=True)
         self._session.serve(keeper, self._host_calls, self._caps, self._host_calls.awaiting.close)
         return keeper.decode(returns, turn.head, turn.buffers, self._caps)
 
@@ -177,7 +177,7 @@ def _answers(ending: object, returns: Contract, task: bool) -> bool:
         case m.Raised():
             return True
         case m.Finished(_, value):
-            return task != bool(value.head or value.buffers)
+            return task != bool(value.head or value.buffers or value.placed)
         case m.Kept():
             return not task and returns.shape.kind == "any"
         case _:

@@ -14,7 +14,9 @@ from agex_protocol import messages as m
 from agex_protocol.budget import Caps
 from agex_protocol.buffers import Bytes, enclose
 from agex_protocol.errors import ProtocolError
+from agex_protocol.placing import MIN_BYTES, total_bytes
 from agex_supervisor.allowance import Allowance
+from agex_supervisor.arenas import Bulk
 from agex_supervisor.awaiting import Awaiting
 from agex_supervisor.contract import ContractMismatch
 from agex_supervisor.display import display
@@ -81,7 +83,7 @@ class HostCalls:
             if contract is None or argument.name in given:
                 raise ProtocolError(f"{hosted.declared.name}() has no such argument left: {argument.name[:60]!r}")
             try:
-                given[argument.name] = contract.decode(head, buffers, self._caps, find=self.handles.find)
+                given[argument.name] = contract.decode(head, buffers, self._caps, find=self.handles.find, borrow=True)
             except ContractMismatch as error:
                 text = f"{hosted.declared.name}({argument.name}=...): {display(str(error), limit=MAX_ERROR_CHARS)}"
                 return _failed(call, "TypeError", text)
@@ -139,6 +141,8 @@ def answer(action: bytes, call: int, value: object = None, *, error_type: str = 
 def _sent(
     action: bytes, call: int, head: Bytes, buffers: Sequence[Bytes], error_type: str = "", error: str = ""
 ) -> list[object]:
+    if total_bytes(head, buffers) >= MIN_BYTES:
+        return [Bulk(m.Answer(action, call, m.Encoded(b""), error_type, error), head, buffers)]
     first, encoded = enclose(action, head, buffers)
     return [*first, m.Answer(action, call, encoded, error_type, error)]
 

@@ -83,11 +83,18 @@ class Keeper:
     # --- the worker ---
 
     def run(
-        self, asked: Asked, buffers: Iterable[m.Buffer], *, timeout_s: float, on_call: OnCall, on_dial: OnDial
+        self,
+        asked: Asked,
+        buffers: Iterable[m.Buffer],
+        *,
+        timeout_s: float,
+        on_call: OnCall,
+        on_dial: OnDial,
+        descriptor: Callable[[], int] | None = None,
     ) -> Turn:
         """One turn, once no other one is under way. A turn in which the worker dies is its last."""
         with self._taken():
-            return self._converse(asked, buffers, timeout_s, on_call, on_dial)
+            return self._converse(asked, buffers, timeout_s, on_call, on_dial, descriptor)
 
     def let_go(self, death: Death = CLOSED) -> bool:
         """Kill the worker and give its place back, when the turn that this ends is over. The first cause counts.
@@ -156,7 +163,11 @@ class Keeper:
         asked = m.Use(action, number, operation, name, encoded, contract.shape.to_bytes())
         with self._taken():
             self._require(number)
+            arenas = self._place.worker.arenas
+            arenas.ahead = True
             turn = self._converse(asked, first, service.wall_time_s, service.on_call, service.on_dial)
+            if turn.placed and turn.death is None:
+                turn.buffers = [*arenas.copied(turn.placed), *turn.buffers]
             if turn.death is not None:
                 self.let_go(turn.death)
                 self._require(number)
@@ -198,7 +209,7 @@ class Keeper:
             return handle
 
         try:
-            return contract.decode(head, buffers, caps, hold=hold)
+            return contract.decode(head, buffers, caps, hold=hold, borrow=True)
         except BaseException:
             self._dropped.extend(made)
             raise
@@ -209,19 +220,33 @@ class Keeper:
             given, self._given_back = self._given_back, True
         if given:
             return
-        self._pool.checkin(self._place)
+        try:
+            self._pool.checkin(self._place)
+        finally:
+            self._place.worker.arenas.close()
         if self._stays_with is not None:
             self._stays_with.ended(self)
             if self.service is not None:
                 self.service.close()
 
     def _converse(
-        self, asked: Asked, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall, on_dial: OnDial
+        self,
+        asked: Asked,
+        buffers: Iterable[m.Buffer],
+        timeout_s: float,
+        on_call: OnCall,
+        on_dial: OnDial,
+        descriptor: Callable[[], int] | None = None,
     ) -> Turn:
         drop = [m.Drop(tuple(gone))] if (gone := self._take_dropped()) else []
         try:
             return self._place.worker.run(
-                asked, chain(drop, buffers), timeout_s=timeout_s, on_call=on_call, on_dial=on_dial
+                asked,
+                chain(drop, buffers),
+                timeout_s=timeout_s,
+                on_call=on_call,
+                on_dial=on_dial,
+                descriptor=descriptor,
             )
         finally:
             self.last_used = time.monotonic()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agex_protocol.errors import AgexError
 from agex_protocol.plan import LockdownPlan
+from agex_supervisor.arena_stock import ArenaStock
 from agex_supervisor.cgroup import Group, Groups
 from agex_supervisor.errors import PoolExhausted, WorkerFailed
 from agex_supervisor.homecoming import Homecomings
@@ -104,6 +105,7 @@ class Pool:
         self._scratch: Scratch | None = None
         self._groups: Groups | None = None
         self._homecomings = Homecomings()
+        self.arenas = ArenaStock()
         self.keeping = Keeping(max((self.max_workers + 1) // 2, 1) if max_kept is None else max_kept, handle_ttl_s)
         self._serial = 0
         self._busy: set[Worker] = set()
@@ -212,6 +214,7 @@ class Pool:
         for zygote in retired:
             zygote.close()
         self._homecomings.close()
+        self.arenas.close()
         if groups is not None:
             groups.close()
         if scratch is not None:

@@ -7,19 +7,22 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agex_protocol import messages as m
 from agex_protocol.budget import Caps
-from agex_protocol.buffers import enclose
 from agex_protocol.plan import LockdownPlan, SandboxPlan
+from agex_supervisor.arena import Tenant
+from agex_supervisor.arenas import Arenas, Cargo
 from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
 from agex_supervisor.errors import PreloadFailed, SessionBusy, WorkerFailed
+from agex_supervisor.handle import Handle
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeper import CLOSED, Keeper, Service
 from agex_supervisor.outbound import Admit, NotSendable
@@ -73,6 +76,8 @@ class Session:
         self._keeper: Keeper | None = None  # of that place
         self._left: weakref.WeakSet[Keeper] = weakref.WeakSet()  # that stay for handles of this session
         self._reserved = False
+        self._tenant = Tenant(confined=kit.plan.isolation == "kernel")
+        self._inputs: tuple[object, Cargo] | None = None
         # Held while a worker is used or let go of, so that close() from another thread waits for the run that it ends.
         # Reentrant, because a host function may close the session that calls it.
         self._busy = threading.RLock()
@@ -109,6 +114,7 @@ class Session:
         place = self._pool.checkout(self._kit, self._workspace, until)
         self._place, self._keeper = place, Keeper(self._pool, place)
         place.worker.on_returned = self._handles.returned
+        place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
         equipment = self._equipment
@@ -137,23 +143,24 @@ class Session:
             raise NotSendable(
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
             )
-        action = secrets.token_bytes(16)
+        run = m.Run(secrets.token_bytes(16), code, m.Encoded(b""), returns, task)
         with self._busy:
             if (self._place is None or not self._place.worker.alive) and not self._left:
                 self._handles.clear()
-            local = None if self._keeper is None else self._keeper.number_of
-            head, buffers = self._handles.dump(dict(inputs), self._equipment.admit, local=local)
-            first, encoded = enclose(action, head, buffers)
-            run = m.Run(action, code, encoded, returns, task)
+            cargo = self._cargo(inputs, task)
             with self._state:
                 self._running, self._cancelled = True, False
             try:
-                turn = self._run(run, first, timeout_s, on_call)
+                turn = self._run(run, cargo, timeout_s, on_call)
             finally:
                 with self._state:
                     self._running = False
+                if not task:
+                    self._unload()
             if turn.death is not None or self._cancelled:
                 self._let_go(turn.death)
+            elif turn.placed:
+                self._bring_in(turn, task)
             return turn
 
     def cancel(self) -> bool:
@@ -176,6 +183,7 @@ class Session:
                 self._pool.keeping.end(keeper, CLOSED)
             self._let_go()
             self._give_up_room()
+            self._leave()
             self._handles.clear()
             self._broker.close()
 
@@ -196,11 +204,14 @@ class Session:
                 self._place, self._keeper, self._reserved = None, None, False
                 self._left.add(keeper)
                 self._pool.keeping.keep(keeper)
+            self._leave()
             self._broker = self._new_broker()
             return bool(self._left)
 
-    def _run(self, run: m.Run, buffers: Iterable[m.Buffer], timeout_s: float, on_call: OnCall) -> Turn:
+    def _run(self, run: m.Run, cargo: Cargo, timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
+        if self._place is not None and not self._place.worker.arenas.has_room_for(cargo.placed_bytes):
+            self._let_go()  # it kept earlier inputs, which cannot be written again while it lives
         try:
             self.start(until)
         except Late:
@@ -213,7 +224,17 @@ class Session:
         if self._cancelled:
             self._place.worker.cancel()  # it came before there was a worker to end
         on_dial = self._broker.dial if self._kit.plan.network else no_network
-        turn = self._keeper.run(run, buffers, timeout_s=timeout_s, on_call=on_call, on_dial=on_dial)
+        arenas = self._place.worker.arenas
+        arenas.ahead = not self._is_last(run.task)  # what is the last is lent at its end
+        addressed = cargo.addressed(run, arenas)
+        turn = self._keeper.run(
+            addressed.message,
+            addressed.first,
+            timeout_s=timeout_s,
+            on_call=on_call,
+            on_dial=on_dial,
+            descriptor=addressed.descriptor,
+        )
         turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
         return turn
 
@@ -247,6 +268,55 @@ class Session:
 
     def _new_broker(self) -> Broker:
         return Broker(self._kit.plan.network, resolve=self._resolve, abandoned=lambda: self._cancelled)
+
+    # --- values ---
+
+    def _cargo(self, inputs: Mapping[str, object], task: bool) -> Cargo:
+        """The inputs, ready to go. Those of a task are what they were at its call: they are pickled once."""
+        if self._inputs is not None:
+            known, cargo = self._inputs
+            if task and known is inputs:
+                return cargo
+            self._unload()
+        lent, handles = len(self._handles), list[Handle[Any]]()
+
+        def local(handle: Handle[Any]) -> int | None:
+            handles.append(handle)
+            return None if self._keeper is None else self._keeper.number_of(handle)
+
+        cargo = Cargo(
+            self._pool.arenas, self._tenant, *self._handles.dump(dict(inputs), self._equipment.admit, local=local)
+        )
+        if task:
+            cargo.keep()
+        # What names objects is for this action alone: the worker may give one back, and another has others.
+        names_objects = bool(handles) or len(self._handles) > lent
+        self._inputs = (None if names_objects else inputs, cargo)
+        return cargo
+
+    def _unload(self) -> None:
+        if self._inputs is not None:
+            (_, cargo), self._inputs = self._inputs, None
+            cargo.close()
+
+    def _leave(self) -> None:
+        self._unload()
+        self._pool.arenas.leave(self._tenant)
+        self._tenant = Tenant(confined=self._kit.plan.isolation == "kernel")
+
+    def _bring_in(self, turn: Turn, task: bool) -> None:
+        """Complete the buffers of a turn's value. Those of a worker that is not needed any more are not copied."""
+        assert self._place is not None
+        arenas = self._place.worker.arenas
+        last = self._is_last(task) and (not task or isinstance(turn.ending, m.Succeeded))
+        placed = arenas.lent(turn.placed, self._let_go) if last else arenas.copied(turn.placed)
+        turn.buffers = [*placed, *turn.buffers]
+
+    def _is_last(self, task: bool) -> bool:
+        """Whether the worker is needed no more when the action has given its value."""
+        if self._reserved or (self._keeper is not None and self._keeper.is_needed):
+            return False
+        return task or self._equipment.sandbox.mode == "full"
 
     def _reported(self, place: Place) -> LockdownReport:
         layers = {**place.worker.layers, **BY_SUPERVISOR}

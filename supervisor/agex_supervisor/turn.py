@@ -8,6 +8,7 @@ from typing import Any
 
 from agex_protocol import messages as m
 from agex_protocol.errors import ProtocolError
+from agex_protocol.placing import Places
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial
 from agex_supervisor.listener import SyscallDenial
@@ -38,6 +39,7 @@ def nothing_held(returned: m.Returned) -> None:
 class Turn:
     """How one action went: its ending (None if the worker died) with head and buffers of its value, and its output.
 
+    placed: where the first of the buffers lie in the worker's arena; whoever has that puts them before the others.
     denied: what the worker says it was refused. syscalls: what the kernel says it was. addresses: each "host:port" with
     which it would not be connected.
     """
@@ -45,6 +47,7 @@ class Turn:
     ending: Any = None
     head: bytes = b""
     buffers: list[memoryview] = field(default_factory=list[memoryview])
+    placed: Places = ()
     denied: list[Denial] = field(default_factory=list[Denial])
     syscalls: tuple[SyscallDenial, ...] = ()
     addresses: list[str] = field(default_factory=list[str])

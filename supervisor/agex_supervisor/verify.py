@@ -58,6 +58,16 @@ def user_of(pid: int) -> int:
     return int(_status(f"/proc/{pid}/status")["Uid"].split()[0])
 
 
+def user_layer(pid: int) -> str:
+    """How a process stands to be a user of its own. It must be held by a pidfd."""
+    uid = user_of(pid)
+    if uid != os.geteuid():
+        return f"enforced: user id {uid}, of no one else"
+    if uid:
+        return "off: that of the supervisor"
+    return "unavailable: root without privileges; it takes namespaces, and a policy without writable folders"
+
+
 def _limits(pid: int, plan: LockdownPlan) -> list[str]:
     """That the limits are those of the plan, or lower where the supervisor's own are; address space is only bounded."""
     limits = plan.limits

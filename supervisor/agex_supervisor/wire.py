@@ -8,7 +8,8 @@ import socket
 import struct
 import time
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from agex_protocol.codec import pack_message, unpack_message
@@ -17,6 +18,14 @@ from agex_protocol.framing import FrameReader, frame
 
 READ_BYTES = 1 << 17
 _INT = struct.Struct("=i")
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A message among others that a descriptor goes with. It is asked for when it is sent, and closed by the wire."""
+
+    message: object
+    descriptor: Callable[[], int]
 
 
 class Wire:
@@ -53,6 +62,10 @@ class Wire:
                 message = next(self._outgoing, None)
                 if message is None:
                     return True
+                if isinstance(message, Carried):
+                    self._drop_descriptor()
+                    self._descriptor = message.descriptor()
+                    message = message.message
                 self._partial = memoryview(frame(pack_message(message)))
             try:
                 sent = self._send()

@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from agex_protocol.buffers import Inbox
 from agex_protocol.errors import ProtocolError
 from agex_protocol.plan import LockdownPlan
 from agex_protocol.turns import ENDINGS, Conversation
+from agex_supervisor.arenas import Arenas
 from agex_supervisor.cgroup import Group
 from agex_supervisor.death import OUT_OF_MEMORY, Death, by_syscall
 from agex_supervisor.denials import of_message
@@ -33,9 +34,9 @@ from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
 from agex_supervisor.slot import Slot
 from agex_supervisor.turn import Asked, First, OnCall, OnDial, OnReturned, Turn, no_network, nothing_held
-from agex_supervisor.verify import user_of, verify
+from agex_supervisor.verify import user_layer, verify
 from agex_supervisor.watch import Watch
-from agex_supervisor.wire import Wire
+from agex_supervisor.wire import Carried, Wire
 from agex_supervisor.zygote import Born, Zygote
 
 READY_TIMEOUT_S = 20.0
@@ -44,7 +45,7 @@ MAX_WATCH_INTERVAL_S = 1.0
 
 # What may come while it has not read all that it was sent: its code ended because there was no memory to read with. Who could
 # also ask again would make the supervisor keep all the answers, and their descriptors.
-BEFORE_READING = ENDINGS | {m.Buffer, m.Denied, m.Returned}
+BEFORE_READING = ENDINGS | {m.Buffer, m.Denied, m.Dropped, m.Returned}
 
 
 class Worker:
@@ -59,6 +60,7 @@ class Worker:
         self.probes: dict[str, str] = {}
         self.verified: list[str] = []
         self.on_returned: OnReturned = nothing_held
+        self.arenas = Arenas(None)  # the session that has it gives it others
         self._plan = plan
         self._process = Process(zygote, born, plan.limits)
         self._listener: Listener | None = None
@@ -133,18 +135,20 @@ class Worker:
         timeout_s: float,
         on_call: OnCall,
         on_dial: OnDial = no_network,
+        descriptor: Callable[[], int] | None = None,
     ) -> Turn:
-        """One action under one absolute deadline; time that host functions take is not counted.
+        """One action under one absolute deadline; time that host functions take is not counted. `descriptor` goes with it.
 
         Whatever is raised here, the worker is closed: one that is left in the middle of a turn is never used again.
         """
+        messages = itertools.chain(buffers, [run if descriptor is None else Carried(run, descriptor)])
         try:
-            return self._run(run, buffers, timeout_s, on_call, on_dial)
+            return self._run(run, messages, timeout_s, on_call, on_dial)
         except BaseException:
             self.close()
             raise
 
-    def _run(self, run: Asked, buffers: First, timeout_s: float, on_call: OnCall, on_dial: OnDial) -> Turn:
+    def _run(self, run: Asked, messages: Iterable[object], timeout_s: float, on_call: OnCall, on_dial: OnDial) -> Turn:
         if self._process.buried:
             return Turn(death=self._bury())
         turn = Turn()
@@ -154,8 +158,9 @@ class Worker:
             output.take()  # late output of an earlier action
         start = self._conversation.run if isinstance(run, m.Run) else self._conversation.use
         start(run.action)
+        self.arenas.begin()
         self._process.go_on()
-        self._wire.queue(itertools.chain(buffers, [run]))
+        self._wire.queue(messages)
         self._converse(turn, time.monotonic() + timeout_s, on_call, on_dial)
         if turn.death is None:
             self._process.stop()  # before the last look, so that nothing moves under it
@@ -220,30 +225,28 @@ class Worker:
                 turn.death = self._bury(turn)
                 return
             if isinstance(message, m.Buffer):
-                self._held_to(self._inbox.take, message)
+                self._take(message)
             elif isinstance(message, m.Call):
                 with OVERSEER.over(self._process):
                     deadline += self._answer(message, on_call, deadline)
-            elif isinstance(message, m.Dial):
-                with OVERSEER.over(self._process):
-                    dialled, descriptor = on_dial(message, deadline)
+            elif isinstance(message, m.Dial | m.Room):
+                with OVERSEER.over(self._process), self._holding_to_rules():
+                    answer, descriptor = (
+                        on_dial(message, deadline) if isinstance(message, m.Dial) else self.arenas.room(message)
+                    )
                     self._conversation.answered()
-                    self._wire.queue([dialled], descriptor)
-            elif isinstance(message, m.Denied):
+                    self._wire.queue([answer], descriptor)
+            elif isinstance(message, m.Denied | m.Dropped | m.Filled | m.Returned):
                 self._note(turn, message)
-            elif isinstance(message, m.Returned):
-                self._held_to(self.on_returned, message)
             elif message is not None:
                 self._end(turn, message)
             else:
                 self._wait(min(deadline, look_again))
 
     def _hear_next(self) -> Any | None:
-        try:
+        with self._holding_to_rules():
             return self._next()
-        except ProtocolError as error:
-            self._violated(error)
-            return None
+        return None
 
     def _next(self) -> Any | None:
         message = self._wire.next(m.ToSupervisor)
@@ -264,29 +267,37 @@ class Worker:
             os.close(descriptor)
             raise
 
-    def _held_to(self, take: Callable[[Any], None], message: Any) -> None:
-        try:
-            take(message)
-        except ProtocolError as error:
-            self._violated(error)
+    def _take(self, message: m.Buffer) -> None:
+        with self._holding_to_rules():
+            self._inbox.take(message)
 
-    def _note(self, turn: Turn, denied: m.Denied) -> None:
-        try:
-            turn.denied.append(of_message(denied, len(turn.denied)))
-        except ProtocolError as error:
-            self._violated(error)
+    def _note(self, turn: Turn, message: m.Denied | m.Dropped | m.Filled | m.Returned) -> None:
+        with self._holding_to_rules():
+            if isinstance(message, m.Denied):
+                turn.denied.append(of_message(message, len(turn.denied)))
+            elif isinstance(message, m.Returned):
+                self.on_returned(message)
+            else:
+                self.arenas.told(message)
 
     def _end(self, turn: Turn, ending: Any) -> None:
-        try:
-            ((turn.head, turn.buffers),) = self._inbox.open(getattr(ending, "value", m.Encoded(b"")))
+        with self._holding_to_rules():
+            value, turn.placed = self.arenas.parted(getattr(ending, "value", m.Encoded(b"")))
+            ((turn.head, turn.buffers),) = self._inbox.open(value, fetch=self.arenas.copied_apart)
             turn.ending = ending
+
+    @contextlib.contextmanager
+    def _holding_to_rules(self) -> Generator[None]:
+        try:
+            yield
         except ProtocolError as error:
             self._violated(error)
 
     def _answer(self, call: m.Call, on_call: OnCall, deadline: float) -> float:
         """Gives the seconds that the host function took. Decoding is the worker's own time, or calls could fill hours."""
         try:
-            answer = iter(on_call(call, self._inbox.open(*(argument.value for argument in call.arguments))))
+            values = self._inbox.open(*(argument.value for argument in call.arguments), fetch=self.arenas.copied)
+            answer = self.arenas.loaded(on_call(call, values))
         except ProtocolError as error:
             self._violated(error)
             return 0.0
@@ -316,10 +327,8 @@ class Worker:
         if events & select.POLLOUT:
             self._wire.write()
         if events & ~select.POLLOUT:
-            try:
+            with self._holding_to_rules():
                 self._wire.read()
-            except ProtocolError as error:
-                self._violated(error)
             if self._wire.ended and self._process.death is None:
                 self._explain_end()
         elif self._process.pidfd in happened:
@@ -384,13 +393,5 @@ def _known_from_outside(worker: Worker) -> dict[str, str]:
     known = {"cgroup": worker.group.state if isinstance(worker.group, Group) else worker.group}
     if worker.zygote.without_namespaces:
         known["namespaces"] = f"unavailable: {worker.zygote.without_namespaces}"
-    uid = user_of(worker.pid)
-    if uid != os.geteuid():
-        known["user"] = f"enforced: user id {uid}, of no one else"
-    elif uid == 0:
-        known["user"] = (
-            "unavailable: root without privileges; it takes namespaces, and a policy without writable folders"
-        )
-    else:
-        known["user"] = "off: that of the supervisor"
+    known["user"] = user_layer(worker.pid)
     return known

@@ -20,6 +20,9 @@ SAID: dict[type, Any] = {
     m.Buffer: m.Buffer(ACTION, b"", True),
     m.Call: m.Call(ACTION, 1, "f", ()),
     m.Dial: m.Dial(ACTION, 1, "host", 443),
+    m.Room: m.Room(ACTION, 1, 1 << 20),
+    m.Filled: m.Filled(ACTION, 64),
+    m.Dropped: m.Dropped(ACTION, (1,)),
     m.Denied: m.Denied(ACTION, "landlock", "open", "/etc"),
     m.Returned: m.Returned(ACTION, ("@" + "0" * 32,)),
     m.Finished: m.Finished(ACTION, NOTHING),
@@ -34,6 +37,9 @@ LEADS_TO = {
     m.Refused: "over",
     m.Call: "answering",
     m.Dial: "answering",
+    m.Room: "answering",
+    m.Filled: "running",
+    m.Dropped: "running",
 }
 
 
@@ -97,8 +103,8 @@ def test_an_ending_is_heard_once() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, -1])
-@pytest.mark.parametrize("kind", [m.Call, m.Dial], ids=lambda kind: kind.__name__)
-def test_calls_and_dials_are_counted_together_from_one_without_a_gap(number: int, kind: type) -> None:
+@pytest.mark.parametrize("kind", [m.Call, m.Dial, m.Room], ids=lambda kind: kind.__name__)
+def test_calls_dials_and_rooms_are_counted_together_from_one_without_a_gap(number: int, kind: type) -> None:
     rest = [getattr(SAID[kind], name) for name in kind.__slots__[2:]]  # type: ignore[attr-defined]
     with pytest.raises(ProtocolError) as caught:
         conversation("running").heard(kind(ACTION, number, *rest))

@@ -100,7 +100,7 @@ def test_a_value_that_cannot_cross_stays_behind_and_says_what_it_was(bench: Exec
 
 def test_bytes_that_are_not_of_the_declared_shape_close_the_session(bench: Executing, channel_code: str) -> None:
     each = bench()
-    executed = each.run(channel_code + "send('Finished', action, [b'\\xa1x', 0])", NUMBER)
+    executed = each.run(channel_code + "send('Finished', action, [b'\\xa1x', 0, []])", NUMBER)
     assert executed.kind == "died" and executed.death.cause == "violation"
     assert each.run("2", NUMBER).value == 2
 

@@ -17,6 +17,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.encode import encode
 from agex_protocol.errors import ProtocolError
 from agex_protocol.shapes import ANY
+from agex_supervisor.arenas import Arenas, Bulk
 from agex_supervisor.host_calls import MAX_ERROR_CHARS, HostCalls, Hosted, hosted
 
 ACTION = b"a" * 16
@@ -64,13 +65,15 @@ def test_every_kind_of_parameter_is_bound_as_python_does() -> None:
     assert result(called(f, a=1, b=5, rest=(6, 7), c=3, more={"x": 8})) == (1, 5, (6, 7), 3, 4, {"x": 8})
 
 
-def test_a_result_that_is_large_goes_in_buffers_before_the_answer() -> None:
+def test_a_result_that_is_large_goes_as_whoever_has_arenas_decides_and_else_in_buffers_before_the_answer() -> None:
     def f() -> bytes:
         return bytes(3 << 20)
 
-    messages = list(HostCalls([host(f)], Caps())(m.Call(ACTION, 1, "f", ()), []))
-    assert {type(message) for message in messages[:-1]} == {m.Buffer}
-    assert isinstance(messages[-1], m.Answer) and messages[-1].result.buffers == 1
+    (bulk,) = HostCalls([host(f)], Caps())(m.Call(ACTION, 1, "f", ()), [])
+    assert isinstance(bulk, Bulk) and bulk.message == m.Answer(ACTION, 1, m.Encoded(b""))
+    *buffers, answer = Arenas(None).loaded([bulk])
+    assert {type(message) for message in buffers} == {m.Buffer}
+    assert isinstance(answer, m.Answer) and answer.result.buffers == 1
 
 
 @pytest.mark.parametrize(

@@ -42,3 +42,17 @@ def test_a_file_a_generator_and_a_lock_are_refused_by_name_with_the_remedy(tmp_p
         dump({"rows": (row for row in [1])})
     with pytest.raises(NotSendable, match=r"^a value of type lock cannot be sent to a worker: "):
         dump(threading.Lock())
+
+
+def test_dates_travel_beside_the_pickle_like_numbers() -> None:
+    frame = pd.DataFrame(
+        {"t": pd.date_range("2020", periods=50_000, freq="s"), "d": pd.to_timedelta(range(50_000), "s")}
+    )
+    head, buffers = dump(frame)
+    assert len(head) < 2000
+    back = pickle.loads(head, buffers=[bytearray(buffer) for buffer in buffers])
+    pd.testing.assert_frame_equal(back, frame)
+    back.loc[0, "t"] = pd.Timestamp("2000")
+    array = np.array([["2020-01-01", "NaT"]], "M8[D]")
+    head, buffers = dump(np.asfortranarray(array))
+    assert pickle.loads(head, buffers=buffers).tobytes() == array.tobytes()

@@ -81,7 +81,7 @@ HOSTILE = {
     "ready again": ("send('Ready', 1, [], [])", "Ready while running"),
     "begun again": ("send('Begun', '')", "Begun while running"),
     "forged action": (
-        "send('Finished', b'x' * 16, [b'', 0])",
+        "send('Finished', b'x' * 16, [b'', 0, []])",
         "Finished for an action that is not under way",
     ),
     "call out of turn": ("send('Call', action, 2, 'ask', [])", "call 2 where 1 was due"),
@@ -91,15 +91,15 @@ HOSTILE = {
         "a frame is not msgpack within the caps: UnicodeDecodeError",
     ),
     "buffers that were not sent": (
-        "send('Finished', action, [b'\\xc0', 3])",
+        "send('Finished', action, [b'\\xc0', 3, []])",
         "3 buffers were announced, 0 came",
     ),
     "a buffer that does not end": (
-        "send('Buffer', action, b'x', False); send('Finished', action, [b'\\xc0', 0])",
+        "send('Buffer', action, b'x', False); send('Finished', action, [b'\\xc0', 0, []])",
         "0 buffers were announced, 0 came",
     ),
     "a negative count": (
-        "send('Finished', action, [b'\\xc0', -1])",
+        "send('Finished', action, [b'\\xc0', -1, []])",
         "-1 buffers were announced, 0 came",
     ),
     "very many empty buffers": (

@@ -37,22 +37,21 @@ class Channel:
     def receive(self, kinds: types.UnionType) -> Any:
         """The next message of one of these kinds. EOFError when the supervisor has gone."""
         while (payload := self._reader.next()) is None:
-            data = self._socket.recv(READ_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, READ_BYTES, MAX_DESCRIPTORS)
+            self._descriptors += descriptors
             if not data:
                 raise EOFError("the supervisor closed the channel")
             self._reader.feed(data)
         return unpack_message(payload, kinds)
 
     def receive_with_descriptors(self, kinds: types.UnionType) -> tuple[Any, list[int]]:
-        """As receive, and the descriptors that came along. For the zygote: one request is read at a time."""
-        while (payload := self._reader.next()) is None:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, READ_BYTES, MAX_DESCRIPTORS)
-            self._descriptors += descriptors
-            if not data:
-                raise EOFError("the supervisor closed the channel")
-            self._reader.feed(data)
+        """As receive, and the descriptors that came along. One request is read at a time."""
+        return self.receive(kinds), self.take_descriptors()
+
+    def take_descriptors(self) -> list[int]:
+        """Those that came along with what was received."""
         taken, self._descriptors = self._descriptors, []
-        return unpack_message(payload, kinds), taken
+        return taken
 
     def pending(self) -> bool:
         """Whether a message can be received without waiting for the socket."""

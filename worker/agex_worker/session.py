@@ -7,7 +7,9 @@ import os
 import pickle
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +19,11 @@ from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
 from agex_protocol.host_handle import MAX_HANDLES
 from agex_protocol.operations import perform
+from agex_protocol.placing import MAX_PLACED, MIN_BYTES, PIECE_BYTES, Parted, Places, total_bytes
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
 from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
+from agex_worker.arenas import Arenas
 from agex_worker.channel import Channel
 from agex_worker.holding import HOLDING
 from agex_worker.host_objects import HostNames, host_names
@@ -30,6 +34,7 @@ from agex_worker.tracebacks import error_text
 MAX_INPUT_BYTES = 16 << 30
 
 Asked = TypeVar("Asked", m.Run, m.Use)
+Value = tuple[bytes, list[Any]]
 
 
 class Session:
@@ -39,6 +44,7 @@ class Session:
         self._plan = plan
         self._channel = channel
         self._inbox = Inbox(MAX_INPUT_BYTES)
+        self._arenas = Arenas(plan.limits.memory_bytes)
         self._talk = threading.Lock()
         self._calls = 0
         self._action = b""
@@ -90,16 +96,15 @@ class Session:
         self._action, self._calls = asked.action, 0
         stdio.restore()
         denials.take()  # what threads of an earlier action were refused since
-        ended = execute(asked)
+        ended = [execute(asked)]
         stdio.flush()
-        self._send_ending(asked, ended)
+        self._send_ending(asked, ended.pop())  # held by nobody else: its value may look at the inputs
 
     def _execute(self, run: m.Run) -> turn.Ended:
         self._actions += 1
         shape = shape_from_bytes(run.returns)
         try:
-            ((head, buffers),) = self._inbox.open(run.inputs)
-            inputs: dict[str, object] = self._host.load(head, buffers)
+            inputs: dict[str, object] = self._loaded(run.inputs)
         except Exception as error:
             return turn.raised(error)
         return turn.execute(
@@ -118,8 +123,7 @@ class Session:
     def _use(self, use: m.Use) -> turn.Ended:
         shape = shape_from_bytes(use.returns)
         try:
-            ((head, buffers),) = self._inbox.open(use.arguments)
-            args, kwargs = self._host.load(head, buffers)
+            args, kwargs = self._loaded(use.arguments)
             value = perform(HOLDING.get(use.handle), use.operation, use.name, args, kwargs)
             return turn.Ended("finished", self._encoded(value, shape))
         except BaseException as error:
@@ -128,10 +132,18 @@ class Session:
     def _encoded(self, value: object, shape: Shape) -> object:
         last = HOLDING.last
         try:
-            return encode(value, shape, max_bytes=self._plan.limits.result_bytes, keep=HOLDING)
+            head, buffers = encode(value, shape, max_bytes=self._plan.limits.result_bytes, keep=HOLDING)
         except NotPortable as error:
             HOLDING.drop_since(last)
             raise turn.ContractError(str(error)) from None
+        if too_large := self._too_large([(head, buffers)]):
+            raise turn.ContractError(f"result: {too_large}")
+        return head, buffers
+
+    def _too_large(self, values: Iterable[Value]) -> str:
+        """Why these cannot go together, or "" where they can: the supervisor ends a worker that sends more."""
+        size, most = sum(starmap(total_bytes, values)), self._plan.limits.result_bytes
+        return f"{size} bytes altogether, and results.max_size of the policy is {most}" if size > most else ""
 
     def _send_ending(self, asked: m.Run | m.Use, ended: turn.Ended) -> None:
         # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
@@ -141,13 +153,11 @@ class Session:
             self._action = b""
             for refusal in denials.take():
                 self._channel.send(m.Denied(asked.action, *refusal))
+            value = m.Encoded(b"")
             if ended.kind in ("finished", "succeeded") and ended.value is not None:
-                head, buffers = ended.value
-                first, value = enclose(asked.action, head, buffers)
-                for buffer in first:
-                    self._channel.send(buffer)
-            else:
-                value = m.Encoded(b"")
+                (value,) = self._sent(asked.action, [ended.value])
+                ended = replace(ended, value=None)  # it may look at the inputs
+            self._tell_dropped(asked.action, all_garbage=True)
             self._channel.send(_ending(asked.action, ended, value))
 
     def _note_limit(self, limit: str) -> None:
@@ -160,30 +170,82 @@ class Session:
     def _call(self, name: str, arguments: dict[str, Any], shapes: dict[str, Shape]) -> object:
         """Ask the supervisor to run a host function; called from agent code, on any of its threads."""
         encoded = host_function.encode_arguments(arguments, shapes, max_bytes=self._plan.limits.result_bytes)
+        if too_large := self._too_large(encoded.values()):
+            raise TypeError(f"{name}(): its arguments have {too_large}")
         with self._talk:
             if not self._action:
                 raise RuntimeError(f"{name}() was called when its action was over: host functions run within one only")
-            self._calls += 1
             stdio.flush()
             self._give_back()
-            sent: list[m.Argument] = []
-            for argument, (head, buffers) in encoded.items():
-                first, value = enclose(self._action, head, buffers)
-                for buffer in first:
-                    self._channel.send(buffer)
-                sent.append(m.Argument(argument, value))
-            self._channel.send(m.Call(self._action, self._calls, name, tuple(sent)))
+            self._tell_dropped(self._action)
+            values = self._sent(self._action, list(encoded.values()))
+            sent = tuple(map(m.Argument, encoded, values))
+            self._calls += 1
+            self._channel.send(m.Call(self._action, self._calls, name, sent))
             while not isinstance(answer := self._channel.receive(m.ToWorker), m.Answer):
                 self._inbox.take(answer)
-            ((head, buffers),) = self._inbox.open(answer.result)
+            result = self._loaded(answer.result)
         if answer.error_type:
             raise host_function.error(answer.error_type, answer.error)
-        return self._host.load(head, buffers)
+        return result
 
     def _give_back(self) -> None:
         while self._gone:
             few = [self._gone.popleft() for _ in range(min(len(self._gone), MAX_HANDLES))]
             self._channel.send(m.Returned(self._action, tuple(few)))
+
+    def _loaded(self, value: m.Encoded) -> Any:
+        """A value that the supervisor sent, or placed in the arena whose descriptor came along."""
+        ((head, buffers),) = self._inbox.open(value, fetch=self._fetched)
+        return self._host.load(head, buffers)
+
+    def _fetched(self, places: Places) -> list[memoryview]:
+        return self._arenas.fetched(next(iter(self._channel.take_descriptors()), -1), places)
+
+    def _sent(self, action: bytes, values: list[Value]) -> list[m.Encoded]:
+        """Send the buffers of these values ahead, or write them where the supervisor makes room, if they are large."""
+        parts = self._placed(action, values) if sum(starmap(total_bytes, values)) >= MIN_BYTES else None
+        encoded: list[m.Encoded] = []
+        for place, (head, buffers) in enumerate(values):
+            if parts is None:
+                first, value = enclose(action, head, buffers)
+            else:
+                first, value = enclose(action, b"", parts[place].sent)[0], parts[place].encoded
+            for buffer in first:
+                self._channel.send(buffer)
+            encoded.append(value)
+        return encoded
+
+    def _placed(self, action: bytes, values: list[Value]) -> list[Parted] | None:
+        """The values, as far as possible in an arena; None where there is no room, here or there."""
+        parts: list[Parted] = []
+        end, left = 0, MAX_PLACED
+        for head, buffers in values:
+            parts.append(Parted(head, buffers, start=end, room=left))
+            end, left = max(end, parts[-1].end), left - len(parts[-1].places)
+        memory = self._room(action, end)
+        if memory is None:
+            return None
+        told = 0
+        for written in chain.from_iterable(part.write(memory) for part in parts):
+            if written - told >= PIECE_BYTES:
+                self._channel.send(m.Filled(action, written))
+                told = written
+        self._arenas.written()
+        return parts
+
+    def _room(self, action: bytes, size: int) -> memoryview | None:
+        """Memory of that size that the supervisor reads what is placed from; None where there is none."""
+        self._calls += 1
+        self._channel.send(m.Room(action, self._calls, size))
+        answer, descriptors = self._channel.receive_with_descriptors(m.ToWorker)
+        if not answer.size_bytes or not descriptors:
+            return None
+        return self._arenas.room(answer.arena, descriptors[0], size, answer.size_bytes)
+
+    def _tell_dropped(self, action: bytes, *, all_garbage: bool = False) -> None:
+        if dropped := self._arenas.dropped(all_garbage=all_garbage):
+            self._channel.send(m.Dropped(action, dropped))
 
     def _dial(self, host: str, port: int) -> tuple[m.Dialled, list[int]]:
         """Ask the supervisor for a connection; called from agent code, on any of its threads."""
