@@ -65,7 +65,8 @@ class DirectCalls:
         try:
             return contract.check(value)
         except ContractMismatch as error:
-            text = as_worker_says(value, contract.shape, name) or f"{function}({name}=...): {error}"
+            said = "" if contract.takes_hosted else as_worker_says(value, contract.shape, name)
+            text = said or f"{function}({name}=...): {error}"
             raise TypeError(text) from None
 
     def _found(self, value: object, depth: int) -> object:

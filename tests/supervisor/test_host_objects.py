@@ -109,7 +109,7 @@ def bench(shared: Pool, plan: LockdownPlan) -> Iterator[Callable[[], Bench]]:
 TARGET = "from agex_protocol.host_handle import target_of\n"
 CALL = """
 def call(name, *arguments, number=1):
-    send('Call', action, number, name, [[key, [msgpack.packb(value), 0]] for key, value in arguments])
+    send('Call', action, number, name, [[key, [msgpack.packb(value), 0, []]] for key, value in arguments])
 """
 
 
@@ -281,7 +281,7 @@ def test_a_handle_cannot_be_a_result(bench: Callable[[], Bench]) -> None:
 def test_a_result_that_names_an_object_ends_the_worker(bench: Callable[[], Bench], channel_code: str) -> None:
     each = bench()
     returns = Contract.of(Row, where="the value", hosts=(Row,))
-    code = channel_code + "send('Finished', action, [msgpack.packb('db'), 0])"
+    code = channel_code + "send('Finished', action, [msgpack.packb('db'), 0, []])"
     executed = each.executor.execute(code, {}, returns, task=False, timeout_s=60)
     assert violation(executed) == "what the worker sent is not Row: an object of this process where none can be named"
 
