@@ -132,7 +132,9 @@ class Group:
             raise unavailable("cgroup", f"/proc/{pid}/cgroup cannot be read to verify it: {error.strerror}") from error
         for place in self._places:
             if f"{place.hierarchy.names}:{place.group}" not in seen:
-                raise unavailable("cgroup", f"seen from outside, process {pid} is not in the group {place.group}")
+                there = next((group for names, _, group in map(_parted, seen) if names == place.hierarchy.names), "none")
+                text = f"seen from outside, process {pid} is in the group {there}, not in {place.group}"
+                raise unavailable("cgroup", text)
 
     def out_of_memory(self) -> bool:
         """Whether the kernel killed something in it because its memory was used up. To be asked before `remove`."""
@@ -162,6 +164,10 @@ class Group:
         for place in places:
             if not group_directory.remove(place.directory):
                 self._leave(place.directory)
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
 
 
 def _limit_memory(place: _Place, limit: int) -> None:

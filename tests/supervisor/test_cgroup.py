@@ -195,7 +195,9 @@ def test_two_workers_of_two_pools_never_share_a_group(groups: Groups, prefix: st
             with pytest.raises(IsolationUnavailable) as caught:
                 other.new(2, SMALL).check(process.pid)
             process.communicate("\n")
-        assert f"cgroup: seen from outside, process {process.pid} is not in the group " in str(caught.value)
+        told = str(caught.value)
+        assert f"cgroup: seen from outside, process {process.pid} is in the group /" in told
+        assert re.search(rf"/{prefix}-[^ ]*/2, not in [^ ]*/{prefix}-[^ ]*/2\.", told), told
     finally:
         other.close()
 
