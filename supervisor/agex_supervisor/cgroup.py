@@ -132,7 +132,9 @@ class Group:
             raise unavailable("cgroup", f"/proc/{pid}/cgroup cannot be read to verify it: {error.strerror}") from error
         for place in self._places:
             if f"{place.hierarchy.names}:{place.group}" not in seen:
-                there = next((group for names, _, group in map(_parted, seen) if names == place.hierarchy.names), "none")
+                there = next(
+                    (group for names, _, group in map(_parted, seen) if names == place.hierarchy.names), "none"
+                )
                 text = f"seen from outside, process {pid} is in the group {there}, not in {place.group}"
                 raise unavailable("cgroup", text)
 
