@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -71,19 +72,28 @@ def unpack_column(wire: object, get: GetBlob, kinds: str = "biufcmM") -> Array:
 
 def pack_scalar(scalar: np.generic) -> list[Any]:
     """[dtype, bytes]."""
-    _check_dtype(scalar.dtype)
-    return [scalar.dtype.str, np.asarray(scalar).tobytes()]
+    array = np.asarray(scalar)
+    if array.dtype.kind in "SU" and not array.dtype.itemsize:
+        array = array.astype(f"{array.dtype.kind}1")  # an empty text, which has no bytes
+    _check_dtype(array.dtype)
+    return [array.dtype.str, array.tobytes()]
 
 
 def unpack_scalar(wire: object) -> np.generic:
     """Back from `pack_scalar`."""
     match wire:
         case [str(code), bytes(data)] if 0 < len(data) <= _MAX_SCALAR:
-            array = unpack_column([code, data], lambda wire: memoryview(data), _KINDS)
-            if len(array) != 1:
+            dtype = _checked_dtype(code)
+            if len(data) != dtype.itemsize:
                 raise ValueError("not one scalar")
-            scalar = array[0]
-            return scalar if isinstance(scalar, np.generic) else array.dtype.type(scalar)
+            flat = np.frombuffer(data, dtype)
+            if dtype.kind == "U":
+                # Refuses what is no character, as _check_content does for many.
+                data.decode("utf-32-be" if dtype.byteorder == ">" else "utf-32-le")
+            else:
+                _check_content(flat)
+            scalar = flat[0]
+            return scalar if isinstance(scalar, np.generic) else dtype.type(scalar)
         case _:
             raise ValueError("not a numpy scalar")
 
@@ -101,6 +111,7 @@ def _remedy(dtype: np.dtype[Any]) -> str:
     return "convert it with .astype(...) or .tolist()"
 
 
+@lru_cache(maxsize=64)
 def _checked_dtype(code: str) -> np.dtype[Any]:
     # The text is parsed by numpy, so only the plain form that `dtype.str` writes is let through.
     if not _CODE.fullmatch(code):
@@ -120,9 +131,10 @@ def _checked_shape(lengths: Sequence[object]) -> tuple[int, ...]:
 
 
 def _check_content(flat: Array) -> None:
-    if flat.dtype.kind == "b" and flat.view(np.uint8).max() > 1:
+    kind = flat.dtype.kind
+    if kind == "b" and flat.view(np.uint8).max() > 1:
         raise ValueError("an array of bool has bytes other than 0 and 1")
-    if flat.dtype.kind == "U":
+    if kind == "U":
         points = flat.view(np.dtype(np.uint32).newbyteorder(flat.dtype.byteorder))
         if (points > 0x10FFFF).any() or ((points >= 0xD800) & (points < 0xE000)).any():
             raise ValueError("an array of text has a character that is none")
