@@ -17,11 +17,19 @@ MAX_DECIMAL_EXPONENT = 9999
 MAX_PATTERN_BYTES = 1024
 MAX_SHARED_HASH = 16
 
-# One unit of work is 0.5 to 1 us of a decoder's time: a flat allowance for any value, and then so much for each byte.
+# One unit of work is at most 0.5 us of a decoder's time, so that a megabyte takes at most a tenth of a second: an allowance
+# for any value, or so much for each byte where that is more.
 CONTAINER_WORK = 2
-RECORD_WORK = 6
-_FREE_WORK = 250_000
-_BYTES_PER_WORK = 6
+DICT_WORK = 2
+ENUM_WORK = 2
+FLAG_WORK = 5
+ARRAY_WORK = 12
+SCALAR_WORK = 10
+PANDAS_WORK = {"frame": 40, "series": 40, "index": 25, "timestamp": 25, "duration": 25, "missing": 4}
+_RECORD_WORK = 14
+MADE_TOGETHER_SAVES = 10  # for each of many records with the same fields
+_FREE_WORK = 200_000
+_BYTES_PER_WORK = 5
 
 # Bytes that open an array or a map in msgpack; an empty one takes 72 bytes of memory, any other byte at most 24.
 _CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
@@ -66,13 +74,18 @@ class Work:
     __slots__ = ("left",)
 
     def __init__(self, head_bytes: int) -> None:
-        self.left = _FREE_WORK + head_bytes // _BYTES_PER_WORK
+        self.left = max(_FREE_WORK, head_bytes // _BYTES_PER_WORK)
 
     def charge(self, units: int) -> None:
         """Raise ValueError when the value costs more than its bytes allow."""
         self.left -= units
         if self.left < 0:
             raise ValueError("too many small items for its size; give many of them as an array or a DataFrame")
+
+
+def record_work(fields: int) -> int:
+    """Reading one instance of a class that declares so many fields; each may have a default that has to be made."""
+    return _RECORD_WORK + fields // 4
 
 
 @contextmanager

@@ -51,6 +51,12 @@ class Reader(Protocol):
 
 def pack_values(values: Any, writer: Writer) -> list[Any]:
     """[kind, ...] of a pandas or numpy array with one dimension."""
+    packed = _packed(values, writer)
+    writer.charge(_WORK[packed[0]])
+    return packed
+
+
+def _packed(values: Any, writer: Writer) -> list[Any]:
     if type(values) is pd.arrays.NumpyExtensionArray:
         values = values.to_numpy()
     dtype = values.dtype
@@ -90,6 +96,7 @@ def unpack_values(wire: object, reader: Reader) -> Any:
     """The array again, writeable and with its own memory. ValueError for anything that is not exactly one."""
     match wire:
         case [str(kind), *parts] if kind in _UNPACKERS:
+            reader.charge(_WORK[kind])
             return _UNPACKERS[kind](parts, reader)
         case _:
             raise ValueError("not a column")
@@ -242,6 +249,10 @@ _MASKED: dict[str, Callable[[Any, Any], Any]] = {
     "Float32": cast(Any, pd.arrays).FloatingArray,
     "Float64": cast(Any, pd.arrays).FloatingArray,
     "boolean": pd.arrays.BooleanArray,
+}
+_WORK = {
+    **{"numpy": 6, "object": 45, "text": 60, "categorical": 95},
+    **{"zoned": 85, "period": 60, "interval": 140, "masked": 45},
 }
 _UNPACKERS: dict[str, Callable[[list[Any], Reader], Any]] = {
     "numpy": _unpack_numpy,

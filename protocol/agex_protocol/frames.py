@@ -58,10 +58,10 @@ def unpack_frame(wire: object, reader: Reader) -> pd.DataFrame:
             rows, names = _unpack_index(index, reader), _unpack_index(labels, reader)
         case _:
             raise ValueError("not a DataFrame")
+    reader.charge(_COLUMN_WORK * len(parts))
     arrays = [unpack_values(column, reader) for column in parts]
     if len(arrays) != len(names) or any(len(array) != len(rows) for array in arrays):
         raise ValueError("the columns of a DataFrame do not fit its index or their names")
-    reader.charge(_COLUMN_WORK * len(arrays))
     # Many columns are better off as one block (pandas copies then); few are taken as they are.
     columns = {place: _kept(array, rows) for place, array in enumerate(arrays)}
     frame = pd.DataFrame(columns, index=rows, copy=len(arrays) > _FEW_COLUMNS)
@@ -129,12 +129,14 @@ def _pack_column(series: pd.Series[Any], writer: Writer) -> list[Any]:
 
 
 def _pack_index(index: Any, writer: Writer) -> list[Any]:
+    writer.charge(_INDEX_WORK)
     names = writer.put_any(list(index.names))
     if type(index) is pd.RangeIndex:
         return ["range", index.start, index.stop, index.step, names]
     if type(index) is pd.MultiIndex:
         for level in index.levels:
             check_unique_cheaply(level)
+        writer.charge(_MULTI_WORK * len(index.levels))
         levels = [_pack_index(level, writer) for level in index.levels]
         codes = [pack_values(np.asarray(level), writer)[1:] for level in index.codes]
         return ["multi", levels, codes, names]
@@ -147,6 +149,7 @@ def _pack_index(index: Any, writer: Writer) -> list[Any]:
 
 
 def _unpack_index(wire: object, reader: Reader) -> pd.Index[Any]:
+    reader.charge(_INDEX_WORK)
     match wire:
         case ["range", int(start), int(stop), int(step), label]:
             numbers = pd.RangeIndex(start, stop, step)
@@ -163,6 +166,7 @@ def _unpack_index(wire: object, reader: Reader) -> pd.Index[Any]:
 
 
 def _unpack_multi(levels: list[Any], codes: list[Any], names: object, reader: Reader) -> pd.MultiIndex:
+    reader.charge(_MULTI_WORK * len(levels))
     labels = [_unpack_index(level, reader) for level in levels]
     for level in labels:
         if isinstance(level, pd.MultiIndex):
@@ -188,6 +192,7 @@ def _kept(array: Any, rows: pd.Index[Any]) -> Any:
 
 def _charge_steps(freq: str, steps: int, account: Writer | Reader) -> None:
     """pandas proves a frequency by walking the calendar, step by step for all but spans of one length."""
+    account.charge(_FREQ_WORK)
     if not isinstance(pd.tseries.frequencies.to_offset(freq), pd.offsets.Tick | pd.offsets.Day):
         account.charge(_STEP_WORK * steps)
 
@@ -217,6 +222,9 @@ def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
 
 _FEW_COLUMNS = 32
 _COLUMN_WORK = 15
+_INDEX_WORK = 25
+_MULTI_WORK = 60
+_FREQ_WORK = 60
 _STEP_WORK = 20
 _MAX_RANGE = 1 << 40
 _KINDS: dict[type, str] = {

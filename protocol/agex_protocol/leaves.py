@@ -217,14 +217,14 @@ def _unpack_range(wire: object) -> range:
             raise ValueError("not a range")
 
 
-def _address(kind: type[Any]) -> Leaf:
+def _address(kind: type[Any], work: int) -> Leaf:
     def unpack(wire: object) -> Any:
         text = _text(wire)
         if len(text) > _MAX_ADDRESS:
             raise ValueError("not an address")
         return kind(text)
 
-    return Leaf(kind, str, unpack, 7)
+    return Leaf(kind, str, unpack, work)
 
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
@@ -239,27 +239,27 @@ _FLAVOURS: dict[type[PurePath], str] = {PurePosixPath: "posix", PureWindowsPath:
 _PATHS: dict[str, type[PurePath]] = {"posix": PurePosixPath, "windows": PureWindowsPath, "path": Path}
 
 LEAVES: dict[str, Leaf] = {
-    "complex": Leaf(complex, lambda number: [number.real, number.imag], _unpack_complex, 2),
+    "complex": Leaf(complex, lambda number: [number.real, number.imag], _unpack_complex, 4),
     "range": Leaf(range, _pack_range, _unpack_range),
     "datetime": Leaf(datetime, _pack_datetime, _unpack_datetime, 5),
-    "date": Leaf(date, lambda day: [day.year, day.month, day.day], lambda wire: date(*_numbers(wire, 3))),
+    "date": Leaf(date, lambda day: [day.year, day.month, day.day], lambda wire: date(*_numbers(wire, 3)), 2),
     "time": Leaf(time, _pack_time, _unpack_time, 5),
     "timedelta": Leaf(
         timedelta,
         lambda span: [span.days, span.seconds, span.microseconds],
         lambda wire: timedelta(*_numbers(wire, 3)),
     ),
-    "decimal": Leaf(Decimal, _pack_decimal, _unpack_decimal, 5),
+    "decimal": Leaf(Decimal, _pack_decimal, _unpack_decimal, 4),
     "fraction": Leaf(
-        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 6
+        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 4
     ),
-    "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 4),
-    "path": Leaf(PurePath, _pack_path, _unpack_path, 5),
+    "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 3),
+    "path": Leaf(PurePath, _pack_path, _unpack_path, 8),
     "pattern": Leaf(re.Pattern, _pack_pattern, _unpack_pattern, 25_000),
-    "ipv4address": _address(IPv4Address),
-    "ipv6address": _address(IPv6Address),
-    "ipv4network": _address(IPv4Network),
-    "ipv6network": _address(IPv6Network),
-    "ipv4interface": _address(IPv4Interface),
-    "ipv6interface": _address(IPv6Interface),
+    "ipv4address": _address(IPv4Address, 8),
+    "ipv6address": _address(IPv6Address, 16),
+    "ipv4network": _address(IPv4Network, 10),
+    "ipv6network": _address(IPv6Network, 20),
+    "ipv4interface": _address(IPv4Interface, 16),
+    "ipv6interface": _address(IPv6Interface, 24),
 }

@@ -24,7 +24,7 @@ from agex_protocol.misfit import short
 from agex_protocol.shapes import Shape
 from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable
-from agex_supervisor.records import STRICT, Fault, Record, faults
+from agex_supervisor.records import STRICT, Fault, Record, Unmade, faults
 
 
 class ContractMismatch(AgexError):
@@ -73,7 +73,7 @@ class Contract:
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared.
         """
-        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build))
+        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, build_all=self._build_all))
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""
@@ -106,6 +106,13 @@ class Contract:
                 [error.message()] if inner is None else [_line(fault, parts, record.cls.__name__) for fault in inner]
             )
             raise ContractMismatch("\n".join(lines[:_MAX_LINES])) from None
+
+    def _build_all(self, index: int, rows: list[dict[str, Any]]) -> list[Any]:
+        try:
+            return self._reading.records[index].build_all(rows)
+        except Unmade as unmade:
+            self._build(index, rows[unmade.row])  # says what is wrong with it
+            return [self._build(index, row) for row in rows]
 
     def _told(self, error: ValidationError, value: object) -> str:
         if error.error_count() > _MAX_FAULTS:
