@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, cast
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from agex_protocol.budget import MAX_DECIMAL_EXPONENT, MAX_INT_BITS, MAX_PATTERN_BYTES, check_int
 
@@ -66,7 +67,8 @@ def unpack_zone(wire: object) -> tzinfo | None:
     if wire is None:
         return None
     if type(wire) is str:
-        if not _ZONE_KEY.fullmatch(wire):
+        # Asked for a key that it does not have, zoneinfo imports a package by the key's first part.
+        if not _ZONE_KEY.fullmatch(wire) or wire.removeprefix("posix/").removeprefix("right/") not in _zones():
             raise ValueError("not the key of a time zone")
         return ZoneInfo(wire)
     match wire:
@@ -76,6 +78,11 @@ def unpack_zone(wire: object) -> tzinfo | None:
             return timezone(timedelta(microseconds=offset), name)
         case _:
             raise ValueError("not a time zone")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def _numbers(wire: object, count: int) -> list[int]:
@@ -249,9 +256,9 @@ LEAVES: dict[str, Leaf] = {
         lambda span: [span.days, span.seconds, span.microseconds],
         lambda wire: timedelta(*_numbers(wire, 3)),
     ),
-    "decimal": Leaf(Decimal, _pack_decimal, _unpack_decimal, 4),
+    "decimal": Leaf(Decimal, _pack_decimal, _unpack_decimal, 5),
     "fraction": Leaf(
-        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 4
+        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 10
     ),
     "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 3),
     "path": Leaf(PurePath, _pack_path, _unpack_path, 8),
