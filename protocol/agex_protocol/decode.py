@@ -140,12 +140,12 @@ class _Decoder:
 
     def unpack_set(self, wire: Any, shape: Shape) -> set[Any]:
         items = self._items(wire, shape.args[0])
-        _check_distinct(items)
+        self.charge(check_keys(items))
         return _complete(set(items), items)
 
     def unpack_frozenset(self, wire: Any, shape: Shape) -> frozenset[Any]:
         items = self._items(wire, shape.args[0])
-        _check_distinct(items)
+        self.charge(check_keys(items))
         return _complete(frozenset(items), items)
 
     def unpack_deque(self, wire: Any, shape: Shape) -> deque[Any]:
@@ -168,7 +168,7 @@ class _Decoder:
         heads, parts = _pair(wire)
         self.charge(budget.DICT_WORK)
         keys = self._items(heads, shape.args[0])
-        _check_distinct(keys)
+        self.charge(check_keys(keys))
         values = self._items(parts, shape.args[1])
         return _complete(dict(zip(keys, values, strict=True)), keys)
 
@@ -269,7 +269,7 @@ class _Decoder:
         if all_plain_lists(parts, shape):
             self.charge(len(parts))
             return parts if shape.kind == "list" else list(map(tuple, parts))
-        self._enter(each * len(parts))
+        self._enter(each * (len(parts) + budget.NESTED_WORK))
         if shape.kind == "ref":
             shape = self._named[shape.index]
         if shape.kind == "tuple" and len(parts) >= FEW:
@@ -346,12 +346,6 @@ def _place(wire: object, count: int) -> int:
     if type(wire) is not int or not 0 <= wire < count:
         raise ValueError(f"not a number below {count}")
     return wire
-
-
-def _check_distinct(keys: list[Any]) -> None:
-    """Texts and bytes have salted hashes; of all other keys the hashes are looked at before anything is built of them."""
-    if not set(map(type, keys)) <= {str, bytes}:
-        check_keys(keys)
 
 
 def _complete(built: _C, keys: list[Any]) -> _C:

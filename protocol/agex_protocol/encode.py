@@ -187,8 +187,7 @@ class _Encoder:
             raise unlike(value, shape)
         entries: dict[Any, Any] = value
         keys, wanted = list(entries), shape.args[0]
-        check_keys(keys)
-        self._work += budget.DICT_WORK
+        self._work += budget.DICT_WORK + check_keys(keys)
         heads = self._items(keys, wanted, lambda place: f" key {short(keys[place])}")
         return [heads, self._items(list(entries.values()), shape.args[1], lambda place: f"[{short(keys[place])}]")]
 
@@ -318,7 +317,7 @@ class _Encoder:
         if not isinstance(value, wanted):
             raise unlike(value, shape)
         items = list(cast(Iterable[Any], value))
-        check_keys(items)
+        self._work += check_keys(items)
         return self._items(items, shape.args[0], lambda place: f"{{{short(items[place])}}}")
 
     def _items(self, values: list[Any], shape: Shape, step: Callable[[int], str] = "[{}]".format) -> list[Any]:
@@ -332,7 +331,7 @@ class _Encoder:
         if all_plain(packed, shape) or all_plain_lists(packed, shape):
             self._work = work + (len(packed) if shape.kind in ("list", "tuple_of") else 0)
         else:
-            self._work += len(packed) - self._saved(packed, shape)
+            self._work += budget.NESTED_WORK + len(packed) - self._saved(packed, shape)
         return packed
 
     def _saved(self, packed: list[Any], shape: Shape) -> int:

@@ -205,6 +205,7 @@ def _name(wire: object, reader: Reader) -> Any:
 def _attrs(value: Any, writer: Writer) -> Any:
     if not value.attrs:
         return None
+    writer.charge(_ATTRS_WORK)
     try:
         return writer.put_any([value.attrs])
     except ValueError as error:
@@ -214,6 +215,7 @@ def _attrs(value: Any, writer: Writer) -> Any:
 def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
     if wire is None:
         return
+    reader.charge(_ATTRS_WORK)
     (attrs,) = reader.get_any(wire)
     if type(attrs) is not dict:
         raise ValueError("attrs are no dict")
@@ -223,6 +225,7 @@ def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
 _FEW_COLUMNS = 32
 _COLUMN_WORK = 15
 _INDEX_WORK = 25
+_ATTRS_WORK = 60
 _MULTI_WORK = 60
 _FREQ_WORK = 60
 _STEP_WORK = 20

@@ -17,13 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
-from agex_protocol.budget import Caps
+from agex_protocol.budget import Caps, collector_paused
 from agex_protocol.decode import decode
 from agex_protocol.errors import AgexError
 from agex_protocol.misfit import short
 from agex_protocol.shapes import Shape
 from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable
+from agex_supervisor.checking import Checking
 from agex_supervisor.records import STRICT, Fault, Record, Unmade, faults
 
 
@@ -34,9 +35,9 @@ class ContractMismatch(AgexError):
 class Contract:
     """One annotation, compiled; make it with `Contract.of`."""
 
-    def __init__(self, shape: Shape, adapter: TypeAdapter[Any], reading: Reading) -> None:
+    def __init__(self, shape: Shape, validated: Checking, reading: Reading) -> None:
         self.shape = shape
-        self._adapter = adapter
+        self._validated = validated
         self._reading = reading
 
     @classmethod
@@ -51,10 +52,10 @@ class Contract:
         try:
             for record in list(reading.records.values()):
                 record.prepare()
-            adapter: TypeAdapter[Any] = TypeAdapter(form.strict, config=STRICT)
+            validated = Checking(TypeAdapter(form.strict, config=STRICT))
         except PydanticUserError as error:
             raise Unportable(f"{where}: the annotation cannot be checked: {error.message}") from error
-        return cls(form.shape, adapter, reading)
+        return cls(form.shape, validated, reading)
 
     def describe(self) -> str:
         """The type as a model is shown it, and below it the fields of each class that it names."""
@@ -73,19 +74,26 @@ class Contract:
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared.
         """
-        return self.check(decode(head, buffers, self.shape, caps=caps, build=self._build, build_all=self._build_all))
+        # Around the check too, which makes every container anew: a million lists take a tenth of the time.
+        with collector_paused():
+            value = decode(head, buffers, self.shape, caps=caps, build=self._build, build_all=self._build_all)
+            return self._checked(value, local=False)
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""
+        return self._checked(value, local=True)
+
+    def _checked(self, value: object, *, local: bool) -> Any:
         try:
-            return self._adapter.validate_python(value)
+            return self._validated(value)
         except RecursionError:
             raise ContractMismatch("the value: nested too deep, or it contains itself") from None
         except ValidationError as error:
-            plain = _without_numpy(value) if "numpy" in sys.modules else value
+            # The encoder gave Python's own numbers, where these are declared.
+            plain = _without_numpy(value) if local and "numpy" in sys.modules else value
             if plain is not value:
                 try:
-                    return self._adapter.validate_python(plain)
+                    return self._validated(plain)
                 except ValidationError:
                     pass  # the first error says it better
             raise ContractMismatch(self._told(error, value)) from None
@@ -128,6 +136,9 @@ def _flag(cls: type[enum.Enum], bits: int) -> enum.Enum:
     known = functools.reduce(operator.or_, (member.value for member in cls.__members__.values()), 0)
     if bits & ~known:
         raise ValueError(f"{bits} has bits that {cls.__name__} does not declare")
+    made: Mapping[Any, Any] = cls._value2member_map_
+    if bits not in made and len(made) >= _MAX_COMBINATIONS:
+        raise ValueError(f"more than {_MAX_COMBINATIONS} combinations of the members of {cls.__name__} were made")
     return cls(bits)
 
 
@@ -176,6 +187,7 @@ def _fields_shown(record: Record) -> str:
     return f"{record.cls.__name__}: {record.flavour} with {', '.join(fields) or 'no fields'}"
 
 
+_MAX_COMBINATIONS = 4096
 _MAX_LINES = 20
 _MAX_FAULTS = 1000
 _MAX_DEPTH = 64

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, FailFast, RootModel, TypeAdapter, Va
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
+from agex_supervisor.checking import Checking
+
 # Where in a value, what is wrong, and what is there.
 Fault = tuple[tuple[int | str, ...], str, Any]
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
@@ -100,7 +102,7 @@ class Record:
     def build(self, parts: Mapping[str, Any]) -> Any:
         """An instance of fields that are checked here; its own validators and `__post_init__` run after that."""
         try:
-            fields: dict[str, Any] = self._adapter.validate_python(dict(parts))
+            fields: dict[str, Any] = self._validated(dict(parts))
             return self._made(fields)
         except ValidationError as error:
             raise PydanticCustomError("agex_fields", "its fields do not fit", {"faults": list(faults(error))}) from None
@@ -131,8 +133,8 @@ class Record:
         return made
 
     @cached_property
-    def _adapter(self) -> TypeAdapter[dict[str, Any]]:
-        return TypeAdapter(self._mapping)
+    def _validated(self) -> Checking:
+        return Checking(TypeAdapter(self._mapping))
 
     @cached_property
     def _all(self) -> TypeAdapter[list[dict[str, Any]]]:
@@ -159,7 +161,7 @@ class Record:
 
     def prepare(self) -> None:
         """Build now what would fail later. Raises what pydantic raises for an annotation that it cannot check."""
-        _ = self._adapter
+        _ = self._validated
 
     def _made(self, fields: dict[str, Any]) -> Any:
         if self.flavour == "typeddict":
