@@ -3,6 +3,7 @@ that the task may have, and as nothing else."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agex_protocol import decode, encode
+from tests.fuzz import __main__ as fuzzing
 from tests.fuzz.mutation import mutated_buffers, mutated_head
 from tests.fuzz.subjects import SUBJECTS, Subject, kinds
 from tests.fuzz.targets import TARGETS, decode_as, joined, run_frames, run_messages, run_values, split
@@ -101,3 +103,23 @@ def test_what_is_encoded_never_costs_more_to_decode_than_was_counted(
         subject.contract.decode(head, [memoryview(bytes(buffer)) for buffer in buffers])
         told, taken = counted[-2:]
         assert told >= taken, value
+
+
+def test_an_input_that_fails_is_kept_and_fails_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[bytes] = []
+
+    def run(data: bytes) -> None:
+        runs.append(data)
+        if len(runs) >= 3:
+            raise IndexError("planted")
+
+    monkeypatch.setitem(TARGETS, "messages", dataclasses.replace(TARGETS["messages"], run=run))
+    monkeypatch.setattr(fuzzing, "GUIDED", False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IndexError, match="planted"):
+        fuzzing.main(["messages", "-runs=50"])
+    (kept,) = tmp_path.iterdir()
+    assert kept.read_bytes() == runs[-1]
+    with pytest.raises(IndexError, match="planted"):
+        fuzzing.main(["messages", str(kept)])
+    assert runs[-1] == runs[-2]
