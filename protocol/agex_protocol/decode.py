@@ -41,18 +41,18 @@ def decode(
     """
     caps = caps or Caps()
     views = [memoryview(buffer).cast("B") for buffer in buffers]
-    try:
-        caps.check_sizes(head, [len(view) for view in views])
-        with collector_paused():
-            wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
+    refusal = ""
+    with collector_paused():
+        try:
+            caps.check_sizes(head, [len(view) for view in views])
             decoder = _Decoder(views, caps, Work(len(head)), build or _parts, build_all)
-            value = decoder.unpack(wire, shape)
-        decoder.finish()
-    except AgexError:
-        raise
-    except Exception as error:
-        raise ValueRefused(f"what the worker sent is not {shape}: {_bounded(error)}") from error
-    return value
+            return decoder.whole(head, shape)
+        except AgexError:
+            raise
+        except Exception as error:
+            refusal = f"what the worker sent is not {shape}: {_bounded(error)}"
+    # Not within the handler: the error holds all that was unpacked, and the collector would walk it.
+    raise ValueRefused(refusal)
 
 
 class _Decoder:
@@ -70,10 +70,13 @@ class _Decoder:
         self._named: dict[int, Shape] = {}
         self.charge = work.charge
 
-    def finish(self) -> None:
-        """Refuse buffers that no part of the value named."""
+    def whole(self, head: bytes, shape: Shape) -> Any:
+        """The value of a head, and of every buffer: one that no part of it named is refused."""
+        wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
+        value = self.unpack(wire, shape)
         if self._buffers:
             raise ValueError(f"{len(self._buffers)} buffers belong to no part of it")
+        return value
 
     def get(self, wire: object) -> memoryview:
         """Bytes that lie in the head, or in a buffer: each is named once."""

@@ -26,6 +26,7 @@ from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable
 from agex_supervisor.checking import Checking
 from agex_supervisor.records import STRICT, Fault, Record, Unmade, faults
+from agex_supervisor.stack_room import with_room
 
 
 class ContractMismatch(AgexError):
@@ -74,14 +75,26 @@ class Contract:
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared.
         """
-        # Around the check too, which makes every container anew: a million lists take a tenth of the time.
-        with collector_paused():
-            value = decode(head, buffers, self.shape, caps=caps, build=self._build, build_all=self._build_all)
-            return self._checked(value, local=False)
+        if len(head) > _SMALL_HEAD:
+            return with_room(lambda: self._decoded(head, buffers, caps))
+        return self._decoded(head, buffers, caps)
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""
         return self._checked(value, local=True)
+
+    def _decoded(self, head: bytes, buffers: Sequence[memoryview], caps: Caps | None) -> Any:
+        mismatch = ""
+        # Around the check too, which makes every container anew: a million lists take a tenth of the time.
+        with collector_paused():
+            try:
+                value = decode(head, buffers, self.shape, caps=caps, build=self._build, build_all=self._build_all)
+                return self._checked(value, local=False)
+            except ContractMismatch as error:
+                mismatch = str(error)
+            value = None
+        # Not within the handler: the error holds the value, and the collector would walk it.
+        raise ContractMismatch(mismatch)
 
     def _checked(self, value: object, *, local: bool) -> Any:
         try:
@@ -187,6 +200,7 @@ def _fields_shown(record: Record) -> str:
     return f"{record.cls.__name__}: {record.flavour} with {', '.join(fields) or 'no fields'}"
 
 
+_SMALL_HEAD = 4096
 _MAX_COMBINATIONS = 4096
 _MAX_LINES = 20
 _MAX_FAULTS = 1000

@@ -100,7 +100,7 @@ def _numbers(code: str, values: Any) -> bytes:
 
 
 def _nested(n: int) -> Encoding:
-    part: Any = []
+    part: Any = None
     for _ in range(30):
         part = ["list", [part, part]] if len(pack(part)) < n else ["list", [part]]
     return pack(part), []
