@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO_BIN := .venv-demo/bin
 PROJECT := pyproject.toml
 
-.PHONY: help demo test attacks check format lint types contracts bench clean
+.PHONY: help demo test attacks fuzz check format lint types contracts bench clean
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,11 @@ test: .venv/installed ## run the tests
 attacks: .venv/installed ## every payload in every cell, then 200 killed supervisors
 	@$(BIN)/python -m tests.attacks
 	@$(BIN)/python -m tests.attacks.sudden_death 200
+
+fuzz: .venv/installed ## hostile bytes for the wire and the decoder, guided by coverage; ARGS="values -max_total_time=60"
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --group fuzz || \
+		echo "atheris cannot be had here: inputs are changed at random instead"
+	@$(BIN)/python -m tests.fuzz $(or $(ARGS),-max_total_time=60)
 
 check: .venv/installed lint types contracts test ## everything that CI runs but the wheel
 

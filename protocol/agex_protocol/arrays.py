@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -80,8 +81,9 @@ def pack_scalar(scalar: np.generic) -> list[Any]:
     """[dtype, bytes]."""
     if isinstance(scalar, np.str_ | np.bytes_) and not scalar:
         return [scalar.dtype.str, b""]
-    _check_dtype(scalar.dtype)
-    return [scalar.dtype.str, np.asarray(scalar).tobytes()]
+    array = np.asarray(scalar)
+    _check_dtype(array.dtype)
+    return [array.dtype.str, array.tobytes()]
 
 
 def unpack_scalar(wire: object) -> np.generic:
@@ -90,11 +92,17 @@ def unpack_scalar(wire: object) -> np.generic:
         case [("<U0" | "|S0") as code, b""]:
             return np.str_() if code == "<U0" else np.bytes_()
         case [str(code), bytes(data)] if 0 < len(data) <= _MAX_SCALAR:
-            array = unpack_column([code, data], lambda wire: memoryview(data), _KINDS)
-            if len(array) != 1:
+            dtype = _checked_dtype(code)
+            if len(data) != dtype.itemsize:
                 raise ValueError("not one scalar")
-            scalar = array[0]
-            return scalar if isinstance(scalar, np.generic) else array.dtype.type(scalar)
+            flat = np.frombuffer(data, dtype)
+            if dtype.kind == "U":
+                # Refuses what is no character, as _check_content does for many.
+                data.decode("utf-32-be" if dtype.byteorder == ">" else "utf-32-le")
+            else:
+                _check_content(flat)
+            scalar = flat[0]
+            return scalar if isinstance(scalar, np.generic) else dtype.type(scalar)
         case _:
             raise ValueError("not a numpy scalar")
 
@@ -116,6 +124,7 @@ def _remedy(dtype: np.dtype[Any]) -> str:
     return "convert it with .astype(...) or .tolist()"
 
 
+@lru_cache(maxsize=64)
 def _checked_dtype(code: str) -> np.dtype[Any]:
     # The text is parsed by numpy, so only the plain form that `dtype.str` writes is let through.
     if not _CODE.fullmatch(code):
@@ -135,9 +144,10 @@ def _checked_shape(lengths: Sequence[object]) -> tuple[int, ...]:
 
 
 def _check_content(flat: Array) -> None:
-    if flat.dtype.kind == "b" and flat.view(np.uint8).max() > 1:
+    kind = flat.dtype.kind
+    if kind == "b" and flat.view(np.uint8).max() > 1:
         raise ValueError("an array of bool has bytes other than 0 and 1")
-    if flat.dtype.kind == "U":
+    if kind == "U":
         points = flat.view(np.dtype(np.uint32).newbyteorder(flat.dtype.byteorder))
         if (points > 0x10FFFF).any() or ((points >= 0xD800) & (points < 0xE000)).any():
             raise ValueError("an array of text has a character that is none")

@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
-from agex_protocol import libraries, references
-from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_int, check_keys, collector_paused
-from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists
+from agex_protocol import budget, libraries, references
+from agex_protocol.budget import Caps, Work, check_int, check_keys, collector_paused
+from agex_protocol.bulk import BARE, FEW, PLAIN, all_plain, all_plain_lists, common_names
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.leaves import LEAVES, unpack_int
 from agex_protocol.plain import NOT_PLAIN, unpack_plain
@@ -22,6 +22,7 @@ from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 _C = TypeVar("_C", set[Any], frozenset[Any], dict[Any, Any])
 Build = Callable[[int, Any], object]
+BuildAll = Callable[[int, list[dict[str, Any]]], list[Any]]
 Find = Callable[[str], object]
 
 
@@ -32,6 +33,7 @@ def decode(
     *,
     caps: Caps | None = None,
     build: Build | None = None,
+    build_all: BuildAll | None = None,
     adopt: references.Adopt | None = None,
     find: Find | None = None,
     borrow: bool = False,
@@ -39,9 +41,10 @@ def decode(
     """The value; nothing in it shares memory with `buffers`, unless `borrow` says that they are nobody else's any more.
 
     `build(index, parts)` makes the instance of a declared class: of a record from {field: value}, of an enum from a
-    member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value. `adopt` makes
-    what stands for an object that stayed behind or is sealed, and `find(target)` gives the supervisor's own object that a
-    worker names; without them there may be none.
+    member's name, of a flag from a number. Its AgexErrors pass; without it the parts themselves are the value.
+    `build_all(index, rows)` does the same for many records at once, where that is faster. `adopt` makes what stands for an
+    object that stayed behind or is sealed, and `find(target)` gives the supervisor's own object that a worker names; without
+    them there may be none.
     """
     caps = caps or Caps()
     if not buffers and len(head) <= caps.head_bytes and (plain := unpack_plain(head, shape)) is not NOT_PLAIN:
@@ -49,18 +52,18 @@ def decode(
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     if not borrow:
         views = [view.toreadonly() for view in views]  # what can be written is taken as the value's own
-    try:
-        caps.check_sizes(head, [len(view) for view in views])
-        with collector_paused():
-            wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
-            decoder = _Decoder(views, caps, Work(len(head)), build or _parts, adopt, find)
-            value = decoder.unpack(wire, shape)
-        decoder.finish()
-    except AgexError:
-        raise
-    except Exception as error:
-        raise ValueRefused(f"what the worker sent is not {shape}: {_bounded(error)}") from error
-    return value
+    refusal = ""
+    with collector_paused():
+        try:
+            caps.check_sizes(head, [len(view) for view in views])
+            decoder = _Decoder(views, caps, Work(len(head)), build or _parts, build_all, adopt, find)
+            return decoder.whole(head, shape)
+        except AgexError:
+            raise
+        except Exception as error:
+            refusal = f"what the worker sent is not {shape}: {_bounded(error)}"
+    # Not within the handler: the error holds all that was unpacked, and the collector would walk it.
+    raise ValueRefused(refusal)
 
 
 class _Decoder:
@@ -72,6 +75,7 @@ class _Decoder:
         caps: Caps,
         work: Work,
         build: Build,
+        build_all: BuildAll | None,
         adopt: references.Adopt | None,
         find: Find | None,
     ) -> None:
@@ -79,15 +83,20 @@ class _Decoder:
         self._max_depth = caps.depth
         self._depth = 0
         self._build = build
+        self._build_all = build_all
         self.adopt = adopt
         self._find = find
+        self._known: dict[tuple[int, tuple[str, ...]], list[Shape]] = {}
         self._named: dict[int, Shape] = {}
         self.charge = work.charge
 
-    def finish(self) -> None:
-        """Refuse buffers that no part of the value named."""
+    def whole(self, head: bytes, shape: Shape) -> Any:
+        """The value of a head, and of every buffer: one that no part of it named is refused."""
+        wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
+        value = self.unpack(wire, shape)
         if self._buffers:
             raise ValueError(f"{len(self._buffers)} buffers belong to no part of it")
+        return value
 
     def get(self, wire: object) -> memoryview:
         """Bytes that lie in the head, or in a buffer: each is named once. Those that can be written are the value's own."""
@@ -131,16 +140,17 @@ class _Decoder:
         return wire if type(wire) is bytes else bytes(self.get(wire))
 
     def unpack_literal(self, wire: Any, shape: Shape) -> Any:
+        self.charge(1)
         return shape.values[_place(wire, len(shape.values))]
 
     def unpack_enum(self, wire: Any, shape: Shape) -> Any:
         if type(wire) is not str or wire not in shape.names:
             raise ValueError(f"not the name of a member of {shape}")
-        self.charge(2)
+        self.charge(budget.ENUM_WORK)
         return self._build(shape.index, wire)
 
     def unpack_flag(self, wire: Any, shape: Shape) -> Any:
-        self.charge(20)
+        self.charge(budget.FLAG_WORK)
         return self._build(shape.index, _exactly(wire, int))
 
     # --- containers ---------------------------------------------------------------------------------------------------
@@ -153,33 +163,35 @@ class _Decoder:
 
     def unpack_set(self, wire: Any, shape: Shape) -> set[Any]:
         items = self._items(wire, shape.args[0])
-        _check_distinct(items)
+        self.charge(check_keys(items))
         return _complete(set(items), items)
 
     def unpack_frozenset(self, wire: Any, shape: Shape) -> frozenset[Any]:
         items = self._items(wire, shape.args[0])
-        _check_distinct(items)
+        self.charge(check_keys(items))
         return _complete(frozenset(items), items)
 
     def unpack_deque(self, wire: Any, shape: Shape) -> deque[Any]:
         longest, items = _pair(wire)
         if longest is not None and (type(longest) is not int or not 0 <= longest < 1 << 62):
             raise ValueError("not the length of a deque")
+        self.charge(1)
         return deque(self._items(items, shape.args[0]), longest)
 
     def unpack_tuple(self, wire: Any, shape: Shape) -> tuple[Any, ...]:
         parts = cast("list[Any]", _exactly(wire, list))
         if len(parts) != len(shape.args):
             raise ValueError(f"{len(parts)} items for a tuple of {len(shape.args)}")
-        self._enter(CONTAINER_WORK)
+        self._enter(budget.CONTAINER_WORK)
         items = tuple(self.unpack(part, wanted) for part, wanted in zip(parts, shape.args, strict=True))
         self._depth -= 1
         return items
 
     def unpack_dict(self, wire: Any, shape: Shape) -> dict[Any, Any]:
         heads, parts = _pair(wire)
+        self.charge(budget.DICT_WORK)
         keys = self._items(heads, shape.args[0])
-        _check_distinct(keys)
+        self.charge(check_keys(keys))
         values = self._items(parts, shape.args[1])
         return _complete(dict(zip(keys, values, strict=True)), keys)
 
@@ -195,10 +207,10 @@ class _Decoder:
                 beyond = self.unpack_dict(extra, ANY_KINDS["dict"])
             case _:
                 raise ValueError(f"not the fields of {shape}")
-        shapes = _field_shapes(names, shape)
+        shapes = self._field_shapes(names, shape)
         if any(type(name) is not str or name in shape.names for name in beyond):
             raise ValueError(f"not what {shape} may hold beyond its fields")
-        self._enter(RECORD_WORK)
+        self._enter(budget.record_work(len(shape.names)))
         fields = [
             part if PLAIN.get(wanted.kind) is type(part) else self.unpack(part, wanted)
             for part, wanted in zip(parts, shapes, strict=True)
@@ -212,6 +224,7 @@ class _Decoder:
         return self.unpack(part, shape.args[_place(place, len(shape.args))])
 
     def unpack_scalar(self, wire: Any, shape: Shape) -> Any:
+        self.charge(1)
         if type(wire) is bytes and any(arm.kind == "int" for arm in shape.args):
             return self.unpack_int(wire, shape)
         if not all_plain([wire], shape):
@@ -242,13 +255,16 @@ class _Decoder:
     def unpack_numpy(self, wire: Any, shape: Shape) -> Any:
         from agex_protocol import arrays
 
-        self.charge(8)
-        return arrays.unpack_array(wire, self.get) if shape.kind == "ndarray" else arrays.unpack_scalar(wire)
+        if shape.kind == "ndarray":
+            self.charge(budget.ARRAY_WORK)
+            return arrays.unpack_array(wire, self.get)
+        self.charge(budget.SCALAR_WORK)
+        return arrays.unpack_scalar(wire)
 
     def unpack_pandas(self, wire: Any, shape: Shape) -> Any:
         from agex_protocol import frames
 
-        self._enter(50)
+        self._enter(budget.PANDAS_WORK[shape.kind])
         read: Callable[[Any, _Decoder], Any] = getattr(frames, f"unpack_{shape.kind}")
         value = read(wire, self)
         self._depth -= 1
@@ -281,18 +297,24 @@ class _Decoder:
     def _items(self, wire: Any, shape: Shape) -> list[Any]:
         """A list of one shape; what msgpack read as it should be is passed on as it is, all at once."""
         parts = cast("list[Any]", _exactly(wire, list))
-        self.charge(CONTAINER_WORK)
+        self.charge(budget.CONTAINER_WORK)
+        return self._many(parts, shape, 1)
+
+    def _many(self, parts: list[Any], shape: Shape, each: int) -> list[Any]:
+        """Parts of one shape, for `each` so much work beyond its own unless all are plain."""
         if all_plain(parts, shape):
             return parts
         if all_plain_lists(parts, shape):
+            self.charge(len(parts))
             return parts if shape.kind == "list" else list(map(tuple, parts))
-        self._enter(len(parts))
+        self._enter(each * (len(parts) + budget.NESTED_WORK))
         if shape.kind == "ref":
             shape = self._named[shape.index]
-        if shape.kind == "tuple" and len(parts) >= _FEW:
+        if shape.kind == "tuple" and len(parts) >= FEW:
+            self.charge(budget.CONTAINER_WORK * len(parts))
             items = self._rows(parts, shape.args)
-        elif shape.kind == "record" and len(parts) >= _FEW:
-            items = self._instances(parts, shape)
+        elif shape.kind == "record" and (names := common_names(parts)) is not None:
+            items = self._instances(names, parts, shape)
         else:
             unpack = self.unpack
             items = [unpack(part, shape) for part in parts]
@@ -303,21 +325,27 @@ class _Decoder:
         """Rows of the same length, read column by column."""
         if set(map(type, parts)) != {list} or set(map(len, parts)) != {len(shapes)}:
             raise ValueError(f"not rows of {len(shapes)}")
-        self.charge(CONTAINER_WORK * len(parts))
         columns = [
-            self._items(list(column), shape) for column, shape in zip(zip(*parts, strict=True), shapes, strict=True)
+            self._many(list(column), shape, 0) for column, shape in zip(zip(*parts, strict=True), shapes, strict=True)
         ]
         return list(zip(*columns, strict=True)) if columns else [()] * len(parts)
 
-    def _instances(self, parts: list[Any], shape: Shape) -> list[Any]:
-        """Records; where all have the same fields, which is usual, they are read column by column too."""
-        names: Any = parts[0][0] if type(parts[0]) is list and parts[0] else None
-        if not all(type(part) is list and len(part) == 2 and part[0] == names for part in parts):
-            return [self.unpack_record(part, shape) for part in parts]
-        shapes = _field_shapes(names, shape)
-        self.charge(RECORD_WORK * len(parts))
+    def _instances(self, names: Any, parts: list[Any], shape: Shape) -> list[Any]:
+        """Records that all have the same fields, which is usual: they are read column by column too."""
+        shapes = self._field_shapes(names, shape)
+        self.charge((budget.record_work(len(shape.names)) - budget.MADE_TOGETHER_SAVES) * len(parts))
         rows = self._rows([part[1] for part in parts], shapes)
-        return [self._build(shape.index, dict(zip(names, row, strict=True))) for row in rows]
+        fields = [dict(zip(names, row, strict=True)) for row in rows]
+        if self._build_all is not None:
+            return self._build_all(shape.index, fields)
+        return [self._build(shape.index, each) for each in fields]
+
+    def _field_shapes(self, names: Any, shape: Shape) -> list[Shape]:
+        """The shapes of these fields, looked at once for all records that have the same."""
+        known = (id(shape), tuple(cast("list[str]", _exactly(names, list))))
+        if known not in self._known:
+            self._known[known] = _field_shapes(names, shape)
+        return self._known[known]
 
     def _enter(self, units: int) -> None:
         self.charge(units)
@@ -360,12 +388,6 @@ def _place(wire: object, count: int) -> int:
     return wire
 
 
-def _check_distinct(keys: list[Any]) -> None:
-    """Texts and bytes have salted hashes; of all other keys the hashes are looked at before anything is built of them."""
-    if not set(map(type, keys)) <= {str, bytes}:
-        check_keys(keys)
-
-
 def _complete(built: _C, keys: list[Any]) -> _C:
     if len(built) != len(keys):
         raise ValueError("the same key twice")
@@ -381,7 +403,6 @@ def _bounded(error: Exception) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-_FEW = 8
 _KINDS = (
     *("any", "none", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of", "set"),
     *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref", "alias"),

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import msgpack
 
-from agex_protocol import instances, libraries, references
-from agex_protocol.budget import CONTAINER_WORK, RECORD_WORK, Caps, Work, check_keys, collector_paused
-from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, plain_types
+from agex_protocol import budget, instances, libraries, references
+from agex_protocol.budget import Caps, Work, check_keys, collector_paused
+from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, common_names, plain_types
 from agex_protocol.errors import NotPortable
 from agex_protocol.host_handle import HostHandle, target_of
 from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
@@ -149,18 +149,20 @@ class _Encoder:
     def pack_literal(self, value: Any, shape: Shape) -> int:
         for place, wanted in enumerate(shape.values):
             if type(value) is type(wanted) and value == wanted:
+                self._work += 1
                 return place
         raise unlike(value, shape)
 
     def pack_enum(self, value: Any, shape: Shape) -> str:
         if not isinstance(value, Enum) or reference(type(value)) != shape.cls or value.name not in shape.names:
             raise unlike(value, shape, f"; give one of {', '.join(shape.names[:20])} as {shape}.NAME")
+        self._work += budget.ENUM_WORK
         return value.name
 
     def pack_flag(self, value: Any, shape: Shape) -> int:
         if not isinstance(value, Enum) or reference(type(value)) != shape.cls:
             raise unlike(value, shape)
-        self._work += 20
+        self._work += budget.FLAG_WORK
         return cast(int, value.value)
 
     # --- containers ---------------------------------------------------------------------------------------------------
@@ -180,6 +182,7 @@ class _Encoder:
     def pack_deque(self, value: Any, shape: Shape) -> list[Any]:
         if not isinstance(value, deque):
             raise unlike(value, shape)
+        self._work += 1
         return [value.maxlen, self._items(list(value), shape.args[0])]
 
     def pack_tuple(self, value: Any, shape: Shape) -> list[Any]:
@@ -188,7 +191,7 @@ class _Encoder:
         items: tuple[Any, ...] = value
         if len(items) != len(shape.args):
             raise Misfit(f"a tuple of {len(items)}, wanted {shape} with exactly {len(shape.args)}")
-        self._work += CONTAINER_WORK
+        self._work += budget.CONTAINER_WORK
         return self._each(zip(items, shape.args, strict=True), lambda place: f"[{place}]")
 
     def pack_dict(self, value: Any, shape: Shape) -> list[Any]:
@@ -196,7 +199,7 @@ class _Encoder:
             raise unlike(value, shape)
         entries: dict[Any, Any] = value
         keys, wanted = list(entries), shape.args[0]
-        check_keys(keys)
+        self._work += budget.DICT_WORK + check_keys(keys)
         heads = self._items(keys, wanted, lambda place: f" key {short(keys[place])}")
         return [heads, self._items(list(entries.values()), shape.args[1], lambda place: f"[{short(keys[place])}]")]
 
@@ -212,7 +215,7 @@ class _Encoder:
         missing = [name for name in shape.needed if name not in found]
         if missing:
             raise Misfit(f"{named(value)} without {', '.join(map(repr, missing))}, wanted {shape}")
-        self._work += RECORD_WORK
+        self._work += budget.record_work(len(shape.names))
         shapes = dict(zip(shape.names, shape.args, strict=True))
         names = list(found)
         step = {"typeddict": "[{!r}]", "root": ""}.get(shape.flavour, ".{}")
@@ -222,6 +225,7 @@ class _Encoder:
 
     def pack_union(self, value: Any, shape: Shape) -> list[Any]:
         """[which, value]. A class that is named exactly goes first, what merely fits after it."""
+        self._work += 1
         depth, buffers, work = self._depth, len(self.buffers), self._work
         closest: Misfit | None = None
         for place in sorted(range(len(shape.args)), key=lambda place: not _is_of(value, shape.args[place])):
@@ -240,6 +244,7 @@ class _Encoder:
 
     def pack_scalar(self, value: Any, shape: Shape) -> Any:
         """One of several plain types, as itself: the type it has on the wire says which."""
+        self._work += 1
         for arm in shape.args:
             if type(value) is PLAIN[arm.kind]:
                 return pack_int(value) if arm.kind == "int" else value
@@ -284,7 +289,7 @@ class _Encoder:
             raise unlike(value, shape)
         from agex_protocol import arrays
 
-        self._work += 8
+        self._work += budget.ARRAY_WORK
         return arrays.pack_array(value, self.put)
 
     def pack_npscalar(self, value: Any, shape: Shape) -> Any:
@@ -292,7 +297,7 @@ class _Encoder:
             raise unlike(value, shape)
         from agex_protocol import arrays
 
-        self._work += 8
+        self._work += budget.SCALAR_WORK
         return arrays.pack_scalar(value)
 
     def pack_pandas(self, value: Any, shape: Shape) -> Any:
@@ -301,7 +306,7 @@ class _Encoder:
             raise unlike(value, shape, "; a subclass would lose its type" if subclass else "")
         from agex_protocol import frames
 
-        self._work += _PANDAS_WORK
+        self._work += budget.PANDAS_WORK[shape.kind]
         return frames.pack_pandas(value, self)
 
     def pack_library(self, value: Any, shape: Shape) -> Any:
@@ -337,19 +342,28 @@ class _Encoder:
         if not isinstance(value, wanted):
             raise unlike(value, shape)
         items = list(cast(Iterable[Any], value))
-        check_keys(items)
+        self._work += check_keys(items)
         return self._items(items, shape.args[0], lambda place: f"{{{short(items[place])}}}")
 
     def _items(self, values: list[Any], shape: Shape, step: Callable[[int], str] = "[{}]".format) -> list[Any]:
         """Many values of one shape; those that msgpack knows go as they are, all at once."""
-        self._work += CONTAINER_WORK
+        self._work += budget.CONTAINER_WORK
         types = set(map(type, values))
         if types <= plain_types(shape) and not (types & _LONG and any(map(_is_long, values))):
             return values
         work = self._work
         packed = self._each(((value, shape) for value in values), step)
-        self._work = work if all_plain(packed, shape) or all_plain_lists(packed, shape) else self._work + len(packed)
+        if all_plain(packed, shape) or all_plain_lists(packed, shape):
+            self._work = work + (len(packed) if shape.kind in ("list", "tuple_of") else 0)
+        else:
+            self._work += budget.NESTED_WORK + len(packed) - self._saved(packed, shape)
         return packed
+
+    def _saved(self, packed: list[Any], shape: Shape) -> int:
+        """What it saves a decoder that these are records which it can make together."""
+        shape = self._named[shape.index] if shape.kind == "ref" else shape
+        together = shape.kind == "record" and common_names(packed) is not None
+        return budget.MADE_TOGETHER_SAVES * len(packed) if together else 0
 
     def _each(self, pairs: Iterable[tuple[Any, Shape]], step: Callable[[int], str]) -> list[Any]:
         if self._depth >= self._caps.depth:
@@ -401,7 +415,6 @@ def _is_long(value: Any) -> bool:
 _INLINE_BYTES = 4096
 _INLINE_CHARACTERS = 65_536
 _MAX_ATTEMPTS = 1_000_000
-_PANDAS_WORK = 50
 
 _LONG = frozenset({int, str, bytes})
 _KINDS = (

@@ -112,6 +112,7 @@ def _attrs(value: Any, writer: Writer) -> Any:
         return None
     if unique:
         _check_labels(value)
+    writer.charge(_ATTRS_WORK)
     try:
         return writer.put_any([dict(value.attrs), unique])
     except ValueError as error:
@@ -126,6 +127,7 @@ def _check_labels(value: Any) -> None:
 def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
     if wire is None:
         return
+    reader.charge(_ATTRS_WORK)
     attrs, unique = reader.get_any(wire)
     if type(attrs) is not dict:
         raise ValueError("attrs are no dict")
@@ -135,6 +137,7 @@ def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
         value.flags.allows_duplicate_labels = False
 
 
+_ATTRS_WORK = 60
 _KINDS: dict[type, str] = {
     pd.DataFrame: "frame",
     pd.Series: "series",

@@ -21,6 +21,7 @@ def pack_index(index: Any, writer: Writer) -> list[Any]:
     if type(index) is pd.MultiIndex:
         for level in index.levels:
             check_unique_cheaply(level)
+        writer.charge(_MULTI_WORK * len(index.levels))
         levels = [pack_index(level, writer) for level in index.levels]
         codes = [pack_values(np.asarray(level), writer)[1:] for level in index.codes]
         return ["multi", levels, codes, names]
@@ -51,6 +52,7 @@ def unpack_index(wire: object, reader: Reader) -> pd.Index[Any]:
 
 
 def _unpack_multi(levels: list[Any], codes: list[Any], names: object, reader: Reader) -> pd.MultiIndex:
+    reader.charge(_MULTI_WORK * len(levels))
     labels = [unpack_index(level, reader) for level in levels]
     for level in labels:
         if isinstance(level, pd.MultiIndex):
@@ -86,6 +88,7 @@ def _with_freq(values: Any, freq: object, reader: Reader) -> Any:
 
 def _charge_steps(freq: str, steps: int, account: Writer | Reader) -> None:
     """pandas proves a frequency by walking the calendar, step by step for all but spans of one length."""
+    account.charge(_FREQ_WORK)
     if not isinstance(pd.tseries.frequencies.to_offset(freq), pd.offsets.Tick | pd.offsets.Day):
         account.charge(_STEP_WORK * steps)
 
@@ -96,6 +99,8 @@ def _name(wire: object, reader: Reader) -> Any:
 
 
 _INDEX_WORK = 40
+_MULTI_WORK = 60
+_FREQ_WORK = 60
 _STEP_WORK = 20
 _MAX_FREQ = 32  # characters; pandas parses it
 _MAX_RANGE = 1 << 40

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, cast
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from agex_protocol.budget import MAX_DECIMAL_EXPONENT, MAX_INT_BITS, MAX_PATTERN_BYTES, check_int
 
@@ -66,7 +67,8 @@ def unpack_zone(wire: object) -> tzinfo | None:
     if wire is None:
         return None
     if type(wire) is str:
-        if not _ZONE_KEY.fullmatch(wire):
+        # Asked for a key that it does not have, zoneinfo imports a package by the key's first part.
+        if not _ZONE_KEY.fullmatch(wire) or wire.removeprefix("posix/").removeprefix("right/") not in _zones():
             raise ValueError("not the key of a time zone")
         return ZoneInfo(wire)
     match wire:
@@ -76,6 +78,11 @@ def unpack_zone(wire: object) -> tzinfo | None:
             return timezone(timedelta(microseconds=offset), name)
         case _:
             raise ValueError("not a time zone")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def _numbers(wire: object, count: int) -> list[int]:
@@ -217,14 +224,14 @@ def _unpack_range(wire: object) -> range:
             raise ValueError("not a range")
 
 
-def _address(kind: type[Any]) -> Leaf:
+def _address(kind: type[Any], work: int) -> Leaf:
     def unpack(wire: object) -> Any:
         text = _text(wire)
         if len(text) > _MAX_ADDRESS:
             raise ValueError("not an address")
         return kind(text)
 
-    return Leaf(kind, str, unpack, 7)
+    return Leaf(kind, str, unpack, work)
 
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
@@ -239,10 +246,10 @@ _FLAVOURS: dict[type[PurePath], str] = {PurePosixPath: "posix", PureWindowsPath:
 _PATHS: dict[str, type[PurePath]] = {"posix": PurePosixPath, "windows": PureWindowsPath, "path": Path}
 
 LEAVES: dict[str, Leaf] = {
-    "complex": Leaf(complex, lambda number: [number.real, number.imag], _unpack_complex, 2),
+    "complex": Leaf(complex, lambda number: [number.real, number.imag], _unpack_complex, 4),
     "range": Leaf(range, _pack_range, _unpack_range),
     "datetime": Leaf(datetime, _pack_datetime, _unpack_datetime, 5),
-    "date": Leaf(date, lambda day: [day.year, day.month, day.day], lambda wire: date(*_numbers(wire, 3))),
+    "date": Leaf(date, lambda day: [day.year, day.month, day.day], lambda wire: date(*_numbers(wire, 3)), 2),
     "time": Leaf(time, _pack_time, _unpack_time, 5),
     "timedelta": Leaf(
         timedelta,
@@ -251,15 +258,15 @@ LEAVES: dict[str, Leaf] = {
     ),
     "decimal": Leaf(Decimal, _pack_decimal, _unpack_decimal, 5),
     "fraction": Leaf(
-        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 6
+        Fraction, lambda part: [pack_int(part.numerator), pack_int(part.denominator)], _unpack_fraction, 10
     ),
-    "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 4),
-    "path": Leaf(PurePath, _pack_path, _unpack_path, 5),
+    "uuid": Leaf(UUID, lambda identity: identity.bytes, _unpack_uuid, 3),
+    "path": Leaf(PurePath, _pack_path, _unpack_path, 8),
     "pattern": Leaf(re.Pattern, _pack_pattern, _unpack_pattern, 25_000),
-    "ipv4address": _address(IPv4Address),
-    "ipv6address": _address(IPv6Address),
-    "ipv4network": _address(IPv4Network),
-    "ipv6network": _address(IPv6Network),
-    "ipv4interface": _address(IPv4Interface),
-    "ipv6interface": _address(IPv6Interface),
+    "ipv4address": _address(IPv4Address, 8),
+    "ipv6address": _address(IPv6Address, 16),
+    "ipv4network": _address(IPv4Network, 10),
+    "ipv6network": _address(IPv6Network, 20),
+    "ipv4interface": _address(IPv4Interface, 16),
+    "ipv6interface": _address(IPv6Interface, 24),
 }

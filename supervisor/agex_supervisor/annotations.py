@@ -30,6 +30,7 @@ from agex_protocol.errors import AgexError
 from agex_protocol.kinds import reference
 from agex_protocol.leaves import LEAVES
 from agex_protocol.shapes import ANY, NONE, Shape
+from agex_supervisor.checking import Checking
 from agex_supervisor.handle import Handle
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.records import STRICT, Record, extra_of, faults, fields_of, flavour_of
@@ -340,13 +341,13 @@ class _Lazy:
 
     def check(self, value: Any) -> Any:
         try:
-            return self._adapter.validate_python(value)
+            return self._validated(value)
         except ValidationError as error:
             raise PydanticCustomError("agex_fields", "it does not fit", {"faults": list(faults(error))}) from None
 
     @cached_property
-    def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self._strict(), config=STRICT)
+    def _validated(self) -> Checking:
+        return Checking(TypeAdapter(self._strict(), config=STRICT))
 
 
 def _instance(cls: Any) -> Any:

@@ -17,16 +17,18 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
-from agex_protocol.budget import Caps
+from agex_protocol.budget import Caps, collector_paused
 from agex_protocol.decode import Find, decode
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.misfit import short
 from agex_protocol.shapes import ANY, Shape
 from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable
+from agex_supervisor.checking import Checking
 from agex_supervisor.handle import Handle, Kept
 from agex_supervisor.opaque import Opaque
-from agex_supervisor.records import STRICT, Fault, Record, faults
+from agex_supervisor.records import STRICT, Fault, Record, Unmade, faults
+from agex_supervisor.stack_room import with_room
 
 # Makes the handle of an object that stays in its worker: for the number and the annotation of its place in the contract.
 Hold = Callable[[int, Any, Kept], object]
@@ -40,11 +42,9 @@ class ContractMismatch(AgexError):
 class Contract:
     """One annotation, compiled; make it with `Contract.of`."""
 
-    def __init__(
-        self, shape: Shape, adapter: TypeAdapter[Any], reading: Reading, unpickle: Unpickle | None = None
-    ) -> None:
+    def __init__(self, shape: Shape, validated: Checking, reading: Reading, unpickle: Unpickle | None = None) -> None:
         self.shape = shape
-        self._adapter = adapter
+        self._validated = validated
         self._reading = reading
         self._unpickle = unpickle
 
@@ -70,17 +70,17 @@ class Contract:
         try:
             for record in list(reading.records.values()):
                 record.prepare()
-            adapter: TypeAdapter[Any] = TypeAdapter(form.strict, config=STRICT)
+            validated = Checking(TypeAdapter(form.strict, config=STRICT))
         except PydanticUserError as error:
             raise Unportable(f"{where}: the annotation cannot be checked: {error.message}") from error
-        return cls(form.shape, adapter, reading, unpickle)
+        return cls(form.shape, validated, reading, unpickle)
 
     @classmethod
     def undeclared(cls) -> Contract:
         """What an operation on a kept object gives, of which nothing is declared: data, or else a handle of the object."""
         reading = Reading("the result", False, result=True)
         handle = reading.read(Handle[Any])
-        return cls(Shape("union", (ANY, handle.shape)), TypeAdapter(Any), reading)
+        return cls(Shape("union", (ANY, handle.shape)), Checking(TypeAdapter(Any)), reading)
 
     def describe(self) -> str:
         """The type as a model is shown it, and below it the fields of each class that it names."""
@@ -132,26 +132,42 @@ class Contract:
         """
         adopt = functools.partial(self._adopt, hold)
         read = functools.partial(decode, head, buffers, self.shape, caps=caps, adopt=adopt, find=find, borrow=borrow)
-        try:
-            return self.check(read(build=self._build))
-        except ContractMismatch:
-            if self.has_handles or self._unpickle is not None:
-                raise  # an object is taken once
-            # Said again from the outside, so that the message has the way to the fault, as it has of a live object.
-            self.check(read(build=self._parts))
-            raise
+        if len(head) > _SMALL_HEAD:
+            return with_room(lambda: self._decoded(read, again=len(head) <= _LARGE_HEAD))
+        return self._decoded(read, again=True)
 
     def check(self, value: object) -> Any:
         """A live object, validated. Raises ContractMismatch."""
+        return self._checked(value, local=True)
+
+    def _decoded(self, read: Callable[..., object], *, again: bool) -> Any:
+        mismatch = ""
+        # Around the check too, which makes every container anew: a million lists take a tenth of the time.
+        with collector_paused():
+            try:
+                return self._checked(read(build=self._build, build_all=self._build_all), local=False)
+            except ContractMismatch as error:
+                mismatch = str(error)
+            if again and not self.has_handles and self._unpickle is None:  # an object is taken once
+                # Said again from the outside, so that the message has the way to the fault, as it has of a live object.
+                try:
+                    self._checked(read(build=self._parts), local=False)
+                except ContractMismatch as error:
+                    mismatch = str(error)
+        # Not within the handler: the error holds the value, and the collector would walk it.
+        raise ContractMismatch(mismatch)
+
+    def _checked(self, value: object, *, local: bool) -> Any:
         try:
-            return self._adapter.validate_python(value)
+            return self._validated(value)
         except RecursionError:
             raise ContractMismatch("the value: nested too deep, or it contains itself") from None
         except ValidationError as error:
-            plain = _without_numpy(value) if "numpy" in sys.modules else value
+            # The encoder gave Python's own numbers, where these are declared.
+            plain = _without_numpy(value) if local and "numpy" in sys.modules else value
             if plain is not value:
                 try:
-                    return self._adapter.validate_python(plain)
+                    return self._validated(plain)
                 except ValidationError:
                     pass  # the first error says it better
             raise ContractMismatch(self._told(error, value)) from None
@@ -189,6 +205,13 @@ class Contract:
             return self._build(index, parts)
         return parts["root"] if record.flavour == "root" else parts
 
+    def _build_all(self, index: int, rows: list[dict[str, Any]]) -> list[Any]:
+        try:
+            return self._reading.records[index].build_all(rows)
+        except Unmade as unmade:
+            self._build(index, rows[unmade.row])  # says what is wrong with it
+            return [self._build(index, row) for row in rows]
+
     def _told(self, error: ValidationError, value: object) -> str:
         if error.error_count() > _MAX_FAULTS:
             return f"the value: differs from {self.shape} in {error.error_count()} places"
@@ -207,6 +230,9 @@ def _flag(cls: type[enum.Enum], bits: int) -> enum.Enum:
     known = functools.reduce(operator.or_, (member.value for member in cls.__members__.values()), 0)
     if bits & ~known:
         raise ValueError(f"{bits} has bits that {cls.__name__} does not declare")
+    made: Mapping[Any, Any] = cls._value2member_map_
+    if bits not in made and len(made) >= _MAX_COMBINATIONS:
+        raise ValueError(f"more than {_MAX_COMBINATIONS} combinations of the members of {cls.__name__} were made")
     return cls(bits)
 
 
@@ -257,6 +283,9 @@ def _fields_shown(record: Record) -> str:
     return f"{record.cls.__name__}: {record.flavour} with {', '.join(fields) or 'no fields'}"
 
 
+_SMALL_HEAD = 4096
+_LARGE_HEAD = 1 << 16
+_MAX_COMBINATIONS = 4096
 _MAX_LINES = 20
 _MAX_FAULTS = 1000
 _MAX_DEPTH = 64

@@ -10,14 +10,15 @@ import dataclasses
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, NotRequired, Required, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NotRequired, Required, cast, get_args, get_origin, get_type_hints
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, FailFast, RootModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
 from agex_protocol.kinds import reference
 from agex_protocol.shapes import Shape
+from agex_supervisor.checking import Checking
 
 # Where in a value, what is wrong, and what is there.
 Fault = tuple[tuple[int | str, ...], str, Any]
@@ -30,6 +31,14 @@ class Field:
 
     annotation: Any
     needed: bool
+
+
+class Unmade(Exception):
+    """Of many rows that were to become records this one cannot, for what is known."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
 
 
 def flavour_of(cls: Any) -> str:
@@ -114,7 +123,7 @@ class Record:
     def build(self, parts: Mapping[str, Any]) -> Any:
         """An instance of fields that are checked here; its own validators and `__post_init__` run after that."""
         try:
-            fields: dict[str, Any] = self._adapter.validate_python(dict(parts))
+            fields: dict[str, Any] = self._validated(dict(parts))
             return self._made(fields)
         except ValidationError as error:
             raise PydanticCustomError("agex_fields", "its fields do not fit", {"faults": list(faults(error))}) from None
@@ -126,8 +135,40 @@ class Record:
                 "agex_record", "{name} refused it: {text}", {"name": self._wanted, "text": text}
             ) from error
 
+    def build_all(self, rows: list[dict[str, Any]]) -> list[Any]:
+        """As `build` for each row, in half of the time. Unmade names a row that `build` would refuse."""
+        try:
+            fields = self._all.validate_python(rows)
+            if self.flavour == "model" and not issubclass(self.cls, RootModel):
+                return self._models.validate_python(fields, by_name=True, by_alias=False)
+        except ValidationError as error:
+            raise Unmade(cast(int, error.errors(include_url=False)[0]["loc"][0])) from None
+        except Exception:  # the class's own code, in whatever row
+            raise Unmade(0) from None
+        made: list[Any] = []
+        for each in fields:
+            try:
+                made.append(self._made(each))
+            except Exception:
+                raise Unmade(len(made)) from None
+        return made
+
     @cached_property
-    def _adapter(self) -> TypeAdapter[dict[str, Any]]:
+    def _validated(self) -> Checking:
+        return Checking(TypeAdapter(self._mapping))
+
+    @cached_property
+    def _all(self) -> TypeAdapter[list[dict[str, Any]]]:
+        mappings: Any = Annotated[list[self._mapping], FailFast()]  # type: ignore[name-defined]
+        return TypeAdapter(mappings, config=STRICT)
+
+    @cached_property
+    def _models(self) -> TypeAdapter[list[Any]]:
+        models: Any = Annotated[list[self.cls], FailFast()]  # type: ignore[name-defined]
+        return TypeAdapter(models)
+
+    @cached_property
+    def _mapping(self) -> Any:
         # Built when first used: the class may contain itself.
         hints = {
             name: Required[self._strict(field.annotation)]
@@ -137,11 +178,11 @@ class Record:
         }
         mapping: Any = cast(Any, TypedDict)(self.cls.__name__, hints)
         mapping.__pydantic_config__ = {**STRICT, "extra": extra_of(self.cls)}
-        return TypeAdapter(mapping)
+        return mapping
 
     def prepare(self) -> None:
         """Build now what would fail later. Raises what pydantic raises for an annotation that it cannot check."""
-        _ = self._adapter
+        _ = self._validated
 
     def _made(self, fields: dict[str, Any]) -> Any:
         if self.flavour == "typeddict":

@@ -83,6 +83,7 @@ UNDECLARED = [
     *(re.compile("a(?P<b>é)", re.I | re.M), re.compile(b"\xff+"), ip_address("1.2.3.4"), ip_address("::1")),
     *(ip_network("10.0.0.0/8"), ip_network("fe80::/64"), ip_interface("1.2.3.4/24"), ip_interface("::1/64")),
     *(np.float32(1.5), np.int64(-3), np.bool_(True), np.datetime64("2020-01-01", "D"), np.str_("é"), np.bytes_(b"x")),
+    *(np.str_(""), np.bytes_(b"")),
     *(pd.Timestamp("2020-01-01 00:00:00.123456789", tz="Europe/Paris"), pd.Timedelta("1ns"), pd.NA, pd.NaT),
 ]
 

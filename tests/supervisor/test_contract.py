@@ -262,6 +262,42 @@ def test_every_fault_has_its_line_up_to_a_limit() -> None:
     assert str(caught.value) == "the value: differs from list[int] in 5000 places"
 
 
+class Odd(typing_extensions.TypedDict):
+    type: list[Annotated[int, Field(gt=3)]]
+    metadata: str
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "path"),
+    [
+        (list[Annotated[int, Field(gt=3)]], [5, *[1] * 20_000], "[1]"),
+        (list[tuple[Annotated[int, Field(gt=3)], ...]], [(5,) * 101] * 100 + [(5, 1)] * 100, "[100][1]"),
+        (dict[int, list[Annotated[int, Field(gt=3)]]], {1: [5] * 20_000, 2: [1, 1]}, "[2][0]"),
+        (deque[Annotated[int, Field(gt=3)]], deque([1] * 20_000), "[0]"),
+        (Odd, {"type": [5, *[1] * 20_000], "metadata": ""}, "['type'][1]"),
+    ],
+)
+def test_of_a_large_value_the_first_fault_is_told_and_the_rest_is_not_looked_for(
+    annotation: Any, value: Any, path: str
+) -> None:
+    with pytest.raises(ContractMismatch) as caught:
+        Contract.of(annotation, where="here").check(value)
+    assert str(caught.value) == f"value{path}: Input should be greater than 3 (got int 1)"
+
+
+def test_a_large_value_without_a_fault_passes_whole() -> None:
+    value: Any = {"type": [5] * 20_000, "metadata": "x"}
+    assert Contract.of(Odd, where="here").check(value) == value
+
+
+def test_no_more_combinations_of_a_flag_are_made_than_can_be_kept() -> None:
+    many = enum.Flag("many", [f"F{number}" for number in range(20)])
+    contract = Contract.of(list[many], where="here")
+    contract.decode(msgpack.packb(list(range(4000))), [])
+    with pytest.raises(ContractMismatch, match="more than 4096 combinations of the members of many were made"):
+        contract.decode(msgpack.packb(list(range(5000))), [])
+
+
 def test_instances_and_frames_pass_as_themselves_and_containers_are_new() -> None:
     point, frame, values = Point(1), pd.DataFrame({"a": [1]}), [1, 2]
     assert Contract.of(Point, where="here").check(point) is point

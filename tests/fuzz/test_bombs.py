@@ -1,0 +1,83 @@
+"""Bombs do little harm: their work is within the budget, and their memory within what a head may unfold to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agex_protocol import decode
+from agex_protocol.budget import Work
+from agex_protocol.errors import ValueRefused
+from agex_supervisor.contract import ContractMismatch
+from tests.fuzz.bombs import BOMBS, Bomb
+
+ROOT = Path(__file__).parents[2]
+# What a process that has imported all of it may take besides, for BYTES: what a head may unfold to, and what is made of it.
+ROOM_BYTES = 150 << 20
+BYTES = 600_000
+GROUPS = 2
+
+
+@pytest.mark.filterwarnings("ignore")  # pandas warns of odd dates and frequencies
+@pytest.mark.parametrize("bomb", BOMBS, ids=str)
+def test_a_bomb_of_any_size_is_a_value_or_an_error_of_the_task(bomb: Bomb) -> None:
+    contract = bomb.contract()
+    for count in (0, 1, 7, 8, 20, 300, 3000):
+        head, buffers = bomb.make(count)
+        try:
+            value = contract.decode(head, [memoryview(buffer) for buffer in buffers])
+        except (ValueRefused, ContractMismatch) as error:
+            assert len(str(error)) < 50_000
+        else:
+            contract.check(value)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bomb", BOMBS, ids=str)
+def test_a_bomb_takes_no_more_work_than_its_bytes_pay_for(bomb: Bomb, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts: list[Work] = []
+
+    class Kept(Work):
+        def __init__(self, head_bytes: int) -> None:
+            super().__init__(head_bytes)
+            accounts.append(self)
+
+    monkeypatch.setattr(decode, "Work", Kept)
+    head, buffers = bomb.make(20_000)
+    refused = ""
+    try:
+        bomb.contract().decode(head, [memoryview(buffer) for buffer in buffers])
+    except (ValueRefused, ContractMismatch) as error:
+        refused = str(error)
+    # No account: the sizes alone were enough.
+    assert (accounts[0].left < 0 if accounts else True) == ("too many small items" in refused or not accounts)
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_bombs_are_decoded_in_bounded_memory(group: int) -> None:
+    code = f"from tests.fuzz.test_bombs import decode_in_little_room; decode_in_little_room({group})"
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    outcomes = json.loads(finished.stdout)
+    assert sorted(outcomes) == sorted(bomb.name for bomb in BOMBS[group::GROUPS])
+    assert set(outcomes.values()) <= {"value", "refused", "mismatch"}
+
+
+def decode_in_little_room(group: int) -> None:
+    """In a process of its own: each bomb of a group, with hardly more memory than there is already."""
+    import resource
+    import warnings
+
+    from tests.fuzz.costs import outcome_of, sized
+
+    warnings.simplefilter("ignore")
+    prepared = [(bomb.name, bomb.contract(), sized(bomb, BYTES)) for bomb in BOMBS[group::GROUPS]]
+    for _, contract, _ in prepared:
+        outcome_of(contract, (b"\xc0", []))  # what is imported late is there then
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + ROOM_BYTES, now + ROOM_BYTES))
+    print(json.dumps({name: outcome_of(contract, encoding) for name, contract, encoding in prepared}))
