@@ -116,7 +116,8 @@ def _arrow_text(values: Any) -> tuple[Array, memoryview]:
 
     whole = values.__arrow_array__()
     if isinstance(whole, pyarrow.ChunkedArray):
-        whole = whole.combine_chunks()
+        # To combine copies, also where there is nothing to combine.
+        whole = whole.chunk(0) if whole.num_chunks == 1 else whole.combine_chunks()
     whole = whole.cast(pyarrow.large_string())
     if not len(whole):
         return np.zeros(1, np.int64), memoryview(b"")

@@ -1,7 +1,8 @@
 """An arena: shared memory that the supervisor makes, sizes, seals and keeps mapped. A worker gets a descriptor of it.
 
 Its size can never change, so no reader is ever cut off. One for inputs can be written by this process alone: whoever else
-maps it has it read-only or a copy of its own.
+maps it has it read-only or a copy of its own. Both are held by seals; in large ones for inputs by a descriptor of a read-only
+mount, as what has huge pages cannot be sealed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agex_protocol.placing import Parted
+from agex_supervisor import huge_pages
+from agex_supervisor.huge_pages import HUGE_PAGES
 
 MIN_BYTES = 1 << 20
 
@@ -50,18 +53,9 @@ class Arena:
         # A process that was forked while it was lent may look at it for ever.
         self.spoiled = False
         self.idle_since = 0.0
-        self.descriptor = _memory_file()
-        try:
-            os.ftruncate(self.descriptor, self.size)
-            self._map = mmap.mmap(self.descriptor, self.size)
-            seals = _SHRINK | _GROW | (_FUTURE_WRITE if inward else 0)
-            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals | _SEAL)
-            if _DONTFORK is not None:
-                self._map.madvise(_DONTFORK)  # a forked child would keep the memory, and has no use for it
-        except BaseException:
-            descriptor, self.descriptor = self.descriptor, -1
-            os.close(descriptor)
-            raise
+        self.descriptor, self._map = (_huge(size) if inward else None) or _sealed(size, inward)
+        if _DONTFORK is not None:
+            self._map.madvise(_DONTFORK)  # a forked child would keep the memory, and has no use for it
 
     def __del__(self) -> None:
         # One that was lent by a pool that is gone has nobody else to close it.
@@ -125,6 +119,35 @@ class Arena:
 def class_of(need_bytes: int) -> int:
     """The next power of two: arenas are used again, so they have few sizes. What is not written takes no memory."""
     return max(MIN_BYTES, 1 << (need_bytes - 1).bit_length())
+
+
+def _huge(size: int) -> tuple[int, mmap.mmap] | None:
+    """A descriptor for everybody, with which nothing can be written, and the memory; None where there are no huge pages."""
+    files = HUGE_PAGES.file(size) if size >= huge_pages.MIN_BYTES else None
+    if files is None:
+        return None
+    ours, theirs = files
+    try:
+        return theirs, mmap.mmap(ours, size)
+    except BaseException:
+        os.close(theirs)
+        raise
+    finally:
+        os.close(ours)  # the mapping has one of its own
+
+
+def _sealed(size: int, inward: bool) -> tuple[int, mmap.mmap]:
+    """A descriptor for everybody, and the memory."""
+    descriptor = _memory_file()
+    try:
+        os.ftruncate(descriptor, size)
+        memory = mmap.mmap(descriptor, size)
+        seals = _SHRINK | _GROW | (_FUTURE_WRITE if inward else 0)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals | _SEAL)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, memory
 
 
 def _memory_file() -> int:

@@ -125,8 +125,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
         if generic and generic["args"]:
             # A model with its parameters given is made here and now, so no module of a worker has it.
             return operator.getitem, (generic["origin"], generic["args"])
-        if (instants := _instants(obj)) is not None:
-            return instants
+        if (whole := _instants(obj) or _arrow_column(obj)) is not None:
+            return whole
         if self.admit is not None and isinstance(obj, type | types.FunctionType) and not is_importable(obj):
             self.admit(obj)
         reduced = super().reducer_override(obj)
@@ -175,6 +175,22 @@ def _instants(obj: Any) -> Any:
     if numpy is None or type(obj) is not numpy.ndarray or obj.dtype.kind not in "mM":
         return None
     return numpy.ndarray.view, (obj.view(numpy.int64), obj.dtype)
+
+
+def _arrow_column(obj: Any) -> Any:
+    """How a column of pandas that is one whole array of Arrow's goes as that, which pandas would copy; None for anything else."""
+    pandas: Any = sys.modules.get("pandas")
+    if pandas is None or type(obj) not in (pandas.arrays.ArrowExtensionArray, pandas.arrays.ArrowStringArray):
+        return None
+    chunks = obj.__arrow_array__()
+    if getattr(chunks, "num_chunks", 0) != 1:
+        return None
+    (chunk,) = chunks.chunks
+    # Of a part of an array the buffers hold the rest, too, which nobody passed. The end of the last text is not counted.
+    uncounted = 8 if str(chunk.type) == "large_string" else 0
+    if chunk.offset or chunk.get_total_buffer_size() != chunk.nbytes + uncounted:
+        return None
+    return obj.dtype.__from_arrow__, (chunk,)
 
 
 def _not_sendable(value: object, error: Exception) -> NotSendable:

@@ -8,6 +8,8 @@ import gc
 import inspect
 import mmap
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,16 +21,19 @@ import pytest
 from agex_protocol.budget import Caps
 from agex_protocol.placing import MIN_BYTES
 from agex_protocol.plan import LockdownPlan, SandboxPlan
-from agex_supervisor import arena_stock
+from agex_supervisor import arena as arena_module
+from agex_supervisor import arena_stock, huge_pages
 from agex_supervisor.arena import Arena, Tenant
 from agex_supervisor.arena_stock import IDLE_S, ArenaStock
 from agex_supervisor.contract import Contract
 from agex_supervisor.death import Death
 from agex_supervisor.execution import Executed, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, hosted
+from agex_supervisor.huge_pages import HUGE_PAGES, HugePages
 from agex_supervisor.outbound import dump_bindings
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
+from tests.nobody import need_nobody
 
 ANYTHING = Contract.of(Any, where="the value")
 ARRAY = Contract.of(np.ndarray, where="the value")
@@ -225,8 +230,9 @@ for number in held: os.close(number)
 REFUSED = "Operation not permitted"
 
 
+@pytest.mark.parametrize("pages", ["small", "huge"])
 def test_inputs_cannot_be_written_by_whoever_has_their_descriptor(
-    either: LockdownPlan, bench: Benches, owned: str
+    pages: str, either: LockdownPlan, bench: Benches, owned: str
 ) -> None:
     code = """
 import mmap
@@ -249,16 +255,20 @@ results.append(bytes(a[:4]).hex())
 print(*results, sep="\\n")
 """
     each = bench(plan=either)
+    times = BYTES if pages == "small" else huge_pages.MIN_BYTES // 4
     executed = each.run(
         owned + code.replace("bytes(a[:4])", "bytes(inputs.a[:4])"),
-        {"a": np.frombuffer(b"abcd" * BYTES, np.uint8)},
+        {"a": np.frombuffer(b"abcd" * times, np.uint8)},
         task=True,
     )
     *results, removed, seen = executed.stdout.splitlines()
-    assert (results, seen) == ([REFUSED] * 5, b"abcd".hex())
+    # Of a memory file the seals refuse; of a file with huge pages that it is not open for writing.
+    unopened = ["Permission denied", "Bad file descriptor", "Invalid argument", "Invalid argument", REFUSED]
+    assert results == (unopened if pages == "huge" and HUGE_PAGES.available else [REFUSED] * 5)
+    assert seen == b"abcd".hex()
     assert removed in (REFUSED, "Permission denied")
     assert (
-        each.run("print(bytes(inputs.a[-4:]))", {"a": np.frombuffer(b"efgh" * BYTES, np.uint8)}, task=True).stdout
+        each.run("print(bytes(inputs.a[-4:]))", {"a": np.frombuffer(b"efgh" * times, np.uint8)}, task=True).stdout
         == "b'efgh'\n"
     )
 
@@ -646,6 +656,73 @@ def test_arenas_are_sealed_and_hold_no_program() -> None:
     sealed = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
     assert seals[False] & 0x1F == sealed
     assert seals[True] & 0x1F == sealed | 0x10
+
+
+@pytest.fixture(params=["root", "nobody"])
+def huge(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
+    """Runs a program that has an arena of huge pages, which it calls `arena`; gives what it prints."""
+    user = need_nobody() if request.param == "nobody" else None
+    arena = "from agex_supervisor.arena import Arena; arena = Arena(1 << 25, inward=True)"
+
+    def run(program: str) -> str:
+        whole = f"import errno, mmap, os, sys\n{arena}\nif not os.fstatvfs(arena.descriptor).f_flag & os.ST_NOEXEC: sys.exit(77)\n"
+        done = subprocess.run(
+            [sys.executable, "-c", whole + program], user=user, group=user, cwd="/", capture_output=True
+        )
+        if done.returncode == 77:
+            pytest.skip("this machine lets nobody mount a file system of their own")
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout.decode()
+
+    yield run
+
+
+def test_the_descriptor_of_an_arena_with_huge_pages_cannot_be_made_one_to_write_with(
+    huge: Callable[[str], str],
+) -> None:
+    program = """
+again = f"/proc/self/fd/{arena.descriptor}"
+def refused(call, *arguments):
+    try:
+        return call(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+print(
+    refused(os.open, again, os.O_RDWR),
+    refused(os.truncate, again, 0),
+    refused(os.fchmod, arena.descriptor, 0o777),
+    refused(os.utime, arena.descriptor),
+    refused(os.link, again, "/tmp/agex-arena"),
+    refused(mmap.mmap, arena.descriptor, 1 << 25, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC),
+    os.fstat(arena.descriptor).st_nlink,
+)
+"""
+    assert huge(program) == "EROFS EROFS EROFS EROFS EXDEV EPERM 0\n"
+
+
+def test_an_arena_with_huge_pages_is_wiped_where_it_was_written_and_takes_no_memory_elsewhere(
+    huge: Callable[[str], str],
+) -> None:
+    program = """
+from agex_protocol.placing import Parted
+arena.write(Parted(b"", [b"x" * 5_000_000]))
+seen = mmap.mmap(arena.descriptor, arena.size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+before = seen[:5_000_001].count(b"x")
+arena.wipe()
+resident = arena.resident_bytes
+print(before, resident <= 6 << 20, seen[:].count(0) == arena.size)
+"""
+    assert huge(program) == "5000000 True True\n"
+
+
+def test_where_there_are_no_huge_pages_an_arena_is_a_sealed_memory_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huge_pages.sys, "executable", "/bin/false")
+    none = HugePages()
+    assert none.file(huge_pages.MIN_BYTES) is None
+    monkeypatch.setattr(arena_module, "HUGE_PAGES", none)
+    arena = Arena(huge_pages.MIN_BYTES, inward=True)
+    assert fcntl.fcntl(arena.descriptor, fcntl.F_GET_SEALS) & 0x10
+    arena.close()
 
 
 def test_no_descriptor_is_left_after_many_runs(

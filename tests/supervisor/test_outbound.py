@@ -28,6 +28,46 @@ def test_a_frame_arrives_as_it_was() -> None:
     pd.testing.assert_frame_equal(pickle.loads(head, buffers=buffers), frame)
 
 
+ARROW = {
+    "str": ["a", None, "a text of its own"],
+    "string[pyarrow]": ["a", None, "a text of its own"],
+    "large_string[pyarrow]": ["a", None, "a text of its own"],
+    "int32[pyarrow]": [1, None, 3],
+    "bool[pyarrow]": [True, None, False],
+    "timestamp[us, tz=UTC][pyarrow]": [pd.Timestamp("2024-02-03", tz="UTC"), None, pd.Timestamp(0, tz="UTC")],
+}
+
+
+@pytest.mark.parametrize("dtype", ARROW)
+def test_columns_of_arrow_arrive_as_they_were_whole_in_part_and_in_pieces(dtype: str) -> None:
+    whole = pd.Series(ARROW[dtype], dtype=dtype)
+    for column in (whole, whole[:0], whole[1:], whole[:2], pd.concat([whole, whole])):
+        head, buffers = dump(column)
+        back = pickle.loads(head, buffers=buffers)
+        pd.testing.assert_series_equal(back, column)
+        assert (type(back.array), back.dtype) == (type(column.array), column.dtype)
+
+
+def test_a_whole_column_of_text_is_not_copied_to_be_sent() -> None:
+    column = pd.Series([f"text {number}" for number in range(10_000)])
+    (chunk,) = column.array.__arrow_array__().chunks  # type: ignore[attr-defined]
+    lie = {np.frombuffer(buffer, np.uint8).ctypes.data for buffer in dump(column)[1]}
+    assert {buffer.address for buffer in chunk.buffers() if buffer is not None} <= lie
+
+
+@pytest.mark.parametrize("part", [slice(0, 9), slice(1, 10), slice(0, 1)])
+def test_a_part_of_a_column_takes_nothing_of_the_rest_along(part: slice) -> None:
+    texts = pd.Series([f"secret {number}" for number in range(10)])
+    numbers = pd.Series(range(10), dtype="int64[pyarrow]")
+    for column in (texts, numbers):
+        head, buffers = dump(column[part])
+        sent = b"".join([head, *buffers])
+        left = set(range(10)) - set(range(10)[part])
+        assert left and all(f"secret {number}".encode() not in sent for number in left)
+        fresh, fresh_buffers = dump(pd.Series(column[part].to_list(), dtype=column.dtype, index=column[part].index))
+        assert [len(buffer) for buffer in buffers] == [len(buffer) for buffer in fresh_buffers]
+
+
 def test_an_importable_class_goes_by_name() -> None:
     assert pickle.loads(dump_bindings({"Path": Path})) == {"Path": Path}
     assert len(dump_bindings({"DataFrame": pd.DataFrame})) < 200

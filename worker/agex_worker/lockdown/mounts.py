@@ -14,6 +14,7 @@ from agex_worker.lockdown import kernel
 READ_ONLY = 0x1
 NO_SUID = 0x2
 NO_DEVICES = 0x4
+NO_PROGRAMS = 0x8
 
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
@@ -45,6 +46,11 @@ def new(kind: str, options: Mapping[str, str], attributes: int) -> int:
 def copy(path: str) -> int:
     """What is seen at this path, with all that is mounted beneath, as a mount of its own that is placed nowhere yet."""
     return kernel.syscall("open_tree", _AT_FDCWD, os.fsencode(path), _CLONE | _AT_RECURSIVE | _CLOEXEC)
+
+
+def again(mount: int) -> int:
+    """A placed mount once more, as one of its own that is placed nowhere. It stays when the first is gone."""
+    return kernel.syscall("open_tree", mount, b"", _CLONE | _AT_EMPTY_PATH | _CLOEXEC)
 
 
 def restrict(mount: int, attributes: int, *, beneath: bool) -> None:
