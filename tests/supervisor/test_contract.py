@@ -375,3 +375,17 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     loop.append(loop)
     with pytest.raises(ContractMismatch):
         Contract.of(Json, where="here").check(loop)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "one", "count"),
+    [
+        (list[Line], Line(price=1.5), 100_000),
+        (list[Pair], Pair(1), 39_900),
+        (list[Point | Pair], Pair(1), 11_500),
+    ],
+)
+def test_as_many_records_cross_as_the_documents_say(annotation: Any, one: Any, count: int) -> None:
+    contract = Contract.of(annotation, where="here")
+    head, buffers = encode([one] * count, contract.shape)
+    assert contract.decode(head, [memoryview(buffer) for buffer in buffers]) == [one] * count
