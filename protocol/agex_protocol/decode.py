@@ -224,7 +224,7 @@ class _Decoder:
         return self.unpack(part, shape.args[_place(place, len(shape.args))])
 
     def unpack_scalar(self, wire: Any, shape: Shape) -> Any:
-        self.charge(1)
+        self.charge(2 if type(wire) is bytes else 1)
         if type(wire) is bytes and any(arm.kind == "int" for arm in shape.args):
             return self.unpack_int(wire, shape)
         if not all_plain([wire], shape):

@@ -244,7 +244,7 @@ class _Encoder:
 
     def pack_scalar(self, value: Any, shape: Shape) -> Any:
         """One of several plain types, as itself: the type it has on the wire says which."""
-        self._work += 1
+        self._work += 1 if type(value) in BARE and not _is_long(value) else 2
         for arm in shape.args:
             if type(value) is PLAIN[arm.kind]:
                 return pack_int(value) if arm.kind == "int" else value

@@ -248,7 +248,7 @@ _PATHS: dict[str, type[PurePath]] = {"posix": PurePosixPath, "windows": PureWind
 LEAVES: dict[str, Leaf] = {
     "complex": Leaf(complex, lambda number: [number.real, number.imag], _unpack_complex, 4),
     "range": Leaf(range, _pack_range, _unpack_range),
-    "datetime": Leaf(datetime, _pack_datetime, _unpack_datetime, 5),
+    "datetime": Leaf(datetime, _pack_datetime, _unpack_datetime, 6),
     "date": Leaf(date, lambda day: [day.year, day.month, day.day], lambda wire: date(*_numbers(wire, 3)), 2),
     "time": Leaf(time, _pack_time, _unpack_time, 5),
     "timedelta": Leaf(

@@ -127,7 +127,7 @@ HONEST = (
     _honest("rows", list[tuple[int, str]], lambda n: [(place, str(place)) for place in range(min(n, 60_000))]),
     _honest("dates", list[date], lambda n: [date.fromordinal(730_000 + place) for place in range(min(n, 60_000))]),
     _honest("classes", list[Point], lambda n: [Point(place, 0.5, f"label {place}") for place in range(n)]),
-    _honest("models", list[Line], lambda n: [Line(price=place + 1.0) for place in range(min(n, 60_000))]),
+    _honest("models", list[Line], lambda n: [Line(price=place + 1.0) for place in range(min(n, 15_000))]),
     _honest(
         "frame",
         pd.DataFrame,

@@ -41,6 +41,7 @@ GROWTH_BYTES = 24 << 20
 HANG_S = 60
 _CAPS = Caps.within(8 << 20)
 _WARM = 20_000
+_PARTS = 5
 
 
 def main(count: int, seed: int) -> int:
@@ -49,8 +50,11 @@ def main(count: int, seed: int) -> int:
     storm = Storm(seed)
     storm.until(min(_WARM, count // 5))  # what is imported or cached once is not a leak
     descriptors, before, started = _descriptors(), _resident_bytes(), time.monotonic()
-    storm.until(count)
-    grown = _resident_bytes() - before
+    grown = 0
+    for part in range(1, _PARTS + 1):
+        storm.until(count * part // _PARTS)
+        grown = _resident_bytes() - before
+        print(f"after {storm.sent} frames: {grown / 2**20:+.1f} MiB resident", flush=True)
     left = _descriptors() - descriptors
     print(f"{storm.sent} frames in {storm.conversations} conversations, {time.monotonic() - started:.0f} s")
     for what, times in storm.came.most_common(12):

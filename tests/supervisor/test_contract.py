@@ -490,3 +490,17 @@ def test_a_type_variable_is_what_it_may_stand_for() -> None:
         Contract.of(Narrow, where="here").check(1.5)
     with pytest.raises(NotPortable):
         sent(Narrow, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "one", "count"),
+    [
+        (list[Line], Line(price=1.5), 100_000),
+        (list[Pair], Pair(1), 39_900),
+        (list[Point | Pair], Pair(1), 11_500),
+    ],
+)
+def test_as_many_records_cross_as_the_documents_say(annotation: Any, one: Any, count: int) -> None:
+    contract = Contract.of(annotation, where="here")
+    head, buffers = encode([one] * count, contract.shape)
+    assert contract.decode(head, [memoryview(buffer) for buffer in buffers]) == [one] * count
