@@ -256,7 +256,7 @@ class Keeper:
         match turn.ending:
             case m.Raised(_, kind, message, traceback):
                 raise _code_error(error_info(kind, message, traceback))
-            case m.Finished(_, value) if value.head or value.buffers:
+            case m.Finished(_, value) if value.head or value.buffers or value.placed:
                 try:
                     return self.decode(contract, turn.head, turn.buffers, self.service.caps)
                 except ContractMismatch as error:

@@ -140,6 +140,13 @@ def test_the_object_lasts_from_operation_to_operation_and_gives_data_or_handles(
     assert (same.add(), counter.count) == (12, 12)
 
 
+def test_a_result_whose_structure_itself_is_large_comes_as_any_other(bench: Callable[..., Bench]) -> None:
+    # All of it lies in the arena then, the head too.
+    numbers = bench().run("class Numbers:\n    def upto(self, end):\n        return list(range(end))\nNumbers()").value
+    assert numbers.upto(200_000) == list(range(200_000))
+    assert numbers.upto(2) == [0, 1]
+
+
 def test_its_repr_is_what_the_worker_told_and_harmless(bench: Callable[..., Bench]) -> None:
     counter = bench().counter()
     counter.add()
