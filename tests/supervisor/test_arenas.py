@@ -464,6 +464,58 @@ while True: pass
     assert set(first.tobytes()) == set(third.tobytes()) == {1}
 
 
+def held_bytes(array: Any) -> int:
+    """The memory that lasts as long as an array does."""
+    under: Any = array
+    while (below := under.obj if isinstance(under, memoryview) else getattr(under, "base", None)) is not None:
+        under = below
+    return memoryview(under).nbytes
+
+
+SMALL_IN_LARGE = """
+import agex_protocol.messages as m
+size = 64 << 20
+memory = room(size)
+memory[:] = b"\\x01" * size
+"""
+
+
+def test_a_small_value_holds_no_large_memory_however_much_was_copied_ahead(bench: Benches, owned: str) -> None:
+    given: list[Any] = []
+
+    def take(mask: np.ndarray[Any, Any]) -> None:
+        given.append(mask)
+
+    code = f"""{SMALL_IN_LARGE}
+send("Filled", action, size)
+send("Call", action, 2, "take", [["mask", [msgpack.packb(["|b1", [4096], "C", 0]), 0, [[0, 4096]]]]])
+session._channel.receive(m.ToWorker)
+"""
+    each = bench(take=take)
+    with each.ahead():
+        assert each.run(owned + code).kind == "finished"
+    assert (set(given[0].tobytes()), held_bytes(given[0])) == ({1}, 4096)
+
+
+def test_a_small_value_of_a_dead_worker_holds_no_large_arena(pool: Pool, bench: Benches, owned: str) -> None:
+    code = f"""{SMALL_IN_LARGE}
+send("Finished", action, [msgpack.packb(["|u1", [5 << 20], "C", 0]), 0, [[0, 5 << 20]]])
+while True: pass
+"""
+    value = bench(pool).run(owned + code, returns=ARRAY).value
+    assert (set(value.tobytes()), held_bytes(value)) == ({1}, 8 << 20)
+
+
+def test_a_value_is_copied_to_no_memory_of_much_larger_ones() -> None:
+    stock = ArenaStock()
+    large = stock.private(64 << 20)
+    del large
+    gc.collect()
+    small, fitting = stock.private(5 << 20), stock.private(60 << 20)
+    assert (held_bytes(small), held_bytes(fitting), stock.idle_bytes()) == (8 << 20, 64 << 20, 0)
+    stock.close()
+
+
 # --- whose bytes are seen ---------------------------------------------------------------------------------------------
 
 FILL = """
