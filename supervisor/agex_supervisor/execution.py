@@ -121,7 +121,10 @@ class WorkerExecutor:
             self._host_calls.awaiting.cancel()
 
     def release(self) -> None:
-        if not self._session.release():
+        if self._session.release():
+            # What answers its calls stays with the worker.
+            self._host_calls = self._host_calls.fresh(self._session.handles)
+        else:
             self._host_calls.awaiting.close()
 
     def close(self) -> None:

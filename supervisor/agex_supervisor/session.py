@@ -51,7 +51,7 @@ class Session:
 
     workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
     keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names. handles: the
-    objects of this process that its worker may name.
+    objects of this process that its worker may name; a worker that stays for handles keeps its own of them.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Session:
         self._equipment = equipment
         self._workspace = workspace
         self._resolve = resolve
-        self._handles = HostHandles(()) if handles is None else handles
+        self.handles = HostHandles(()) if handles is None else handles
         self._place: Place | None = None
         self._keeper: Keeper | None = None  # of that place
         self._left: weakref.WeakSet[Keeper] = weakref.WeakSet()  # that stay for handles of this session
@@ -113,7 +113,7 @@ class Session:
             raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
         place = self._pool.checkout(self._kit, self._workspace, until)
         self._place, self._keeper = place, Keeper(self._pool, place)
-        place.worker.on_returned = self._handles.returned
+        place.worker.on_returned = self.handles.returned
         place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
@@ -145,8 +145,8 @@ class Session:
             )
         run = m.Run(secrets.token_bytes(16), code, m.Encoded(b""), returns, task)
         with self._busy:
-            if (self._place is None or not self._place.worker.alive) and not self._left:
-                self._handles.clear()
+            if self._place is None or not self._place.worker.alive:
+                self.handles.clear()
             cargo = self._cargo(inputs, task)
             with self._state:
                 self._running, self._cancelled = True, False
@@ -184,13 +184,13 @@ class Session:
             self._let_go()
             self._give_up_room()
             self._leave()
-            self._handles.clear()
+            self.handles.clear()
             self._broker.close()
 
     def release(self) -> bool:
         """The session is over, but a worker with objects behind handles stays for these. The next `start` has a new one.
 
-        Whether any stays.
+        Whether it does.
         """
         with self._busy:
             keeper = self._keeper
@@ -198,15 +198,17 @@ class Session:
                 self._let_go()
                 self._give_up_room()
                 self._broker.close()
-                if not self._left:
-                    self._handles.clear()
+                self.handles.clear()
+                stays = False
             else:
                 self._place, self._keeper, self._reserved = None, None, False
+                self.handles = self.handles.fresh()
                 self._left.add(keeper)
                 self._pool.keeping.keep(keeper)
+                stays = True
             self._leave()
             self._broker = self._new_broker()
-            return bool(self._left)
+            return stays
 
     def _run(self, run: m.Run, cargo: Cargo, timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
@@ -251,7 +253,7 @@ class Session:
             on_dial,
             caps,
             plan.limits.wall_time_s,
-            self._handles,
+            self.handles,
             equipment.admit,
             equipment.may_seal,
             closing.close,
@@ -278,19 +280,19 @@ class Session:
             if task and known is inputs:
                 return cargo
             self._unload()
-        lent, handles = len(self._handles), list[Handle[Any]]()
+        lent, handles = len(self.handles), list[Handle[Any]]()
 
         def local(handle: Handle[Any]) -> int | None:
             handles.append(handle)
             return None if self._keeper is None else self._keeper.number_of(handle)
 
         cargo = Cargo(
-            self._pool.arenas, self._tenant, *self._handles.dump(dict(inputs), self._equipment.admit, local=local)
+            self._pool.arenas, self._tenant, *self.handles.dump(dict(inputs), self._equipment.admit, local=local)
         )
         if task:
             cargo.keep()
         # What names objects is for this action alone: the worker may give one back, and another has others.
-        names_objects = bool(handles) or len(self._handles) > lent
+        names_objects = bool(handles) or len(self.handles) > lent
         self._inputs = (None if names_objects else inputs, cargo)
         return cargo
 

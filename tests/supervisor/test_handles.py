@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +24,12 @@ from agex_supervisor.errors import CodeError, HandleClosed, PoolExhausted, Sessi
 from agex_supervisor.execution import Executed, WorkerExecutor
 from agex_supervisor.handle import Handle, held_by
 from agex_supervisor.host_calls import HostCalls, hosted
+from agex_supervisor.host_objects import HostedObject, Member, hosted_object
 from agex_supervisor.keeper import Keeper
 from agex_supervisor.outbound import dump_bindings
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
+from tests.supervisor.conftest import HANG_S
 
 HANDLE = Contract.of(Handle[Any], where="the value", result=True)
 HANDLES = Contract.of(list[Handle[Any]], where="the value", result=True)
@@ -61,11 +65,17 @@ class Counter:
 class Bench:
     """A session with functions, and the shortest way to use it."""
 
-    def __init__(self, pool: Pool, plan: LockdownPlan, functions: dict[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        plan: LockdownPlan,
+        functions: dict[str, Callable[..., Any]],
+        objects: Sequence[HostedObject] = (),
+    ) -> None:
         hosts = [hosted(name, each, inspect.signature(each, eval_str=True), "") for name, each in functions.items()]
-        calls = HostCalls(hosts, Caps())
-        equipment = Equipment(SandboxPlan(mode="full"), dump_bindings({}), calls.declared)
-        self.session = Session(pool, Kit(plan), equipment, pool.new_workspace())
+        calls = HostCalls(hosts, Caps(), objects=objects)
+        equipment = Equipment(SandboxPlan(mode="full"), dump_bindings({}), calls.declared, calls.objects)
+        self.session = Session(pool, Kit(plan), equipment, pool.new_workspace(), handles=calls.handles)
         self.executor = WorkerExecutor(self.session, calls, Caps())
 
     def run(self, code: str, returns: Contract = HANDLE, *, inputs: dict[str, object] | None = None) -> Executed:
@@ -101,8 +111,13 @@ def own() -> Iterator[Callable[..., Pool]]:
 def bench(shared: Pool, plan: LockdownPlan) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def bench(pool: Pool | None = None, other: LockdownPlan | None = None, **functions: Callable[..., Any]) -> Bench:
-        benches.append(Bench(pool or shared, other or plan, functions))
+    def bench(
+        pool: Pool | None = None,
+        other: LockdownPlan | None = None,
+        objects: Sequence[HostedObject] = (),
+        **functions: Callable[..., Any],
+    ) -> Bench:
+        benches.append(Bench(pool or shared, other or plan, functions, objects))
         return benches[-1]
 
     yield bench
@@ -390,6 +405,40 @@ def test_a_session_whose_worker_stays_goes_on_with_another_and_with_the_files_as
     assert each.run("open('note.txt').read()", Contract.of(str, where="", result=True)).value == "left"
     each.run("open('note.txt', 'w').write('newer')", NUMBER)
     assert counter.read() == "later"
+
+
+def test_a_worker_that_stays_and_the_sessions_next_one_have_async_functions_at_once(
+    bench: Callable[..., Bench],
+) -> None:
+    both = threading.Barrier(2)
+
+    async def double(number: int) -> int:
+        await asyncio.to_thread(both.wait, HANG_S)
+        return number * 2
+
+    each = bench(double=double)
+    counter = each.kept()
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(counter.ask, 4)
+        assert each.run("double(3)", NUMBER).value == 6
+        assert asked.result(HANG_S) == 8
+
+
+def test_a_worker_that_stays_keeps_the_objects_of_this_process_that_it_was_lent(bench: Callable[..., Bench]) -> None:
+    class Row:
+        def number(self) -> int:
+            return 7
+
+    of_class = Member("number", "method", inspect.Signature())
+    rows = hosted_object("Row", Row, None, [of_class])
+    each = bench(row=Row, objects=[rows])
+    holder = each.kept("class Holder:\n    row = row()\n    def ask(self): return self.row.number()\nHolder()")
+    for _ in range(2):
+        assert each.run("import os\nmine = row()\nos._exit(1)", NUMBER).kind == "died"
+        assert each.run("row().number()", NUMBER).value == 7
+    assert holder.ask() == 7
+    each.executor.release()
+    assert (holder.ask(), len(each.session.handles)) == (7, 0)
 
 
 def test_without_namespaces_the_workspace_comes_home_too(bench: Callable[..., Bench]) -> None:
