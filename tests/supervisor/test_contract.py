@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import typing_extensions
-from pydantic import BaseModel, Field, PrivateAttr, RootModel, field_validator
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, RootModel, field_validator
 
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable, ValueRefused
@@ -454,3 +454,16 @@ def test_a_type_variable_is_what_it_may_stand_for() -> None:
         Contract.of(Narrow, where="here").check(1.5)
     with pytest.raises(NotPortable):
         sent(Narrow, 1.5)
+
+
+def test_a_check_of_the_annotation_that_fails_in_its_own_way_refuses_the_value() -> None:
+    def positive(number: int) -> int:
+        return {1: number}[number]
+
+    for annotation, value in (
+        (Annotated[int, AfterValidator(positive)], 3),
+        (list[Annotated[int, AfterValidator(positive)]], [3]),
+    ):
+        with pytest.raises(ContractMismatch) as caught:
+            Contract.of(annotation, where="here").check(value)
+        assert str(caught.value) == "the value: refused by KeyError: 3"
