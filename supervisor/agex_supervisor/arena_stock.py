@@ -98,7 +98,10 @@ class ArenaStock:
             self._gather()
             if sum(isinstance(each, Arena) for each in self._lent) >= MAX_LENT:
                 return None
-        memory = arena.lent(size)
+        try:
+            memory = arena.lent(size)
+        except OSError:
+            return None  # there is no room to map it, or no descriptor left
         with self._lock:
             arena.claims += 1
         self._watch(memory, arena)

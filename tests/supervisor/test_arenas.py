@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import inspect
@@ -608,6 +609,15 @@ def test_a_value_of_a_dead_worker_is_the_callers_own_until_its_last_view_is_gone
     assert (part == np.arange(100, 200, 2)).all()
     part += 1
     assert (part == np.arange(101, 201, 2)).all()
+
+
+def test_a_value_that_cannot_be_mapped_is_copied(bench: Benches, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lent(self: Arena, size: int) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Arena, "lent", lent)
+    value = bench().run("import numpy as np\nnp.arange(1 << 20)", returns=ARRAY).value
+    assert (value == np.arange(1 << 20)).all()
 
 
 def test_memory_of_values_is_used_again_when_they_are_gone_and_not_before(pool: Pool, bench: Benches) -> None:
