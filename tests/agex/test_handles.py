@@ -322,11 +322,27 @@ def test_nothing_of_an_opaque_runs_here_and_all_of_it_in_the_worker(pool: agex.P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_that_cannot_be_sealed_is_told_to_the_code(pool: agex.Pool) -> None:
-    with agex.Sandbox(policy=FULL, pool=pool) as sandbox:
-        outcome = sandbox.run("(each for each in [])", returns=agex.Opaque[Any])
-        assert outcome.error is not None and outcome.error.type == "ContractError"
-        assert outcome.error.message.startswith("result: a generator cannot be sealed: TypeError: ")
+def test_what_cannot_stay_behind_or_be_sealed_is_told_to_the_code_alike_in_every_isolation(
+    pool: agex.Pool, isolation: str
+) -> None:
+    unsealable = "a generator cannot be sealed: TypeError: cannot pickle 'generator' object"
+    with agex.Sandbox(isolation, pool=pool) as sandbox:
+
+        def told(code: str, returns: Any) -> tuple[str, str]:
+            error = sandbox.run(code, returns=returns).error
+            assert error is not None
+            return error.type, error.message
+
+        assert told("(each for each in [])", agex.Opaque[Any]) == ("ContractError", f"result: {unsealable}")
+        assert told("[1, (each for each in [])]", list[agex.Opaque[Any]]) == (
+            "ContractError",
+            f"result[1]: {unsealable}",
+        )
+        assert told("(object(), 'x')", tuple[agex.Handle[Any], int]) == (
+            "ContractError",
+            "result[1]: a str ('x'), wanted int; use int(...)",
+        )
+        assert told("'x'", agex.Handle[Line]) == ("ContractError", "result: a str ('x'), wanted Line")
 
 
 def test_an_opaque_is_made_in_this_process_where_there_is_no_worker_and_never_opened_there(pool: agex.Pool) -> None:
