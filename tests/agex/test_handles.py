@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +149,38 @@ def test_handles_may_lie_in_lists_records_and_optionals(pool: agex.Pool, isolati
     told = report()
     assert (told.score, told.line.slope) == (0.5, 3.0)
     assert maybe() is None
+
+
+SCRIPT = """
+import agex
+from dataclasses import dataclass
+from typing import Any
+
+@dataclass
+class Report:
+    line: agex.Handle[Any]
+    sealed: list[agex.Opaque[Any]]
+
+if __name__ == "__main__":
+    code = "class Line: slope = 2.0\\ntask_success(Report(Line(), [Line()]))"
+    for isolation in ("process", "kernel"):
+        agent = agex.Agent(isolation=isolation, llm=agex.llm.Scripted([code]))
+
+        @agent.task
+        def report() -> Report:
+            'Report.'
+
+        told = report()
+        print(isolation, told.line.slope, told.sealed[0].type)
+"""
+
+
+def test_a_class_of_the_running_script_may_have_handles_in_its_fields(tmp_path: Path) -> None:
+    # Its annotations are objects, which go along with it to workers that have no supervisor's code.
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("process 2.0 Line\nkernel 2.0 Line\n", "")
 
 
 def test_an_object_of_another_class_is_told_to_the_agent_who_tries_again(pool: agex.Pool, isolation: str) -> None:
