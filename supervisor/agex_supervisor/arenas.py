@@ -22,6 +22,10 @@ from agex_supervisor.arena import Arena, Tenant
 from agex_supervisor.arena_stock import MOST_HELD, ArenaStock
 from agex_supervisor.wire import Carried
 
+# Arenas with inputs that one worker has at once. Each takes two descriptors here, and one that never says that it drops any
+# could take all of them, from every session: what goes beyond is sent piece by piece.
+MAX_GIVEN = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
@@ -111,9 +115,9 @@ class Arenas:
         self._copy = memoryview(b"")
 
     def has_room_for(self, size: int) -> bool:
-        """Whether it can be given so much more in arenas. It counts what it may still have mapped."""
+        """Whether it can be given so much more in an arena. It counts what it may still have mapped."""
         given = sum(size for _, size in self._given.values())
-        return not given or given + size <= self._input_bytes
+        return not given or (len(self._given) < MAX_GIVEN and given + size <= self._input_bytes)
 
     def begin(self) -> None:
         """An action begins: nothing is placed in it yet."""

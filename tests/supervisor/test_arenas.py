@@ -20,7 +20,7 @@ import pytest
 from agex_protocol.budget import Caps
 from agex_protocol.placing import MIN_BYTES
 from agex_protocol.plan import LockdownPlan, SandboxPlan
-from agex_supervisor import arena_stock
+from agex_supervisor import arena_stock, arenas
 from agex_supervisor.arena import Arena, Tenant
 from agex_supervisor.arena_stock import IDLE_S, ArenaStock
 from agex_supervisor.contract import Contract
@@ -394,6 +394,30 @@ def test_asking_for_ever_more_room_gives_no_more_than_two_arenas(bench: Benches,
     code += "session._arenas._output = None\nprint(sum(os.fstat(n).st_size for n in arenas()) >> 20)"
     executed = bench().run(owned + code, task=True)
     assert executed.kind == "finished" and int(executed.stdout or 0) <= 384
+
+
+def test_a_worker_that_lets_go_of_nothing_takes_few_descriptors_of_this_process(bench: Benches, owned: str) -> None:
+    """It throws away the descriptors of the arenas that it is answered in, and never says so."""
+    before, most = len(os.listdir("/proc/self/fd")), 0
+
+    def large() -> bytes:
+        nonlocal most
+        most = max(most, len(os.listdir("/proc/self/fd")))
+        return bytes(MIN_BYTES)
+
+    code = """
+import agex_protocol.messages as m
+for call in range(1, 200):
+    send("Call", action, call, "large", [])
+    while type(session._channel.receive(m.ToWorker)).__name__ != "Answer":
+        pass
+    for descriptor in session._channel.take_descriptors():
+        os.close(descriptor)
+"""
+    executed = bench(large=large).run(owned + code)
+    assert executed.kind == "finished"
+    # Besides these what a new worker takes.
+    assert most - before <= 2 * arenas.MAX_GIVEN + 20
 
 
 def test_what_a_worker_changes_while_it_is_looked_at_is_neither_let_through_nor_seen_later(
