@@ -54,6 +54,7 @@ class Service:
     admit: Admit | None = None
     may_seal: bool = True
     close: Callable[[], None] = field(default=lambda: None)  # what the session leaves to its last keeper
+    interrupt: Callable[[], None] = field(default=lambda: None)  # ends the wait for an async function
 
 
 class Keeper:
@@ -109,6 +110,8 @@ class Keeper:
             self._over = self._over or death
         if first:
             self._place.worker.kill(death.cause, death.detail)
+            if self.service is not None:
+                self.service.interrupt()
         if not self._turn.acquire(timeout=PATIENCE_S):
             return False
         try:

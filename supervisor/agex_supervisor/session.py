@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor.arena import Tenant
 from agex_supervisor.arenas import Arenas, Cargo
+from agex_supervisor.awaiting import Awaiting
 from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
@@ -240,13 +241,13 @@ class Session:
         turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
         return turn
 
-    def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps, close: Callable[[], None]) -> None:
-        """Have operations on the objects of a worker run as this session's actions are. `close` is called when it has ended
+    def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps, awaiting: Awaiting) -> None:
+        """Have operations on the objects of a worker run as this session's actions are. `awaiting` is closed when it has ended
         after the session."""
         plan, equipment, broker = self._kit.plan, self._equipment, self._broker
         on_dial = broker.dial if plan.network else no_network
         closing = ExitStack()
-        closing.callback(close)
+        closing.callback(awaiting.close)
         closing.callback(broker.close)
         keeper.service = Service(
             on_call,
@@ -257,6 +258,7 @@ class Session:
             equipment.admit,
             equipment.may_seal,
             closing.close,
+            awaiting.interrupt,
         )
 
     def _let_go(self, death: Death | None = None) -> None:

@@ -424,6 +424,31 @@ def test_a_worker_that_stays_and_the_sessions_next_one_have_async_functions_at_o
         assert asked.result(HANG_S) == 8
 
 
+@pytest.mark.parametrize("stays", [False, True])
+def test_closing_a_session_ends_an_operation_that_waits_for_an_async_function(
+    stays: bool, bench: Callable[..., Bench]
+) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    async def double(number: int) -> int:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return number
+
+    each = bench(double=double)
+    counter = each.kept() if stays else each.counter()
+    with ThreadPoolExecutor(1) as threads:
+        operation = threads.submit(counter.ask, 4)
+        assert asked.wait(HANG_S)
+        each.executor.close()
+        with pytest.raises(HandleClosed, match="its session is over"):
+            operation.result(HANG_S)
+    assert ended.is_set()
+
+
 def test_a_worker_that_stays_keeps_the_objects_of_this_process_that_it_was_lent(bench: Callable[..., Bench]) -> None:
     class Row:
         def number(self) -> int:
