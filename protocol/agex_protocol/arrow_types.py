@@ -102,6 +102,11 @@ def unpack_type(wire: object, depth: int = 0) -> Any:
             raise ValueError("not an Arrow type that crosses")
 
 
+def type_name(kind: Any) -> str | None:
+    """By which name a type crosses; None for one that does not."""
+    return _NAMES.get(kind.id)
+
+
 def child_types(kind: Any) -> list[Any]:
     if pa.types.is_dictionary(kind):
         return [kind.index_type, kind.value_type]

@@ -13,7 +13,7 @@ from typing import Any, cast
 import polars as pl
 
 from agex_protocol.arrow import pack_array, proved, unpack_array
-from agex_protocol.arrow_types import get_type, pack_type, put_type
+from agex_protocol.arrow_types import child_types, get_type, pack_type, put_type, type_name
 from agex_protocol.misfit import Misfit
 from agex_protocol.parts import Reader, Writer
 
@@ -51,7 +51,8 @@ def unpack_series(wire: object, reader: Reader) -> pl.Series:
     match wire:
         case [str(name), kind, parts, as_text]:
             wanted = get_type(kind, reader)
-            values = pl.Series(name, proved(unpack_array(wanted, parts, reader)))
+            _check_own(wanted)
+            values = _series(name, proved(unpack_array(wanted, parts, reader)))
         case _:
             raise ValueError("not a Series of polars")
     match as_text:
@@ -66,6 +67,21 @@ def unpack_series(wire: object, reader: Reader) -> pl.Series:
             return values.cast(pl.Enum(names))
         case _:
             raise ValueError("not a type of polars")
+
+
+def _series(name: str, array: Any) -> pl.Series:
+    try:
+        return pl.Series(name, array)
+    except pl.exceptions.PanicException as error:  # no Exception, so nobody else here would take it for an error
+        raise ValueError("polars cannot hold it") from error
+
+
+def _check_own(kind: Any) -> None:
+    """ValueError for a type that polars never writes: of some it panics, and of some it makes another."""
+    if type_name(kind) not in _WRITTEN:
+        raise ValueError(f"polars has no {kind}")
+    for child in child_types(kind):
+        _check_own(child)
 
 
 def _pack_column(column: pl.Series, writer: Writer) -> list[Any]:
@@ -102,6 +118,13 @@ def _is_kept(dtype: Any) -> bool:
 
 
 _SERIES_WORK = 100
+_WRITTEN = frozenset(
+    (
+        *("null", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64", "decimal128", "date32", "time64", "timestamp", "duration"),
+        *("large_string", "large_binary", "large_list", "fixed_size_list", "struct"),
+    )
+)
 # Within lists and structs Arrow keeps no order of categories.
 _NAMED = re.compile("Categorical|Enum")
 _KINDS: dict[type, str] = {pl.DataFrame: "polars_frame", pl.Series: "polars_series"}

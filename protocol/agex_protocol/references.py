@@ -9,6 +9,7 @@ Nothing here opens a pickle. Names and reprs are texts of the worker's choice, b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -60,12 +61,12 @@ class _Decoder(Protocol):
 
 def pack_handle(encoder: _Encoder, value: Any, shape: Shape) -> list[Any]:
     keep = _keeping(encoder, value, shape)
-    return [keep.hold(value), *_described(value)]
+    return [keep.hold(value), *_charged(encoder, _described(value))]
 
 
 def pack_opaque(encoder: _Encoder, value: Any, shape: Shape) -> list[Any]:
     keep = _keeping(encoder, value, shape)
-    return [encoder.put(keep.seal(value)), *_described(value)]
+    return [encoder.put(keep.seal(value)), *_charged(encoder, _described(value))]
 
 
 def pack_pickle(encoder: _Encoder, value: Any, shape: Shape) -> bytes | int:
@@ -75,7 +76,7 @@ def pack_pickle(encoder: _Encoder, value: Any, shape: Shape) -> bytes | int:
 def unpack_handle(decoder: _Decoder, wire: Any, shape: Shape) -> object:
     match wire:
         case [int(number), str(kind), str(text)] if type(number) is int and 0 < number <= MAX_NUMBER:
-            return _adopted(decoder, shape, (number, *_bounded(kind, text)))
+            return _adopted(decoder, shape, (number, *_bounded(decoder, kind, text)))
         case _:
             raise ValueError("not a handle")
 
@@ -83,7 +84,7 @@ def unpack_handle(decoder: _Decoder, wire: Any, shape: Shape) -> object:
 def unpack_opaque(decoder: _Decoder, wire: Any, shape: Shape) -> object:
     match wire:
         case [data, str(kind), str(text)]:
-            return _adopted(decoder, shape, (bytes(decoder.get(data)), *_bounded(kind, text)))
+            return _adopted(decoder, shape, (bytes(decoder.get(data)), *_bounded(decoder, kind, text)))
         case _:
             raise ValueError("not a sealed object")
 
@@ -112,15 +113,21 @@ def _described(value: Any) -> tuple[str, str]:
     return _headed(str(type(value).__qualname__), MAX_TYPE_CHARS), _headed(text, MAX_REPR_CHARS)
 
 
+def _charged(account: _Encoder | _Decoder, texts: tuple[str, str]) -> tuple[str, str]:
+    """The texts; what is not plain ASCII in them is written out one by one where they are shown."""
+    account.charge(sum(len(_HARMLESS.sub("", text)) for text in texts))
+    return texts
+
+
 def _headed(text: str, limit: int) -> str:
     text = text if len(text) <= limit else f"{text[: limit - 3]}..."
     return text.encode("utf-8", "backslashreplace").decode()[:limit]
 
 
-def _bounded(kind: str, text: str) -> tuple[str, str]:
+def _bounded(decoder: _Decoder, kind: str, text: str) -> tuple[str, str]:
     if len(kind) > MAX_TYPE_CHARS or len(text) > MAX_REPR_CHARS:
         raise ValueError("too long a description")
-    return kind, text
+    return _charged(decoder, (kind, text))
 
 
 def _adopted(decoder: _Decoder, shape: Shape, parts: tuple[Any, str, str]) -> object:
@@ -131,3 +138,4 @@ def _adopted(decoder: _Decoder, shape: Shape, parts: tuple[Any, str, str]) -> ob
 
 
 _WORK = 20
+_HARMLESS = re.compile(r"[\n\t\x20-\x7e]+")

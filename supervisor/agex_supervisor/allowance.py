@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from agex_policies.host_calls import HostCallLimits
 class Allowance:
     """A bucket of calls that fills up again with time, and a budget of bytes that does not.
 
-    Used by the one thread that answers a task's calls. `clock` tells seconds that only go forward.
+    For all threads: workers that stay for handles use up the same. `clock` tells seconds that only go forward.
     """
 
     def __init__(self, limits: HostCallLimits, clock: Callable[[], float] = time.monotonic) -> None:
@@ -20,19 +21,23 @@ class Allowance:
         self._calls = float(limits.rate.count) if limits.rate else 0.0
         self._filled_at = clock()
         self._bytes = 0
+        self._lock = threading.Lock()
 
     def refusal_of_call(self) -> str:
         """Count one call. What to tell the agent where it is one too many, else an empty string."""
         rate = self._limits.rate
         if rate is None:
             return ""
-        now = self._clock()
-        self._calls = min(float(rate.count), self._calls + (now - self._filled_at) * rate.per_s)
-        self._filled_at = now
-        if self._calls < 1:
-            return f"more host calls than {rate.count} in {rate.period_s:g} s; wait {1 / rate.per_s:g} s, or call less"
-        self._calls -= 1
-        return ""
+        with self._lock:
+            now = self._clock()
+            self._calls = min(float(rate.count), self._calls + (now - self._filled_at) * rate.per_s)
+            self._filled_at = now
+            if self._calls < 1:
+                return (
+                    f"more host calls than {rate.count} in {rate.period_s:g} s; wait {1 / rate.per_s:g} s, or call less"
+                )
+            self._calls -= 1
+            return ""
 
     @property
     def counts_bytes(self) -> bool:
@@ -44,7 +49,9 @@ class Allowance:
         most = self._limits.most_bytes
         if most is None:
             return ""
-        self._bytes += size
-        if self._bytes > most:
+        with self._lock:
+            self._bytes += size
+            spent = self._bytes
+        if spent > most:
             return f"more than {most} bytes in host calls of this task; nothing more of them crosses"
         return ""

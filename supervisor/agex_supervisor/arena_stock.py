@@ -26,6 +26,8 @@ MAX_IDLE = 32
 MAX_LENT = 64
 # Below this a copy costs less than a mapping and a descriptor.
 MIN_LENT_BYTES = 4 << 20
+# How many times its own size a value may hold of memory, for as long as anything looks at it.
+MOST_HELD = 4
 
 
 class ArenaStock:
@@ -96,7 +98,10 @@ class ArenaStock:
             self._gather()
             if sum(isinstance(each, Arena) for each in self._lent) >= MAX_LENT:
                 return None
-        memory = arena.lent(size)
+        try:
+            memory = arena.lent(size)
+        except OSError:
+            return None  # there is no room to map it, or no descriptor left
         with self._lock:
             arena.claims += 1
         self._watch(memory, arena)
@@ -108,7 +113,7 @@ class ArenaStock:
             return memoryview(bytearray(size))
         with self._lock:
             self._gather()
-            fitting = [each for each in self._blocks if each.size >= size]
+            fitting = [each for each in self._blocks if each.size >= size and each.resident_bytes <= size * MOST_HELD]
             block = min(fitting, key=lambda each: (each.size, -each.idle_since), default=None)
             if block is not None:
                 self._blocks.remove(block)

@@ -19,8 +19,12 @@ from agex_protocol.errors import ProtocolError
 from agex_protocol.placing import MAX_GAPS, MIN_BYTES, Parted, Places, check_places, end_of, laid_out, total_bytes
 from agex_protocol.plan import Limits
 from agex_supervisor.arena import Arena, Tenant
-from agex_supervisor.arena_stock import ArenaStock
+from agex_supervisor.arena_stock import MOST_HELD, ArenaStock
 from agex_supervisor.wire import Carried
+
+# Arenas with inputs that one worker has at once. Each takes two descriptors here, and one that never says that it drops any
+# could take all of them, from every session: what goes beyond is sent piece by piece.
+MAX_GIVEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +115,9 @@ class Arenas:
         self._copy = memoryview(b"")
 
     def has_room_for(self, size: int) -> bool:
-        """Whether it can be given so much more in arenas. It counts what it may still have mapped."""
+        """Whether it can be given so much more in an arena. It counts what it may still have mapped."""
         given = sum(size for _, size in self._given.values())
-        return not given or given + size <= self._input_bytes
+        return not given or (len(self._given) < MAX_GIVEN and given + size <= self._input_bytes)
 
     def begin(self) -> None:
         """An action begins: nothing is placed in it yet."""
@@ -186,7 +190,7 @@ class Arenas:
     def copied(self, places: Places) -> list[memoryview]:
         """The buffers in memory of this process, where the worker cannot change them any more."""
         self._checked(places)
-        if not self._copy or end_of(places) > self._asked:
+        if not self._copy or end_of(places) > self._asked or _is_sparse(places, max(self._filled, end_of(places))):
             return self.copied_apart(places)
         self._fill_to(end_of(places))
         # It is the value's from here on: nothing else may ever lie in it.
@@ -208,13 +212,15 @@ class Arenas:
     def lent(self, places: Places, kill: Callable[[], None]) -> list[memoryview]:
         """The buffers where they are, after `kill` has ended the worker: else it could change them after they were checked.
 
-        Where its death is not certain, or a copy is better, they are copied.
+        Where its death is not certain, or a copy is better, they are copied: also what is little of all that was written,
+        which would stay in memory for as long as that.
         """
         arena = self._checked(places)
         self._stocked.claim(arena)
         try:
             kill()
-            memory = self._stocked.lend(arena, end_of(places)) if self._gone.is_set() else None
+            may_lend = self._gone.is_set() and not _is_sparse(places, arena.resident_bytes)
+            memory = self._stocked.lend(arena, end_of(places)) if may_lend else None
             if memory is None:
                 return self._copied_from(arena, places)
             return [memory[offset : offset + length] for offset, length in places]
@@ -261,6 +267,11 @@ class Arenas:
             self._stocked.release(arena, self._gone)
         self._given, self._rooms = {}, []
         self._forget_room()
+
+
+def _is_sparse(places: Places, held_bytes: int) -> bool:
+    """Whether a value is so little of the memory that it would hold that a copy of its own is better."""
+    return sum(length for _, length in places) * MOST_HELD < held_bytes
 
 
 # As many heads, which are counted by themselves where a value is encoded, as the inbox allows for.

@@ -43,6 +43,12 @@ class Awaiting:
             if self._end is not None:
                 self._end()
 
+    def interrupt(self) -> None:
+        """End the wait under way, if there is one."""
+        with self._lock:
+            if self._end is not None:
+                self._end()
+
     def result(self, awaitable: Awaitable[T]) -> T:
         """What it gives. CancelledError, an Exception, where it was cancelled by anyone."""
         import asyncio

@@ -171,6 +171,10 @@ class Contract:
                 except ValidationError:
                     pass  # the first error says it better
             raise ContractMismatch(self._told(error, value)) from None
+        except AgexError:
+            raise
+        except Exception as error:  # of a check that the annotation brings along: the value is what it was not made for
+            raise ContractMismatch(f"the value: refused by {type(error).__name__}: {error}") from error
 
     def _build(self, index: int, parts: Any) -> object:
         cls = self._reading.enums.get(index)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
 
 DEFAULT_LIMIT = 10_000
 
@@ -27,9 +28,9 @@ def display(text: str, *, limit: int = DEFAULT_LIMIT, one_line: bool = False) ->
     # Room for the longest note there can be: less is left out than there is.
     room = limit - len(_note(len(text)))
     if room <= 0:
-        return "".join(_fitting([_escape(character, one_line) for character in text[:limit]], limit))
-    head = _fitting([_escape(character, one_line) for character in text[:room]], room - room // 2)
-    tail = _fitting([_escape(character, one_line) for character in reversed(text[-room:])], room // 2)
+        return "".join(_fitting(text[:limit], one_line, limit))
+    head = _fitting(text[:room], one_line, room - room // 2)
+    tail = _fitting(reversed(text[-room:]), one_line, room // 2)
     return "".join(head) + _note(len(text) - len(head) - len(tail)) + "".join(reversed(tail))
 
 
@@ -38,12 +39,15 @@ def display_html(text: str, *, limit: int = DEFAULT_LIMIT) -> str:
     return html.escape(display(text, limit=limit), quote=True)
 
 
-def _fitting(pieces: list[str], room: int) -> list[str]:
-    """As many of the first pieces as fit whole, so that no escape is cut in two."""
-    for count, piece in enumerate(pieces):
+def _fitting(text: Iterable[str], one_line: bool, room: int) -> list[str]:
+    """As many of the first characters, written out, as fit whole, so that no escape is cut in two."""
+    pieces: list[str] = []
+    for character in text:
+        piece = _escape(character, one_line)
         room -= len(piece)
         if room < 0:
-            return pieces[:count]
+            break
+        pieces.append(piece)
     return pieces
 
 

@@ -121,7 +121,10 @@ class WorkerExecutor:
             self._host_calls.awaiting.cancel()
 
     def release(self) -> None:
-        if not self._session.release():
+        if self._session.release():
+            # What answers its calls stays with the worker.
+            self._host_calls = self._host_calls.fresh(self._session.handles)
+        else:
             self._host_calls.awaiting.close()
 
     def close(self) -> None:
@@ -162,7 +165,7 @@ class WorkerExecutor:
         keeper = self._session.keeper
         if not returns.has_handles or keeper is None:
             return returns.decode(turn.head, turn.buffers, self._caps, borrow=True)
-        self._session.serve(keeper, self._host_calls, self._caps, self._host_calls.awaiting.close)
+        self._session.serve(keeper, self._host_calls, self._caps, self._host_calls.awaiting)
         return keeper.decode(returns, turn.head, turn.buffers, self._caps)
 
     def _violated(self, what: str) -> Executed:

@@ -6,6 +6,7 @@ The worker chooses the arguments; nothing of it chooses what is called beyond a 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,12 @@ class HostCalls:
         self._messages = limits.messages
         self.handles = HostHandles(self._objects)
         self.awaiting = Awaiting()
+
+    def fresh(self, handles: HostHandles) -> HostCalls:
+        """The same for another worker of the session, while one is left with these: what is lent to it, what it waits for."""
+        other = copy.copy(self)
+        other.handles, other.awaiting = handles, Awaiting()
+        return other
 
     @property
     def declared(self) -> tuple[m.HostFunction, ...]:

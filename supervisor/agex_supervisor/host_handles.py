@@ -19,7 +19,7 @@ from agex_supervisor.outbound import Admit, Local, NotSendable, Refer, dump
 
 
 class HostHandles:
-    """Used by the one thread that runs the session's action."""
+    """Of one worker; used by the one thread that has its turn, or makes what it is sent."""
 
     def __init__(self, objects: Sequence[HostedObject]) -> None:
         self._objects = objects
@@ -33,6 +33,10 @@ class HostHandles:
 
     def __len__(self) -> int:
         return len(self._lent)
+
+    def fresh(self) -> HostHandles:
+        """For another worker, which has been given nothing yet."""
+        return HostHandles(self._objects)
 
     def find(self, target: str) -> object:
         """The object itself. ProtocolError for a name that this worker does not hold."""

@@ -76,7 +76,9 @@ def refuse_shifted(hosted: Hosted, given: Mapping[str, Any]) -> None:
         elif skipped and (kind == "POSITIONAL_ONLY" or (kind == "VAR_POSITIONAL" and given[name])):
             raise ProtocolError(f"{hosted.declared.name}() got {name!r} past an argument that was left out")
         elif kind == "VAR_KEYWORD":
-            named = {each.name for each in hosted.declared.parameters if each.kind != "POSITIONAL_ONLY"}
+            # `*args` and `**kwargs` themselves are no names that a call could give twice.
+            by_name = ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")
+            named = {each.name for each in hosted.declared.parameters if each.kind in by_name}
             if twice := sorted(named & set(given[name])):
                 raise ProtocolError(f"{hosted.declared.name}() got {twice[0]!r} once more among {name!r}")
 

@@ -54,6 +54,7 @@ class Service:
     admit: Admit | None = None
     may_seal: bool = True
     close: Callable[[], None] = field(default=lambda: None)  # what the session leaves to its last keeper
+    interrupt: Callable[[], None] = field(default=lambda: None)  # ends the wait for an async function
 
 
 class Keeper:
@@ -109,6 +110,8 @@ class Keeper:
             self._over = self._over or death
         if first:
             self._place.worker.kill(death.cause, death.detail)
+            if self.service is not None:
+                self.service.interrupt()
         if not self._turn.acquire(timeout=PATIENCE_S):
             return False
         try:
@@ -256,7 +259,7 @@ class Keeper:
         match turn.ending:
             case m.Raised(_, kind, message, traceback):
                 raise _code_error(error_info(kind, message, traceback))
-            case m.Finished(_, value) if value.head or value.buffers:
+            case m.Finished(_, value) if value.head or value.buffers or value.placed:
                 try:
                     return self.decode(contract, turn.head, turn.buffers, self.service.caps)
                 except ContractMismatch as error:

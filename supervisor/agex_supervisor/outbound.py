@@ -115,6 +115,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
     def reducer_override(self, obj: Any) -> Any:
         if self.refer is not None and (reference := self.refer(obj)) is not None:
             return HostReference, (reference.target, reference.kind)
+        if obj is Handle or obj is Opaque:
+            return _STAND_IN.__reduce__()  # in the annotations of a class that goes by value: a worker has neither
         if isinstance(obj, Opaque):
             return _opened(obj)
         if isinstance(obj, Handle):
@@ -162,6 +164,7 @@ class _OfWorkers:
 
 
 _REOPEN = _OfWorkers("agex_worker.sealing:reopen")
+_STAND_IN = _OfWorkers("agex_worker.sealing:StandIn")
 _HELD = _OfWorkers("agex_worker.holding:held")
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor.arena import Tenant
 from agex_supervisor.arenas import Arenas, Cargo
+from agex_supervisor.awaiting import Awaiting
 from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
@@ -51,7 +52,7 @@ class Session:
 
     workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
     keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names. handles: the
-    objects of this process that its worker may name.
+    objects of this process that its worker may name; a worker that stays for handles keeps its own of them.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Session:
         self._equipment = equipment
         self._workspace = workspace
         self._resolve = resolve
-        self._handles = HostHandles(()) if handles is None else handles
+        self.handles = HostHandles(()) if handles is None else handles
         self._place: Place | None = None
         self._keeper: Keeper | None = None  # of that place
         self._left: weakref.WeakSet[Keeper] = weakref.WeakSet()  # that stay for handles of this session
@@ -113,7 +114,7 @@ class Session:
             raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
         place = self._pool.checkout(self._kit, self._workspace, until)
         self._place, self._keeper = place, Keeper(self._pool, place)
-        place.worker.on_returned = self._handles.returned
+        place.worker.on_returned = self.handles.returned
         place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
@@ -145,8 +146,8 @@ class Session:
             )
         run = m.Run(secrets.token_bytes(16), code, m.Encoded(b""), returns, task)
         with self._busy:
-            if (self._place is None or not self._place.worker.alive) and not self._left:
-                self._handles.clear()
+            if self._place is None or not self._place.worker.alive:
+                self.handles.clear()
             cargo = self._cargo(inputs, task)
             with self._state:
                 self._running, self._cancelled = True, False
@@ -184,13 +185,13 @@ class Session:
             self._let_go()
             self._give_up_room()
             self._leave()
-            self._handles.clear()
+            self.handles.clear()
             self._broker.close()
 
     def release(self) -> bool:
         """The session is over, but a worker with objects behind handles stays for these. The next `start` has a new one.
 
-        Whether any stays.
+        Whether it does.
         """
         with self._busy:
             keeper = self._keeper
@@ -198,15 +199,17 @@ class Session:
                 self._let_go()
                 self._give_up_room()
                 self._broker.close()
-                if not self._left:
-                    self._handles.clear()
+                self.handles.clear()
+                stays = False
             else:
                 self._place, self._keeper, self._reserved = None, None, False
+                self.handles = self.handles.fresh()
                 self._left.add(keeper)
                 self._pool.keeping.keep(keeper)
+                stays = True
             self._leave()
             self._broker = self._new_broker()
-            return bool(self._left)
+            return stays
 
     def _run(self, run: m.Run, cargo: Cargo, timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
@@ -238,23 +241,24 @@ class Session:
         turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
         return turn
 
-    def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps, close: Callable[[], None]) -> None:
-        """Have operations on the objects of a worker run as this session's actions are. `close` is called when it has ended
+    def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps, awaiting: Awaiting) -> None:
+        """Have operations on the objects of a worker run as this session's actions are. `awaiting` is closed when it has ended
         after the session."""
         plan, equipment, broker = self._kit.plan, self._equipment, self._broker
         on_dial = broker.dial if plan.network else no_network
         closing = ExitStack()
-        closing.callback(close)
+        closing.callback(awaiting.close)
         closing.callback(broker.close)
         keeper.service = Service(
             on_call,
             on_dial,
             caps,
             plan.limits.wall_time_s,
-            self._handles,
+            self.handles,
             equipment.admit,
             equipment.may_seal,
             closing.close,
+            awaiting.interrupt,
         )
 
     def _let_go(self, death: Death | None = None) -> None:
@@ -278,19 +282,19 @@ class Session:
             if task and known is inputs:
                 return cargo
             self._unload()
-        lent, handles = len(self._handles), list[Handle[Any]]()
+        lent, handles = len(self.handles), list[Handle[Any]]()
 
         def local(handle: Handle[Any]) -> int | None:
             handles.append(handle)
             return None if self._keeper is None else self._keeper.number_of(handle)
 
         cargo = Cargo(
-            self._pool.arenas, self._tenant, *self._handles.dump(dict(inputs), self._equipment.admit, local=local)
+            self._pool.arenas, self._tenant, *self.handles.dump(dict(inputs), self._equipment.admit, local=local)
         )
         if task:
             cargo.keep()
         # What names objects is for this action alone: the worker may give one back, and another has others.
-        names_objects = bool(handles) or len(self._handles) > lent
+        names_objects = bool(handles) or len(self.handles) > lent
         self._inputs = (None if names_objects else inputs, cargo)
         return cargo
 

@@ -14,7 +14,7 @@ from agex_protocol.shapes import ANY, Shape
 from agex_supervisor.handle import Handle
 from agex_supervisor.local_holder import handle_of
 from agex_supervisor.opaque import Opaque
-from agex_supervisor.outbound import sealed
+from agex_supervisor.outbound import NotSendable, sealed
 
 FormParts = tuple[Shape, Any]
 
@@ -53,7 +53,10 @@ def _wrapping(wanted: Any, wrap: Callable[[Any], object]) -> Any:
     def wrapped(value: Any) -> object:
         if cls is not None and not isinstance(value, cls):
             raise PydanticCustomError("agex_object", "Input should be {name}", {"name": cls.__name__})
-        return wrap(value)
+        try:
+            return wrap(value)
+        except NotSendable as error:
+            raise PydanticCustomError("agex_sealed", "{text}", {"text": str(error)}) from error
 
     return Annotated[Any, PlainValidator(wrapped)]
 

@@ -8,15 +8,30 @@ from functools import lru_cache
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable
 from agex_protocol.shapes import NOTHING, Shape
+from agex_supervisor.outbound import NotSendable, sealed
 
 
 def as_worker_says(value: object, shape: Shape, name: str) -> str:
     """Why a worker would not encode it, or "" if it would and the fault lies elsewhere."""
     try:
-        encode(value, _undemanding(shape), name=name)
+        encode(value, _undemanding(shape), name=name, keep=_Willing())
     except NotPortable as error:
         return str(error)
     return ""
+
+
+class _Willing:
+    """Keeps whatever a worker would keep, and nothing of it."""
+
+    def hold(self, value: object) -> int:
+        return 1
+
+    def seal(self, value: object) -> bytes:
+        try:
+            return sealed(value).data
+        except NotSendable as error:
+            why = error.__cause__
+            raise ValueError(f"a {type(value).__qualname__} cannot be sealed: {type(why).__name__}: {why}") from None
 
 
 @lru_cache(maxsize=256)

@@ -305,6 +305,8 @@ class Worker:
         if started >= deadline:
             self.kill("timeout", "the deadline of the action passed")
             return 0.0
+        if self._process.death is not None:
+            return 0.0  # nobody is there who asks
         first = next(answer)
         took = time.monotonic() - started
         self._conversation.answered()

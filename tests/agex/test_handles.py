@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +149,38 @@ def test_handles_may_lie_in_lists_records_and_optionals(pool: agex.Pool, isolati
     told = report()
     assert (told.score, told.line.slope) == (0.5, 3.0)
     assert maybe() is None
+
+
+SCRIPT = """
+import agex
+from dataclasses import dataclass
+from typing import Any
+
+@dataclass
+class Report:
+    line: agex.Handle[Any]
+    sealed: list[agex.Opaque[Any]]
+
+if __name__ == "__main__":
+    code = "class Line: slope = 2.0\\ntask_success(Report(Line(), [Line()]))"
+    for isolation in ("process", "kernel"):
+        agent = agex.Agent(isolation=isolation, llm=agex.llm.Scripted([code]))
+
+        @agent.task
+        def report() -> Report:
+            'Report.'
+
+        told = report()
+        print(isolation, told.line.slope, told.sealed[0].type)
+"""
+
+
+def test_a_class_of_the_running_script_may_have_handles_in_its_fields(tmp_path: Path) -> None:
+    # Its annotations are objects, which go along with it to workers that have no supervisor's code.
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("process 2.0 Line\nkernel 2.0 Line\n", "")
 
 
 def test_an_object_of_another_class_is_told_to_the_agent_who_tries_again(pool: agex.Pool, isolation: str) -> None:
@@ -322,11 +357,27 @@ def test_nothing_of_an_opaque_runs_here_and_all_of_it_in_the_worker(pool: agex.P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_that_cannot_be_sealed_is_told_to_the_code(pool: agex.Pool) -> None:
-    with agex.Sandbox(policy=FULL, pool=pool) as sandbox:
-        outcome = sandbox.run("(each for each in [])", returns=agex.Opaque[Any])
-        assert outcome.error is not None and outcome.error.type == "ContractError"
-        assert outcome.error.message.startswith("result: a generator cannot be sealed: TypeError: ")
+def test_what_cannot_stay_behind_or_be_sealed_is_told_to_the_code_alike_in_every_isolation(
+    pool: agex.Pool, isolation: str
+) -> None:
+    unsealable = "a generator cannot be sealed: TypeError: cannot pickle 'generator' object"
+    with agex.Sandbox(isolation, pool=pool) as sandbox:
+
+        def told(code: str, returns: Any) -> tuple[str, str]:
+            error = sandbox.run(code, returns=returns).error
+            assert error is not None
+            return error.type, error.message
+
+        assert told("(each for each in [])", agex.Opaque[Any]) == ("ContractError", f"result: {unsealable}")
+        assert told("[1, (each for each in [])]", list[agex.Opaque[Any]]) == (
+            "ContractError",
+            f"result[1]: {unsealable}",
+        )
+        assert told("(object(), 'x')", tuple[agex.Handle[Any], int]) == (
+            "ContractError",
+            "result[1]: a str ('x'), wanted int; use int(...)",
+        )
+        assert told("'x'", agex.Handle[Line]) == ("ContractError", "result: a str ('x'), wanted Line")
 
 
 def test_an_opaque_is_made_in_this_process_where_there_is_no_worker_and_never_opened_there(pool: agex.Pool) -> None:

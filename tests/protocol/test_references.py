@@ -185,3 +185,18 @@ def test_every_operation_does_what_it_says_and_there_are_no_others() -> None:
     assert set(done) == OPERATIONS
     with pytest.raises(KeyError):
         perform(thing, "__class__", "", (), {})
+
+
+def test_descriptions_that_would_be_written_out_character_by_character_are_paid_for_on_both_sides() -> None:
+    class Unseen:
+        def __repr__(self) -> str:
+            return "\0" * MAX_REPR_CHARS
+
+    many = Shape("list", (OPAQUE,))
+    said = [[b"", "T", "\0" * MAX_REPR_CHARS]] * 1000
+    with pytest.raises(ValueRefused, match="too many small items for its size"):
+        decode(msgpack.packb(said), [], many, adopt=adopted)
+    with pytest.raises(NotPortable, match="too many small items for its size"):
+        encode([Unseen()] * 1000, many, keep=Keep())
+    plain = [[b"", "T", "a\n" * (MAX_REPR_CHARS // 2)]] * 1000
+    assert len(decode(msgpack.packb(plain), [], many, adopt=adopted)) == 1000

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
 
+from agex_protocol import polars_frames
 from agex_protocol.decode import decode
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable, ValueRefused
@@ -193,6 +194,28 @@ def test_a_frame_of_polars_comes_back_with_every_type() -> None:
             assert back.schema == each.schema
     for column in whole:
         assert crossed(column, SERIES).equals(column, check_dtypes=True, check_names=True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pa.decimal256(5, 1), pa.string(), pa.binary(2), pa.date64(), pa.map_(pa.string(), pa.int8())),
+        *(pa.list_(pa.int8()), pa.large_list(pa.decimal256(5, 1)), pa.struct([("a", pa.decimal256(5, 1))])),
+        pa.dictionary(pa.int8(), pa.timestamp("us", "+05:30")),
+        pa.dictionary(pa.int32(), pa.dictionary(pa.int8(), pa.string())),
+    ],
+    ids=str,
+)
+def test_types_that_polars_never_writes_are_refused_and_not_left_to_its_panic(kind: Any) -> None:
+    ((column, parts),) = [msgpack.unpackb(encode(pa.nulls(0, kind), ARRAY)[0])]
+    assert refused(["a", column, parts, None], SERIES).startswith("polars has no ")
+    assert refused([0, [["a", column, parts, None]]], FRAME).startswith("polars has no ")
+
+
+def test_a_panic_of_polars_is_an_error_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polars_frames, "_WRITTEN", {"decimal256"})
+    ((column, parts),) = [msgpack.unpackb(encode(pa.nulls(0, pa.decimal256(5, 1)), ARRAY)[0])]
+    assert refused(["a", column, parts, None], SERIES) == "polars cannot hold it"
 
 
 def test_a_frame_of_polars_that_lies_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import inspect
@@ -22,7 +23,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.placing import MIN_BYTES
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor import arena as arena_module
-from agex_supervisor import arena_stock, huge_pages
+from agex_supervisor import arena_stock, arenas, huge_pages
 from agex_supervisor.arena import Arena, Tenant
 from agex_supervisor.arena_stock import IDLE_S, ArenaStock
 from agex_supervisor.contract import Contract
@@ -405,6 +406,30 @@ def test_asking_for_ever_more_room_gives_no_more_than_two_arenas(bench: Benches,
     assert executed.kind == "finished" and int(executed.stdout or 0) <= 384
 
 
+def test_a_worker_that_lets_go_of_nothing_takes_few_descriptors_of_this_process(bench: Benches, owned: str) -> None:
+    """It throws away the descriptors of the arenas that it is answered in, and never says so."""
+    before, most = len(os.listdir("/proc/self/fd")), 0
+
+    def large() -> bytes:
+        nonlocal most
+        most = max(most, len(os.listdir("/proc/self/fd")))
+        return bytes(MIN_BYTES)
+
+    code = """
+import agex_protocol.messages as m
+for call in range(1, 200):
+    send("Call", action, call, "large", [])
+    while type(session._channel.receive(m.ToWorker)).__name__ != "Answer":
+        pass
+    for descriptor in session._channel.take_descriptors():
+        os.close(descriptor)
+"""
+    executed = bench(large=large).run(owned + code)
+    assert executed.kind == "finished"
+    # Besides these what a new worker takes.
+    assert most - before <= 2 * arenas.MAX_GIVEN + 20
+
+
 def test_what_a_worker_changes_while_it_is_looked_at_is_neither_let_through_nor_seen_later(
     bench: Benches, owned: str
 ) -> None:
@@ -472,6 +497,58 @@ while True: pass
     first, second, third = given
     second[:] = 2
     assert set(first.tobytes()) == set(third.tobytes()) == {1}
+
+
+def held_bytes(array: Any) -> int:
+    """The memory that lasts as long as an array does."""
+    under: Any = array
+    while (below := under.obj if isinstance(under, memoryview) else getattr(under, "base", None)) is not None:
+        under = below
+    return memoryview(under).nbytes
+
+
+SMALL_IN_LARGE = """
+import agex_protocol.messages as m
+size = 64 << 20
+memory = room(size)
+memory[:] = b"\\x01" * size
+"""
+
+
+def test_a_small_value_holds_no_large_memory_however_much_was_copied_ahead(bench: Benches, owned: str) -> None:
+    given: list[Any] = []
+
+    def take(mask: np.ndarray[Any, Any]) -> None:
+        given.append(mask)
+
+    code = f"""{SMALL_IN_LARGE}
+send("Filled", action, size)
+send("Call", action, 2, "take", [["mask", [msgpack.packb(["|b1", [4096], "C", 0]), 0, [[0, 4096]]]]])
+session._channel.receive(m.ToWorker)
+"""
+    each = bench(take=take)
+    with each.ahead():
+        assert each.run(owned + code).kind == "finished"
+    assert (set(given[0].tobytes()), held_bytes(given[0])) == ({1}, 4096)
+
+
+def test_a_small_value_of_a_dead_worker_holds_no_large_arena(pool: Pool, bench: Benches, owned: str) -> None:
+    code = f"""{SMALL_IN_LARGE}
+send("Finished", action, [msgpack.packb(["|u1", [5 << 20], "C", 0]), 0, [[0, 5 << 20]]])
+while True: pass
+"""
+    value = bench(pool).run(owned + code, returns=ARRAY).value
+    assert (set(value.tobytes()), held_bytes(value)) == ({1}, 8 << 20)
+
+
+def test_a_value_is_copied_to_no_memory_of_much_larger_ones() -> None:
+    stock = ArenaStock()
+    large = stock.private(64 << 20)
+    del large
+    gc.collect()
+    small, fitting = stock.private(5 << 20), stock.private(60 << 20)
+    assert (held_bytes(small), held_bytes(fitting), stock.idle_bytes()) == (8 << 20, 64 << 20, 0)
+    stock.close()
 
 
 # --- whose bytes are seen ---------------------------------------------------------------------------------------------
@@ -566,6 +643,15 @@ def test_a_value_of_a_dead_worker_is_the_callers_own_until_its_last_view_is_gone
     assert (part == np.arange(100, 200, 2)).all()
     part += 1
     assert (part == np.arange(101, 201, 2)).all()
+
+
+def test_a_value_that_cannot_be_mapped_is_copied(bench: Benches, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lent(self: Arena, size: int) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Arena, "lent", lent)
+    value = bench().run("import numpy as np\nnp.arange(1 << 20)", returns=ARRAY).value
+    assert (value == np.arange(1 << 20)).all()
 
 
 def test_memory_of_values_is_used_again_when_they_are_gone_and_not_before(pool: Pool, bench: Benches) -> None:

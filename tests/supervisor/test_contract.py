@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import typing_extensions
-from pydantic import BaseModel, Field, PrivateAttr, RootModel, field_validator
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, RootModel, field_validator
 
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable, ValueRefused
@@ -504,3 +504,16 @@ def test_as_many_records_cross_as_the_documents_say(annotation: Any, one: Any, c
     contract = Contract.of(annotation, where="here")
     head, buffers = encode([one] * count, contract.shape)
     assert contract.decode(head, [memoryview(buffer) for buffer in buffers]) == [one] * count
+
+
+def test_a_check_of_the_annotation_that_fails_in_its_own_way_refuses_the_value() -> None:
+    def positive(number: int) -> int:
+        return {1: number}[number]
+
+    for annotation, value in (
+        (Annotated[int, AfterValidator(positive)], 3),
+        (list[Annotated[int, AfterValidator(positive)]], [3]),
+    ):
+        with pytest.raises(ContractMismatch) as caught:
+            Contract.of(annotation, where="here").check(value)
+        assert str(caught.value) == "the value: refused by KeyError: 3"

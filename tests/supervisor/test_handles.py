@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +24,12 @@ from agex_supervisor.errors import CodeError, HandleClosed, PoolExhausted, Sessi
 from agex_supervisor.execution import Executed, WorkerExecutor
 from agex_supervisor.handle import Handle, held_by
 from agex_supervisor.host_calls import HostCalls, hosted
+from agex_supervisor.host_objects import HostedObject, Member, hosted_object
 from agex_supervisor.keeper import Keeper
 from agex_supervisor.outbound import dump_bindings
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
+from tests.supervisor.conftest import HANG_S
 
 HANDLE = Contract.of(Handle[Any], where="the value", result=True)
 HANDLES = Contract.of(list[Handle[Any]], where="the value", result=True)
@@ -61,11 +65,17 @@ class Counter:
 class Bench:
     """A session with functions, and the shortest way to use it."""
 
-    def __init__(self, pool: Pool, plan: LockdownPlan, functions: dict[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        plan: LockdownPlan,
+        functions: dict[str, Callable[..., Any]],
+        objects: Sequence[HostedObject] = (),
+    ) -> None:
         hosts = [hosted(name, each, inspect.signature(each, eval_str=True), "") for name, each in functions.items()]
-        calls = HostCalls(hosts, Caps())
-        equipment = Equipment(SandboxPlan(mode="full"), dump_bindings({}), calls.declared)
-        self.session = Session(pool, Kit(plan), equipment, pool.new_workspace())
+        calls = HostCalls(hosts, Caps(), objects=objects)
+        equipment = Equipment(SandboxPlan(mode="full"), dump_bindings({}), calls.declared, calls.objects)
+        self.session = Session(pool, Kit(plan), equipment, pool.new_workspace(), handles=calls.handles)
         self.executor = WorkerExecutor(self.session, calls, Caps())
 
     def run(self, code: str, returns: Contract = HANDLE, *, inputs: dict[str, object] | None = None) -> Executed:
@@ -101,8 +111,13 @@ def own() -> Iterator[Callable[..., Pool]]:
 def bench(shared: Pool, plan: LockdownPlan) -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def bench(pool: Pool | None = None, other: LockdownPlan | None = None, **functions: Callable[..., Any]) -> Bench:
-        benches.append(Bench(pool or shared, other or plan, functions))
+    def bench(
+        pool: Pool | None = None,
+        other: LockdownPlan | None = None,
+        objects: Sequence[HostedObject] = (),
+        **functions: Callable[..., Any],
+    ) -> Bench:
+        benches.append(Bench(pool or shared, other or plan, functions, objects))
         return benches[-1]
 
     yield bench
@@ -138,6 +153,13 @@ def test_the_object_lasts_from_operation_to_operation_and_gives_data_or_handles(
     assert repr(method) == f"<method add of {counter!r}>"
     same = counter.same()
     assert (same.add(), counter.count) == (12, 12)
+
+
+def test_a_result_whose_structure_itself_is_large_comes_as_any_other(bench: Callable[..., Bench]) -> None:
+    # All of it lies in the arena then, the head too.
+    numbers = bench().run("class Numbers:\n    def upto(self, end):\n        return list(range(end))\nNumbers()").value
+    assert numbers.upto(200_000) == list(range(200_000))
+    assert numbers.upto(2) == [0, 1]
 
 
 def test_its_repr_is_what_the_worker_told_and_harmless(bench: Callable[..., Bench]) -> None:
@@ -383,6 +405,65 @@ def test_a_session_whose_worker_stays_goes_on_with_another_and_with_the_files_as
     assert each.run("open('note.txt').read()", Contract.of(str, where="", result=True)).value == "left"
     each.run("open('note.txt', 'w').write('newer')", NUMBER)
     assert counter.read() == "later"
+
+
+def test_a_worker_that_stays_and_the_sessions_next_one_have_async_functions_at_once(
+    bench: Callable[..., Bench],
+) -> None:
+    both = threading.Barrier(2)
+
+    async def double(number: int) -> int:
+        await asyncio.to_thread(both.wait, HANG_S)
+        return number * 2
+
+    each = bench(double=double)
+    counter = each.kept()
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(counter.ask, 4)
+        assert each.run("double(3)", NUMBER).value == 6
+        assert asked.result(HANG_S) == 8
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_closing_a_session_ends_an_operation_that_waits_for_an_async_function(
+    stays: bool, bench: Callable[..., Bench]
+) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    async def double(number: int) -> int:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return number
+
+    each = bench(double=double)
+    counter = each.kept() if stays else each.counter()
+    with ThreadPoolExecutor(1) as threads:
+        operation = threads.submit(counter.ask, 4)
+        assert asked.wait(HANG_S)
+        each.executor.close()
+        with pytest.raises(HandleClosed, match="its session is over"):
+            operation.result(HANG_S)
+    assert ended.is_set()
+
+
+def test_a_worker_that_stays_keeps_the_objects_of_this_process_that_it_was_lent(bench: Callable[..., Bench]) -> None:
+    class Row:
+        def number(self) -> int:
+            return 7
+
+    of_class = Member("number", "method", inspect.Signature())
+    rows = hosted_object("Row", Row, None, [of_class])
+    each = bench(row=Row, objects=[rows])
+    holder = each.kept("class Holder:\n    row = row()\n    def ask(self): return self.row.number()\nHolder()")
+    for _ in range(2):
+        assert each.run("import os\nmine = row()\nos._exit(1)", NUMBER).kind == "died"
+        assert each.run("row().number()", NUMBER).value == 7
+    assert holder.ask() == 7
+    each.executor.release()
+    assert (holder.ask(), len(each.session.handles)) == (7, 0)
 
 
 def test_without_namespaces_the_workspace_comes_home_too(bench: Callable[..., Bench]) -> None:

@@ -65,6 +65,13 @@ def test_every_kind_of_parameter_is_bound_as_python_does() -> None:
     assert result(called(f, a=1, b=5, rest=(6, 7), c=3, more={"x": 8})) == (1, 5, (6, 7), 3, 4, {"x": 8})
 
 
+def test_keywords_may_be_called_as_the_parameters_that_gather_them() -> None:
+    def f(*args: int, **kwargs: int) -> object:
+        return (args, kwargs)
+
+    assert result(called(f, args=(1,), kwargs={"args": 2, "kwargs": 3})) == ((1,), {"args": 2, "kwargs": 3})
+
+
 def test_a_result_that_is_large_goes_as_whoever_has_arenas_decides_and_else_in_buffers_before_the_answer() -> None:
     def f() -> bytes:
         return bytes(3 << 20)

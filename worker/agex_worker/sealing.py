@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class StandIn(Generic[T]):
+    """What `Handle[T]` and `Opaque[T]` are here, in the annotations of classes that the supervisor sent: nothing but a name."""
 
 
 def seal(value: object) -> bytes:
