@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from agex_protocol.host_handle import HostHandle
 from agex_protocol.kinds import reference
 from agex_protocol.misfit import Misfit, unlike
 from agex_protocol.shapes import Shape
@@ -95,7 +96,7 @@ def unpack_pickle(decoder: _Decoder, wire: Any, shape: Shape) -> object:
 def _keeping(encoder: _Encoder, value: Any, shape: Shape) -> Keep:
     if encoder.keep is None:
         raise Misfit("an object cannot stay behind here, nor be sealed")
-    if shape.flavour == "callable" and not callable(value):
+    if isinstance(value, HostHandle) or (shape.flavour == "callable" and not callable(value)):
         raise unlike(value, shape)
     kind: type = type(value)
     if shape.cls and shape.cls not in map(reference, kind.__mro__):

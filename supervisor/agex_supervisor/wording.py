@@ -13,10 +13,20 @@ from agex_protocol.shapes import NOTHING, Shape
 def as_worker_says(value: object, shape: Shape, name: str) -> str:
     """Why a worker would not encode it, or "" if it would and the fault lies elsewhere."""
     try:
-        encode(value, _undemanding(shape), name=name)
+        encode(value, _undemanding(shape), name=name, keep=_Keeping())
     except NotPortable as error:
         return str(error)
     return ""
+
+
+class _Keeping:
+    """Has room for any object: whether one can be kept or sealed is no question where nothing crosses."""
+
+    def hold(self, value: object) -> int:
+        return 1
+
+    def seal(self, value: object) -> bytes:
+        return b""
 
 
 @lru_cache(maxsize=256)
