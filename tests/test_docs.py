@@ -18,7 +18,7 @@ from agex_policies.load import packaged_names
 from agex_policies.narrowing import WITHIN
 from agex_policies.schema import Policy, values
 from agex_policies.syscall_options import OPTIONAL
-from agex_protocol import budget, framing, messages, references, turns
+from agex_protocol import budget, framing, messages, references, turns, zygote_messages
 from agex_supervisor.promises import CELLS, FLOOR, PROCESS_HOLDS
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +31,7 @@ SOURCES = [
 
 
 def test_every_message_has_its_line_and_no_line_outlives_its_message() -> None:
-    unions = (messages.ToZygote, messages.FromZygote, messages.ToWorker, messages.ToSupervisor)
+    unions = (zygote_messages.ToZygote, zygote_messages.FromZygote, messages.ToWorker, messages.ToSupervisor)
     declared = {kind.__name__ for union in unions for kind in get_args(union)}
     assert set(_table("docs/protocol.md", "message")) == declared
 
