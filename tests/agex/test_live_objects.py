@@ -523,6 +523,29 @@ def test_a_function_that_is_sent_takes_along_what_it_names_and_the_event_tells(p
     )
 
 
+def test_a_function_that_is_an_input_tells_what_it_takes_along_before_the_model_is_asked(pool: agex.Pool) -> None:
+    key, factor = "sk-123", 3
+    agent = agent_of("kernel", pool, "task_success(inputs.fs[0](2))")
+
+    @agent.task
+    def do(fs: list[Callable[[int], int]]) -> int:
+        """Do."""
+        raise NotImplementedError
+
+    with pytest.raises(agex.ContractError) as caught:
+        do.run([lambda x: x + len(key)])
+    assert str(caught.value) == (
+        "the function '<lambda>' in input 'fs' would carry the variable `key` of an outer function (a str) of this process "
+        "into the worker. Make it a parameter, move the code to an importable module, or register it with runs='host'."
+    )
+    assert agent.model.requests == []  # type: ignore[attr-defined]
+    outcome = do.run([lambda x: x * factor])
+    assert outcome.value == 6 and isinstance(outcome.events[0], agex.TaskStartEvent)
+    assert outcome.events[0].captured == (
+        "the function '<lambda>' in input 'fs' takes along the variable `factor` of an outer function (a int)",
+    )
+
+
 # --- async functions, cancellation, threads ---
 
 
