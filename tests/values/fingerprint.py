@@ -33,6 +33,12 @@ def fingerprint(value: Any) -> str:
     return f"{kind} {_content(value)}"
 
 
+def outcome(seen: str, value: object) -> str:
+    """The table's word for a value of which another process has seen this."""
+    wanted = fingerprint(value)
+    return "equal" if seen == wanted else f"differs: {seen} was {wanted}"
+
+
 def _content(value: Any) -> str:
     library = type(value).__module__.partition(".")[0]
     if isinstance(value, np.ndarray | np.generic):

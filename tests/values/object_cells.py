@@ -60,7 +60,7 @@ class ObjectCellar:
         held, stands, text = seen
         if stands:
             return "host handle"
-        return "same" if held and self.isolation == "none" else _equal(text, value)
+        return "same" if held and self.isolation == "none" else fingerprint.outcome(text, value)
 
     def _run(
         self,
@@ -107,9 +107,4 @@ class ObjectCellar:
                 return "Opaque" if (back.type, back.repr) == (type(value).__name__, repr(value)) else repr(back)
             case _:
                 # The object itself comes back where nothing crosses, and where it never left.
-                return "same" if back is value else _equal(fingerprint.fingerprint(back), value)
-
-
-def _equal(seen: str, value: object) -> str:
-    wanted = fingerprint.fingerprint(value)
-    return "equal" if seen == wanted else f"differs: {seen} was {wanted}"
+                return "same" if back is value else fingerprint.outcome(fingerprint.fingerprint(back), value)
