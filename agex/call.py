@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from agex.captures import ridden_by
 from agex.errors import ContractError
 from agex.options import Options
 from agex.outcome import TaskOutcome, outcome_of
@@ -47,6 +48,9 @@ class Call:
         self._events: list[Event] = []
         self._cancelled = threading.Event()
         self._executor: Executor | None = None
+        # Before a model is asked, and before anything is sent.
+        riders = ridden_by(inputs) if agent.isolation != "none" else ()
+        self._captured = (*agent.captured, *riders)
         self.llm: LLM = agent.model
         self.on_token = options.on_token
         self.budget = (
@@ -138,7 +142,7 @@ class Call:
             session=self._options.session,
             task=self._task.__name__,
             message=self.brief.task,
-            captured=self._agent.captured,
+            captured=self._captured,
         )
 
     def _last_event(self, finish: Finish) -> Event:

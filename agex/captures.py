@@ -11,29 +11,30 @@ import functools
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agex.containers import replaced
 from agex.errors import ConfigurationError, ContractError
 from agex_supervisor.outbound import is_importable
 
 
-def captured_by(obj: object, name: str, allowed: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def captured_by(obj: object, name: str, allowed: frozenset[str] | None = None) -> tuple[str, ...]:
     """What goes along when `obj` is sent by value, each in words. ConfigurationError where that would carry data of this
-    process into the worker: anything but code and numbers, unless `allowed` holds its name."""
+    process into the worker: anything but code and numbers, unless `allowed` holds its name. None: nothing can be named."""
     if not isinstance(obj, type | types.FunctionType):
         raise ConfigurationError(
             f"{name} would carry the object behind it (a {type(obj).__name__}) into the worker. "
             "Write a def that takes what it needs as parameters, or register it with runs='host'."
         )
     found: dict[str, None] = {}
-    unused = set(allowed)
+    unused = set(allowed or ())
     for where, value in _captured(obj, seen=set()):
         known = where.split("`")[1] if "`" in where else ""
         unused.discard(known)
-        if not _travels_in_silence(value) and known not in allowed:
-            named = f", name it (captures=[{known!r}])" if known else ""
+        if not _travels_in_silence(value) and known not in (allowed or ()):
+            named = f", name it (captures=[{known!r}])" if known and allowed is not None else ""
             raise ConfigurationError(
                 f"{name} would carry {where} (a {type(value).__name__}) of this process into the worker. "
                 f"Make it a parameter{named}, move the code to an importable module, or register it with runs='host'."
@@ -42,6 +43,23 @@ def captured_by(obj: object, name: str, allowed: frozenset[str] = frozenset()) -
             found[f"{name} takes along {where} (a {type(value).__name__})"] = None
     if unused:
         raise ConfigurationError(f"{name}: captures= names {', '.join(sorted(unused))}, which it does not use")
+    return tuple(found)
+
+
+def ridden_by(inputs: Mapping[str, object]) -> tuple[str, ...]:
+    """What goes along with functions among a task's inputs, each in words. ContractError as of `refuse_riders`."""
+    found: list[str] = []
+
+    def note(name: str, part: object) -> object:
+        if isinstance(part, types.FunctionType) and not is_importable(part) and not _is_installed(part):
+            try:
+                found.extend(captured_by(part, f"the function {part.__name__!r} in input {name!r}"))
+            except ConfigurationError as error:
+                raise ContractError(str(error)) from error
+        return part
+
+    for name, value in inputs.items():
+        replaced(value, functools.partial(note, name))
     return tuple(found)
 
 

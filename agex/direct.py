@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from agex.containers import replaced
 from agex_protocol.errors import ProtocolError
 from agex_protocol.host_handle import HostHandle, target_of
 from agex_supervisor.contract import Contract, ContractMismatch
@@ -17,8 +18,6 @@ from agex_supervisor.host_calls import HostCalls, spread
 from agex_supervisor.outbound import NotSendable, Refer
 from agex_supervisor.wording import as_worker_says
 from agex_worker.host_objects import HostNames, host_names
-
-_DEPTH = 16
 
 
 class DirectCalls:
@@ -32,7 +31,11 @@ class DirectCalls:
     def presented(self, value: object) -> object:
         """A value as agent code gets it. NotSendable when it holds too many handles already."""
         with self._calls.handles.lending() as refer:
-            return value if refer is None else self._lent(value, refer, 0)
+            return value if refer is None else self._lent(value, refer)
+
+    def found(self, value: object) -> object:
+        """A value of agent code with the objects of this process for what it has in their place."""
+        return replaced(value, self._meant)
 
     def _ask(self, name: str, arguments: Mapping[str, Any], shapes: object) -> object:
         owner, hosted = self._calls.find(name)
@@ -59,7 +62,7 @@ class DirectCalls:
 
     def _checked(self, function: str, name: str, contract: Contract, value: object) -> object:
         if contract.takes_hosted:
-            value = self._found(value, 0)
+            value = self.found(value)
         elif isinstance(value, HostHandle):
             raise TypeError(f"{function}(): {value!r} goes only where its class is declared")
         try:
@@ -69,27 +72,12 @@ class DirectCalls:
             text = said or f"{function}({name}=...): {error}"
             raise TypeError(text) from None
 
-    def _found(self, value: object, depth: int) -> object:
-        if isinstance(value, HostHandle):
-            return self._calls.handles.find(target_of(value))
-        return _walked(value, lambda item: self._found(item, depth + 1), depth)
+    def _meant(self, value: object) -> object:
+        return self._calls.handles.find(target_of(value)) if isinstance(value, HostHandle) else value
 
-    def _lent(self, value: object, refer: Refer, depth: int) -> object:
-        reference = refer(value)
-        if reference is not None:
-            return self.names.restore(reference.target, reference.kind)
-        return _walked(value, lambda item: self._lent(item, refer, depth + 1), depth)
+    def _lent(self, value: object, refer: Refer) -> object:
+        def given(part: object) -> object:
+            reference = refer(part)
+            return part if reference is None else self.names.restore(reference.target, reference.kind)
 
-
-def _walked(value: Any, step: Callable[[object], object], depth: int) -> object:
-    """A plain container with `step` applied to what is in it, itself where that changes nothing; anything else as it is."""
-    if depth == _DEPTH:
-        return value
-    if type(value) is dict:
-        new: Any = {key: step(item) for key, item in value.items()}
-        return new if any(new[key] is not item for key, item in value.items()) else value
-    if type(value) in (list, tuple):
-        items = [step(item) for item in value]
-        changed = any(item is not old for item, old in zip(items, value, strict=True))
-        return type(value)(items) if changed else value
-    return value
+        return replaced(value, given)

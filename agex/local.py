@@ -5,12 +5,12 @@ A guard rail, not a wall. A run is ended by an asynchronous exception, so it can
 
 from __future__ import annotations
 
-import operator
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from agex.containers import replaced
 from agex.direct import DirectCalls
 from agex.interruption import Interrupted, Interruption
 from agex_protocol.plan import Limits, SandboxPlan
@@ -20,7 +20,7 @@ from agex_supervisor.denials import Denial, merged, of_death, of_words
 from agex_supervisor.display import display
 from agex_supervisor.error_info import MAX_TEXT_CHARS, error_info
 from agex_supervisor.errors import ContractError
-from agex_supervisor.execution import Executed, RunUsage, unsent
+from agex_supervisor.execution import Executed, RunUsage
 from agex_supervisor.handle import Handle
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.local_holder import local_object
@@ -31,9 +31,6 @@ from agex_supervisor.wording import as_worker_says
 from agex_worker import denials as refusals
 from agex_worker import turn
 from agex_worker.sandbox.files import WorkspaceFiles
-
-# As deep as an input is searched for handles.
-_MAX_DEPTH = 64
 
 
 class LocalExecutor:
@@ -65,7 +62,7 @@ class LocalExecutor:
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
     ) -> Executed:
         self._runs += 1
-        inputs = {name: _opened(value) for name, value in inputs.items()}
+        inputs = {name: replaced(value, _opened) for name, value in inputs.items()}
         output = TextOutput(self._limits.output_bytes)
         started, cpu = time.monotonic(), time.thread_time()
         names = {**self._names, "print": _printer(output)}
@@ -84,8 +81,7 @@ class LocalExecutor:
                         task=task,
                         filename=f"<action {self._runs}>",
                         files=WorkspaceFiles(self._workspace),
-                        accept=lambda value: _accepted(value, returns),
-                        keep=returns.shape.kind == "any",
+                        accept=lambda value: _accepted(self._direct.found(value), returns),
                         members=self._direct.names.modules,
                     ),
                 )
@@ -118,8 +114,6 @@ class LocalExecutor:
         match ended.kind:
             case "finished" | "succeeded":
                 return Executed(ended.kind, ended.value)
-            case "kept":
-                return Executed("finished", unsent(error.type, ended.text, error.message))
             case "gave_up" | "asked":
                 return Executed(ended.kind, text=display(ended.text, limit=MAX_TEXT_CHARS))
             case _:
@@ -134,8 +128,8 @@ class LocalExecutor:
         return merged(told, others=[] if limit is None else [limit])
 
 
-def _opened(value: Any, depth: int = 0) -> Any:
-    """An input with the objects of this process for their handles, as far as plain containers go; itself if it has none."""
+def _opened(value: object) -> object:
+    """The object of this process for its handle."""
     if isinstance(value, Handle):
         return local_object(value)
     if isinstance(value, Opaque):
@@ -143,14 +137,7 @@ def _opened(value: Any, depth: int = 0) -> Any:
             "an Opaque is opened in workers only, since opening it runs code of whoever made it;"
             " isolation='none' has no worker: use 'process' or 'kernel'"
         )
-    kind = type(value)
-    if kind not in (dict, list, tuple) or depth == _MAX_DEPTH:
-        return value
-    parts = list(cast("Iterable[Any]", value.values() if kind is dict else value))
-    opened = [_opened(part, depth + 1) for part in parts]
-    if all(map(operator.is_, opened, parts)):
-        return value
-    return dict(zip(value, opened, strict=True)) if kind is dict else kind(opened)
+    return value
 
 
 def _accepted(value: object, returns: Contract) -> object:

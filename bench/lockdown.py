@@ -32,6 +32,7 @@ from itertools import product
 from bare import Bare
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.plan import LockdownPlan
 from agex_worker import stdio
@@ -60,7 +61,7 @@ def main(rounds: int) -> None:
         with tempfile.TemporaryDirectory() as slots:
             zygote = subprocess.run(
                 [sys.executable, __file__, "zygote", str(rounds)],
-                input=pack_message(m.Boot(m.PROTOCOL_VERSION, chosen, slots, (), (), user_ids(chosen))),
+                input=pack_message(zm.Boot(m.PROTOCOL_VERSION, chosen, slots, (), (), user_ids(chosen))),
                 stdout=subprocess.PIPE,
                 check=True,
             )
@@ -77,7 +78,7 @@ def show(title: str, kinds: list[list[Figures]]) -> None:
         print(f"{what:26}" + "".join(f"{each:8.2f}" for each in (fork, bare, locked, ready)) + f"{locked / bare:13.2f}")
 
 
-def be_zygote(boot: m.Boot, rounds: int) -> None:
+def be_zygote(boot: zm.Boot, rounds: int) -> None:
     """Confine this process as a zygote is, and print the figures of every round."""
     plan = boot.plan
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -228,6 +229,6 @@ def first_word(channel: socket.socket) -> bytes:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["zygote"]:
-        be_zygote(unpack_message(sys.stdin.buffer.read(), m.ToZygote), int(sys.argv[2]))
+        be_zygote(unpack_message(sys.stdin.buffer.read(), zm.ToZygote), int(sys.argv[2]))
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +20,7 @@ from agex_policies.load import packaged_names
 from agex_policies.narrowing import WITHIN
 from agex_policies.schema import Policy, values
 from agex_policies.syscall_options import OPTIONAL
-from agex_protocol import budget, framing, messages, references, turns
+from agex_protocol import budget, framing, messages, references, turns, zygote_messages
 from agex_supervisor.promises import CELLS, FLOOR, PROCESS_HOLDS
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +33,7 @@ SOURCES = [
 
 
 def test_every_message_has_its_line_and_no_line_outlives_its_message() -> None:
-    unions = (messages.ToZygote, messages.FromZygote, messages.ToWorker, messages.ToSupervisor)
+    unions = (zygote_messages.ToZygote, zygote_messages.FromZygote, messages.ToWorker, messages.ToSupervisor)
     declared = {kind.__name__ for union in unions for kind in get_args(union)}
     assert set(_table("docs/protocol.md", "message")) == declared
 
@@ -126,6 +128,16 @@ def test_python_blocks_compile(document: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
     for number, block in enumerate(blocks, start=1):
         compile(block, f"{document.name}, block {number}", "exec")
+
+
+def test_the_examples_of_the_readme_that_need_no_model_print_what_they_say() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", _read("README.md"), re.DOTALL)
+    printed = [
+        subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=True).stdout.splitlines()
+        for block in blocks
+        if " Sandbox(" in block
+    ]
+    assert [lines[0] for lines in printed] == ["ok 91.0", "2 13.0"] and printed[1][1:] == ["2"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

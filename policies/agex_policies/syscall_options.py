@@ -148,7 +148,7 @@ ESSENTIAL: frozenset[str] = frozenset(
     (
         "brk mmap munmap mremap mprotect madvise futex exit exit_group restart_syscall"
         " rt_sigaction rt_sigprocmask rt_sigreturn kill tgkill getpid gettid uname getrandom clock_gettime"
-        " read write close lseek fcntl ioctl sendto recvfrom"
+        " read write close lseek fcntl ioctl sendto recvfrom recvmsg"
         " openat fstat newfstatat stat getdents64 getcwd fchdir"
     ).split()
 )

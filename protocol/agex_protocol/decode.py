@@ -23,7 +23,6 @@ from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 _C = TypeVar("_C", set[Any], frozenset[Any], dict[Any, Any])
 Build = Callable[[int, Any], object]
 BuildAll = Callable[[int, list[dict[str, Any]]], list[Any]]
-Find = Callable[[str], object]
 
 
 def decode(
@@ -35,7 +34,7 @@ def decode(
     build: Build | None = None,
     build_all: BuildAll | None = None,
     adopt: references.Adopt | None = None,
-    find: Find | None = None,
+    find: references.Find | None = None,
     borrow: bool = False,
 ) -> Any:
     """The value; nothing in it shares memory with `buffers`, unless `borrow` says that they are nobody else's any more.
@@ -77,7 +76,7 @@ class _Decoder:
         build: Build,
         build_all: BuildAll | None,
         adopt: references.Adopt | None,
-        find: Find | None,
+        find: references.Find | None,
     ) -> None:
         self._buffers = dict(enumerate(buffers))
         self._max_depth = caps.depth
@@ -85,7 +84,7 @@ class _Decoder:
         self._build = build
         self._build_all = build_all
         self.adopt = adopt
-        self._find = find
+        self.find = find
         self._known: dict[tuple[int, tuple[str, ...]], list[Shape]] = {}
         self._named: dict[int, Shape] = {}
         self.charge = work.charge
@@ -276,12 +275,6 @@ class _Decoder:
         self._depth -= 1
         return value
 
-    def unpack_hosted(self, wire: Any, shape: Shape) -> Any:
-        if self._find is None:
-            raise ValueError("an object of this process where none can be named")
-        self.charge(4)
-        return self._find(cast(str, _exactly(wire, str)))
-
     def unpack_any(self, wire: Any, shape: Shape) -> Any:
         """Plain data as it is; all else says its kind, and the closed list of kinds says how to go on."""
         if type(wire) in BARE:
@@ -406,7 +399,6 @@ def _bounded(error: Exception) -> str:
 _KINDS = (
     *("any", "none", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of", "set"),
     *("frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref", "alias"),
-    "hosted",
 )
 _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **{kind: getattr(_Decoder, f"unpack_{kind}") for kind in _KINDS},
@@ -414,5 +406,6 @@ _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **dict.fromkeys(("ndarray", "npscalar"), _Decoder.unpack_numpy),
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Decoder.unpack_pandas),
     **{"handle": references.unpack_handle, "opaque": references.unpack_opaque, "pickle": references.unpack_pickle},
+    "hosted": references.unpack_hosted,
     **dict.fromkeys(libraries.KINDS, _Decoder.unpack_library),
 }

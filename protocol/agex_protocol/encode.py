@@ -7,7 +7,7 @@ It is as lenient as the contract: an int for a float, a mapping for a model, and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import Enum
 from typing import Any, cast
@@ -18,7 +18,6 @@ from agex_protocol import budget, instances, libraries, references
 from agex_protocol.budget import Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, common_names, plain_types
 from agex_protocol.errors import NotPortable
-from agex_protocol.host_handle import HostHandle, target_of
 from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
 from agex_protocol.leaves import LEAVES, pack_int
 from agex_protocol.misfit import Misfit, hint, named, short, unlike
@@ -211,7 +210,7 @@ class _Encoder:
 
     def pack_record(self, value: Any, shape: Shape) -> list[Any]:
         """[names, values], and after them what a model that allows it holds beyond its fields."""
-        found, beyond = self._fields(value, shape)
+        found, beyond = instances.parts_of(value, shape)
         missing = [name for name in shape.needed if name not in found]
         if missing:
             raise Misfit(f"{named(value)} without {', '.join(map(repr, missing))}, wanted {shape}")
@@ -315,13 +314,6 @@ class _Encoder:
         self._work += 50
         return libraries.pack(value, self)
 
-    def pack_hosted(self, value: Any, shape: Shape) -> str:
-        """An object of the supervisor, by the name that it goes by."""
-        if not isinstance(value, HostHandle):
-            raise unlike(value, shape, "; it takes one that a host function gave")
-        self._work += 4
-        return target_of(value)
-
     def pack_any(self, value: Any, shape: Shape) -> Any:
         if type(value) in BARE and not _is_long(value):
             return value
@@ -381,23 +373,6 @@ class _Encoder:
         self._depth -= 1
         return packed
 
-    def _fields(self, value: Any, shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The fields of an instance or a mapping, and what it holds beyond them."""
-        if shape.flavour != "typeddict" and reference(type(value)) == shape.cls:
-            return instances.fields_of(value, shape), dict(getattr(value, "__pydantic_extra__", None) or {})
-        if shape.cls in map(reference, type(value).__mro__):
-            raise unlike(value, shape, "; a subclass would lose its own fields")
-        if shape.flavour == "root":
-            return {"root": value}, {}
-        if not isinstance(value, Mapping) or shape.flavour == "namedtuple":
-            raise unlike(value, shape)
-        entries: Mapping[Any, Any] = shape.by_name(value)
-        beyond = {name: entries[name] for name in entries if name not in shape.names}
-        if beyond and shape.extra == "forbid":
-            raise Misfit(f"{named(value)} with unknown {', '.join(map(short, beyond))}, wanted {shape}")
-        found = {name: entries[name] for name in shape.names if name in entries}
-        return found, beyond if shape.extra == "allow" else {}
-
 
 def _is_of(value: Any, shape: Shape) -> bool:
     if shape.kind in ("record", "enum", "flag", "ref"):
@@ -420,11 +395,12 @@ _LONG = frozenset({int, str, bytes})
 _KINDS = (
     *("any", "none", "nothing", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of"),
     *("set", "frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref"),
-    *("alias", "ndarray", "npscalar", "hosted"),
+    *("alias", "ndarray", "npscalar"),
 )
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
     **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},
     **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Encoder.pack_pandas),
     **{"handle": references.pack_handle, "opaque": references.pack_opaque, "pickle": references.pack_pickle},
+    "hosted": references.pack_hosted,
     **dict.fromkeys(libraries.KINDS, _Encoder.pack_library),
 }

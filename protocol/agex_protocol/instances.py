@@ -6,15 +6,35 @@ not for the constructor, attributes put on later) must come back by itself, as i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
 from agex_protocol.bulk import BARE
-from agex_protocol.misfit import Misfit, named
+from agex_protocol.kinds import reference
+from agex_protocol.misfit import Misfit, named, short, unlike
 from agex_protocol.shapes import Shape
 
 
-def fields_of(value: Any, shape: Shape) -> dict[str, Any]:
+def parts_of(value: Any, shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of an instance or a mapping, and what it holds beyond them."""
+    if shape.flavour != "typeddict" and reference(type(value)) == shape.cls:
+        return _fields_of(value, shape), dict(getattr(value, "__pydantic_extra__", None) or {})
+    if shape.cls in map(reference, type(value).__mro__):
+        raise unlike(value, shape, "; a subclass would lose its own fields")
+    if shape.flavour == "root":
+        return {"root": value}, {}
+    if not isinstance(value, Mapping) or shape.flavour == "namedtuple":
+        raise unlike(value, shape)
+    entries: Mapping[Any, Any] = shape.by_name(value)
+    beyond = {name: entries[name] for name in entries if name not in shape.names}
+    if beyond and shape.extra == "forbid":
+        raise Misfit(f"{named(value)} with unknown {', '.join(map(short, beyond))}, wanted {shape}")
+    found = {name: entries[name] for name in shape.names if name in entries}
+    return found, beyond if shape.extra == "allow" else {}
+
+
+def _fields_of(value: Any, shape: Shape) -> dict[str, Any]:
     """The fields of an instance of exactly the class that the shape names. Misfit if something else would be lost."""
     found = {name: getattr(value, name) for name in shape.names if hasattr(value, name)}
     if shape.flavour == "dataclass":

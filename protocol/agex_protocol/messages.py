@@ -1,9 +1,9 @@
-"""Every message, once. A frame carries exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
+"""Every message between the supervisor and a worker, once; those of a zygote are in `zygote_messages.py`. A frame carries
+exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
 
-Zygote channel:   Boot -> (FindModule -> ModuleFound)* -> Booted | BootFailed; then Fork -> Forked and Reap -> Reaped, any number of times.
-Worker channel:   Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
-                  Room -> Roomed | Filled | Denied | Dropped | Returned)* Buffer* -> one ending; or Drop? Buffer* Use and the
-                  same after it, ended by Finished or Raised.
+    Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
+    Room -> Roomed | Filled | Denied | Dropped | Returned)* Buffer* -> one ending; or Drop? Buffer* Use and the
+    same after it, ended by Finished or Raised.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agex_protocol.plan import LockdownPlan, SandboxPlan
+from agex_protocol.plan import SandboxPlan
 
 PROTOCOL_VERSION = 3
 
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"
 WORK = "work"
-
-# How many user ids a zygote run by root has: the first is its own, each worker has one of the others.
-UIDS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,97 +33,6 @@ class Encoded:
     head: bytes
     buffers: int = 0
     placed: tuple[tuple[int, int], ...] = ()
-
-
-# --- supervisor -> zygote ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """First frame: what to be."""
-
-    version: int
-    plan: LockdownPlan
-    slots: str  # the directory below which every worker's slot lies
-    preload: tuple[str, ...]
-    path: tuple[str, ...]  # directories of installed packages that the interpreter alone would not search
-    uids: int = 0  # the first of UIDS user ids of this machine that workers may be mapped to; 0: they keep the zygote's
-
-
-@dataclass(frozen=True, slots=True)
-class ModuleFound:
-    """Answer to FindModule. kind: "none" (not the application's own: look it up yourself), "source", "package", "namespace"
-    or "extension" (compiled: its file is readable)."""
-
-    kind: str
-    file: str = ""
-    source: bytes = b""
-    locations: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """Fork one worker. With the frame come three descriptors: its channel, its stdout, its stderr."""
-
-    serial: int
-    slot: str  # where its own files lie, as the supervisor sees it; with namespaces it sees SLOT instead
-    uid: int = 0  # which of the zygote's user ids it takes; 0, the zygote's own, where it has no others
-
-
-@dataclass(frozen=True, slots=True)
-class Reap:
-    """The worker is dead and the supervisor has let go of it: its process id may be used again."""
-
-    serial: int
-
-
-# --- zygote -> supervisor ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class FindModule:
-    """Where is this module of the application's own? Only while booting."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Booted:
-    """Confined, preloaded, single-threaded: ready to fork. `layers` are (layer, state) pairs."""
-
-    version: int
-    layers: tuple[tuple[str, str], ...]
-    modules: int
-
-
-@dataclass(frozen=True, slots=True)
-class BootFailed:
-    """No zygote. what: "layer", "preload", "threads", "descriptors", "shared-memory", "version"."""
-
-    what: str
-    name: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Forked:
-    """A worker exists; its pidfd comes with the frame, and with namespaces the mount that holds its files, too.
-
-    pid is the zygote's number for it. 0, and no descriptor: there was no room to fork.
-    """
-
-    serial: int
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reaped:
-    """The worker's wait status, and what it used in its whole life: processor seconds, peak resident bytes."""
-
-    serial: int
-    status: int
-    cpu_s: float
-    peak_rss_bytes: int
 
 
 # --- supervisor -> worker ---------------------------------------------------------------------------------------------
@@ -431,8 +337,6 @@ class Kept:
     reason: str
 
 
-ToZygote = Boot | ModuleFound | Fork | Reap
-FromZygote = FindModule | Booted | BootFailed | Forked | Reaped
 ToWorker = Begin | Run | Use | Drop | Answer | Dialled | Roomed | Buffer
 ToSupervisor = (
     Notifying

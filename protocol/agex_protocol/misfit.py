@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from agex_protocol.bulk import BARE
+from agex_protocol.host_handle import HostHandle
 from agex_protocol.shapes import Shape
 
 
@@ -38,7 +39,8 @@ def named(value: Any) -> str:
         return "None"
     kind = type(value).__qualname__
     shown = f" ({short(value)})" if type(value) in (bool, int, float, str) else ""
-    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}{shown}"
+    whose = " of the calling process" if isinstance(value, HostHandle) else ""
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}{shown}{whose}"
 
 
 def short(value: object) -> str:
@@ -64,6 +66,8 @@ def hint(value: Any, shape: Shape | None = None) -> str:
 
 def _hint_by_nature(value: Any) -> str:
     """For classes of anybody: what most of their kind can be turned into."""
+    if isinstance(value, HostHandle):
+        return "only functions of that process take it; give what you read from it"
     if isinstance(value, Enum):
         return "use .value or .name"
     if isinstance(value, type) or callable(value):

@@ -1,8 +1,9 @@
-"""Values that do not cross as what they are: an object that stays in its worker, and objects as sealed bytes.
+"""Values that do not cross as what they are: objects that stay in their process, on either side, and objects as sealed bytes.
 
     handle   [number, name of its type, its repr]    the number is the worker's own
     opaque   [bytes, name of its type, its repr]     a pickle, which only workers open
     pickle   bytes                                   the same, for a task that trusts the agent with its process
+    hosted   its name, as host_handle.py has it      an object of the supervisor, to which a worker was given that name
 
 Nothing here opens a pickle. Names and reprs are texts of the worker's choice, bounded.
 """
@@ -13,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from agex_protocol.host_handle import HostHandle, target_of
 from agex_protocol.kinds import reference
 from agex_protocol.misfit import Misfit, unlike
 from agex_protocol.shapes import Shape
@@ -26,6 +28,10 @@ MAX_REPR_CHARS = 1_000
 
 # Makes what stands for the value: of a handle from (number, type, repr), of sealed bytes from (bytes, type, repr).
 Adopt = Callable[[Shape, "tuple[Any, str, str]"], object]
+
+
+# Gives the object of this process that a worker names.
+Find = Callable[[str], object]
 
 
 class Keep(Protocol):
@@ -54,6 +60,9 @@ class _Decoder(Protocol):
     def adopt(self) -> Adopt | None: ...
 
     @property
+    def find(self) -> Find | None: ...
+
+    @property
     def charge(self) -> Callable[[int], None]: ...
 
     def get(self, wire: object) -> memoryview: ...
@@ -71,6 +80,13 @@ def pack_opaque(encoder: _Encoder, value: Any, shape: Shape) -> list[Any]:
 
 def pack_pickle(encoder: _Encoder, value: Any, shape: Shape) -> bytes | int:
     return encoder.put(_keeping(encoder, value, shape).seal(value))
+
+
+def pack_hosted(encoder: _Encoder, value: Any, shape: Shape) -> str:
+    if not isinstance(value, HostHandle):
+        raise unlike(value, shape, "; it takes one that a host function gave")
+    encoder.charge(_NAME_WORK)
+    return target_of(value)
 
 
 def unpack_handle(decoder: _Decoder, wire: Any, shape: Shape) -> object:
@@ -93,10 +109,19 @@ def unpack_pickle(decoder: _Decoder, wire: Any, shape: Shape) -> object:
     return _adopted(decoder, shape, (bytes(decoder.get(wire)), "", ""))
 
 
+def unpack_hosted(decoder: _Decoder, wire: Any, shape: Shape) -> object:
+    if decoder.find is None:
+        raise ValueError("an object of this process where none can be named")
+    if type(wire) is not str:
+        raise ValueError(f"a {type(wire).__name__} where a str is expected")
+    decoder.charge(_NAME_WORK)
+    return decoder.find(wire)
+
+
 def _keeping(encoder: _Encoder, value: Any, shape: Shape) -> Keep:
     if encoder.keep is None:
         raise Misfit("an object cannot stay behind here, nor be sealed")
-    if shape.flavour == "callable" and not callable(value):
+    if isinstance(value, HostHandle) or (shape.flavour == "callable" and not callable(value)):
         raise unlike(value, shape)
     kind: type = type(value)
     if shape.cls and shape.cls not in map(reference, kind.__mro__):
@@ -139,3 +164,4 @@ def _adopted(decoder: _Decoder, shape: Shape, parts: tuple[Any, str, str]) -> ob
 
 _WORK = 20
 _HARMLESS = re.compile(r"[\n\t\x20-\x7e]+")
+_NAME_WORK = 4

@@ -6,6 +6,7 @@ One request in, any number of buffers and calls out, exactly one ending. No mult
 from __future__ import annotations
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
@@ -25,9 +26,9 @@ FROM_WORKER: dict[str, frozenset[type]] = {
 
 # What the supervisor may hear from a zygote, by state.
 FROM_ZYGOTE: dict[str, frozenset[type]] = {
-    "booting": frozenset({m.FindModule, m.Booted, m.BootFailed}),
+    "booting": frozenset({zm.FindModule, zm.Booted, zm.BootFailed}),
     "ready": frozenset(),
-    "serving": frozenset({m.Forked, m.Reaped}),
+    "serving": frozenset({zm.Forked, zm.Reaped}),
 }
 
 

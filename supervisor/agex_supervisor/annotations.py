@@ -6,7 +6,6 @@ with fields (records.py), literals, and the many classes of which only an instan
 
 from __future__ import annotations
 
-import collections
 import collections.abc as abc
 import enum
 import inspect
@@ -31,6 +30,7 @@ from agex_protocol.kinds import reference
 from agex_protocol.leaves import LEAVES
 from agex_protocol.shapes import ANY, NONE, Shape
 from agex_supervisor.checking import Checking
+from agex_supervisor.declarable import BUILT, CONTAINERS, NATIVE, PANDAS
 from agex_supervisor.handle import Handle
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.records import STRICT, Record, extra_of, faults, fields_of, flavour_of
@@ -112,10 +112,10 @@ class Reading:
         return self._class(origin or annotation, get_args(annotation), annotation)
 
     def _class(self, cls: Any, args: tuple[Any, ...], annotation: Any) -> Form:
-        if cls in _CONTAINERS:
+        if cls in CONTAINERS:
             return self._container(cls, args, annotation)
-        if cls in _NATIVE:
-            return Form(Shape(_NATIVE[cls]), cls)
+        if cls in NATIVE:
+            return Form(Shape(NATIVE[cls]), cls)
         if cls is slice:
             return Form(Shape("slice", (ANY, ANY, ANY)), _instance(cls))
         if not isinstance(cls, type):
@@ -126,8 +126,8 @@ class Reading:
         if leaf is not None or cls.__module__.startswith("pathlib"):
             return Form(Shape(leaf or "path"), _instance(cls))
         library = cls.__module__.partition(".")[0]
-        if library == "pandas" and cls.__name__ in _PANDAS:
-            return Form(Shape(_PANDAS[cls.__name__]), _instance(cls))
+        if library == "pandas" and cls.__name__ in PANDAS:
+            return Form(Shape(PANDAS[cls.__name__]), _instance(cls))
         if library == "numpy":
             return self._numpy(cls, args)
         if kind := libraries.kind_declared(cls):
@@ -135,7 +135,7 @@ class Reading:
         return self._other(annotation)
 
     def _container(self, cls: Any, args: tuple[Any, ...], annotation: Any) -> Form:
-        kinds = _CONTAINERS[cls]
+        kinds = CONTAINERS[cls]
         if kinds == ("tuple_of",):
             return self._tuple(args, annotation)
         if kinds == ("dict",):
@@ -144,7 +144,7 @@ class Reading:
         item = self.read(args[0] if args else Any)
         shapes = tuple(Shape(kind, (item.shape,)) for kind in kinds)
         forms = [
-            _generic(tuple, item.strict, ...) if kind == "tuple_of" else _generic(_BUILT[kind], item.strict)
+            _generic(tuple, item.strict, ...) if kind == "tuple_of" else _generic(BUILT[kind], item.strict)
             for kind in kinds
         ]
         return Form(shapes[0] if len(shapes) == 1 else Shape("union", shapes), Union[tuple(forms)])  # noqa: UP007
@@ -368,29 +368,3 @@ _ALIASES: tuple[Any, ...] = (
     typing_extensions.TypeAliasType,
     getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType),
 )
-
-# The classes that pydantic checks strictly by itself; constraints such as Gt apply to them.
-_NATIVE: dict[Any, str] = {
-    **{bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes", complex: "complex"},
-    **{LEAVES[kind].type: kind for kind in ("datetime", "date", "time", "timedelta", "decimal", "uuid")},
-}
-_CONTAINERS: dict[Any, tuple[str, ...]] = {
-    list: ("list",),
-    tuple: ("tuple_of",),
-    set: ("set",),
-    frozenset: ("frozenset",),
-    collections.deque: ("deque",),
-    dict: ("dict",),
-    abc.Mapping: ("dict",),
-    abc.MutableMapping: ("dict",),
-    abc.MutableSequence: ("list",),
-    abc.MutableSet: ("set",),
-    abc.Set: ("set", "frozenset"),
-    **dict.fromkeys((abc.Sequence, abc.Collection, abc.Iterable), ("list", "tuple_of")),
-}
-_BUILT: dict[str, Any] = {"list": list, "set": set, "frozenset": frozenset, "deque": collections.deque}
-_PANDAS = {
-    **{"DataFrame": "frame", "Series": "series", "Timestamp": "timestamp", "Timedelta": "duration"},
-    **dict.fromkeys(("Index", "RangeIndex", "MultiIndex", "DatetimeIndex", "TimedeltaIndex", "PeriodIndex"), "index"),
-    **dict.fromkeys(("CategoricalIndex", "IntervalIndex"), "index"),
-}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agex_protocol.plan import Limits
+from agex_protocol.plan import Limits, LockdownPlan
 from agex_supervisor import group_directory
 from agex_supervisor.errors import WorkerFailed
 from agex_supervisor.group_directory import PREFIX, GroupDirectory
@@ -44,6 +44,18 @@ class Groups:
             self.unavailable = str(error)
         except OSError as error:
             self.unavailable = f"no group can be made: {error}"
+
+    def joined(self, serial: int, pid: int, plan: LockdownPlan) -> Group | str:
+        """The group of a worker, which is in it; or why it has none. IsolationUnavailable if the plan says that it must."""
+        if self.unavailable and plan.cgroup != "required":
+            return f"unavailable: {self.unavailable}"
+        group = self.new(serial, plan.limits)
+        try:
+            group.join(pid)
+        except BaseException:
+            group.remove()
+            raise
+        return group
 
     def new(self, serial: int, limits: Limits) -> Group:
         """A group for one worker, with its limits set and read back. IsolationUnavailable if that cannot be."""

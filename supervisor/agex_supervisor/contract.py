@@ -18,9 +18,10 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
 from agex_protocol.budget import Caps, collector_paused
-from agex_protocol.decode import Find, decode
+from agex_protocol.decode import decode
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.misfit import short
+from agex_protocol.references import Find
 from agex_protocol.shapes import ANY, Shape
 from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable

@@ -6,7 +6,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.plan import Limits
 
 # The kernel enforces processor time by counting ticks and reports it by the clock: on a busy machine the two differ much.
@@ -37,7 +37,7 @@ def by_syscall(name: str) -> Death:
     return Death("signal", f"seccomp: it called {name}, which no policy allows and no library calls by accident")
 
 
-def by_status(reaped: m.Reaped, limits: Limits) -> Death:
+def by_status(reaped: zm.Reaped, limits: Limits) -> Death:
     """What a wait status says in words, with the limit or the layer behind it where that is known."""
     if os.WIFEXITED(reaped.status):
         return Death("exit", f"the worker ended by itself with exit status {os.WEXITSTATUS(reaped.status)}")

@@ -30,7 +30,7 @@ class Event:
 class TaskStartEvent(Event):
     """A task began; `message` is what the model is told of it.
 
-    captured: what the functions that were sent to the worker by value take along from this process.
+    captured: what functions that are sent to the worker by value, those among the inputs too, take along from this process.
     """
 
     task: str

@@ -55,7 +55,9 @@ def hosted(
             annotation = GenericAlias(tuple, (annotation, ...))
         elif parameter.kind is parameter.VAR_KEYWORD:
             annotation = GenericAlias(dict, (str, annotation))
-        contract = Contract.of(annotation, where=f"{name}({parameter.name})", local=local, hosts=hosts)
+        # Where nothing crosses, what code gives to a function is wrapped as its results are.
+        where = f"{name}({parameter.name})"
+        contract = Contract.of(annotation, where=where, local=local, result=local, hosts=hosts)
         contracts[parameter.name] = contract
         optional = parameter.default is not parameter.empty
         shape = b"" if local else contract.shape.to_bytes()

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-from agex_protocol.messages import ModuleFound
+from agex_protocol.zygote_messages import ModuleFound
 
 MAX_SOURCE_BYTES = 3 << 20
 NOT_OURS = ModuleFound("none")

@@ -20,7 +20,6 @@ from agex_supervisor.errors import PoolExhausted, WorkerFailed
 from agex_supervisor.homecoming import Homecomings
 from agex_supervisor.keeping import Keeping
 from agex_supervisor.own_code import own_extensions
-from agex_supervisor.promises import unavailable
 from agex_supervisor.scratch import Scratch, remove_tree
 from agex_supervisor.slot import FolderSlot, MemorySlot, Slot
 from agex_supervisor.user_ids import user_ids
@@ -315,17 +314,7 @@ class Pool:
             if self._groups is None:
                 self._groups = Groups()
             groups = self._groups
-        if groups.unavailable:
-            if plan.cgroup == "required":
-                raise unavailable("cgroup", groups.unavailable)
-            return f"unavailable: {groups.unavailable}"
-        group = groups.new(serial, plan.limits)
-        try:
-            group.join(pid)
-        except BaseException:
-            group.remove()
-            raise
-        return group
+        return groups.joined(serial, pid, plan)
 
     def _refill_soon(self, kit: Kit) -> None:
         # Without spares the next checkout forks for itself: no failure here may cost this one its worker.

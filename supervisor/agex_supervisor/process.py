@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 from agex_protocol.plan import Limits
 from agex_supervisor.death import BY_ITSELF, WITH_ITS_ZYGOTE, Death, by_status
@@ -82,7 +82,7 @@ class Process:
             wait_readable(pidfd, time.monotonic() + DEATH_TIMEOUT_S)
             os.close(pidfd)
 
-    def bury(self, known: Death | None = None) -> m.Reaped | None:
+    def bury(self, known: Death | None = None) -> zm.Reaped | None:
         """Let go of it, and have its zygote take its wait status. None where the zygote is gone, or it does not die yet.
 
         What nobody here ended is told by `known`, else by the wait status.
@@ -143,7 +143,7 @@ class Process:
         except OSError:
             return 0
 
-    def _reap(self, pidfd: int) -> m.Reaped | None:
+    def _reap(self, pidfd: int) -> zm.Reaped | None:
         try:
             wait_readable(pidfd, float("inf"))
             self.gone.set()

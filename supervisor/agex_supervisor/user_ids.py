@@ -6,8 +6,8 @@ import os
 import threading
 from pathlib import Path
 
-from agex_protocol.messages import UIDS
 from agex_protocol.plan import LockdownPlan
+from agex_protocol.zygote_messages import UIDS
 
 # Above the ids that systemd hands out to containers, and UIDS of them for each process id: two supervisors of one machine share
 # them only if they see themselves in different process namespaces, or if their ids differ by a multiple of 2^20. The last of

@@ -125,7 +125,7 @@ class Worker:
         message = self._hear(time.monotonic() + READY_TIMEOUT_S)
         if isinstance(message, m.Begun):
             return display(message.error, limit=2000)
-        raise WorkerFailed("begin", f"the worker ended before its first action: {self._fate()}")
+        raise WorkerFailed("begin", f"the worker ended before its first action: {self._fate()} {self._last_words()}")
 
     def run(
         self,

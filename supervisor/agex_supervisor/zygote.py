@@ -6,14 +6,12 @@ The zygote runs the registered modules' import code but never agent code. Its by
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Generator
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.errors import AgexError, ProtocolError
 from agex_protocol.framing import FrameReader, frame
@@ -29,6 +28,7 @@ from agex_protocol.plan import LockdownPlan
 from agex_protocol.turns import FROM_ZYGOTE
 from agex_supervisor.display import display
 from agex_supervisor.errors import PreloadFailed, WorkerFailed
+from agex_supervisor.import_paths import installed_paths, own_homes
 from agex_supervisor.own_code import OwnCode
 from agex_supervisor.promises import unavailable
 from agex_supervisor.user_ids import USERS
@@ -118,7 +118,7 @@ class Zygote:
                     BOOTSTRAP,
                     str(theirs.fileno()),
                     str(os.getpid()),
-                    *_homes(),
+                    *own_homes(),
                 ],
                 env=plan.environment,
                 cwd="/",
@@ -151,14 +151,14 @@ class Zygote:
             stdout, far_stdout = _pipe(ours, theirs)
             stderr, far_stderr = _pipe(ours, theirs)
             with self._lock:
-                fork = m.Fork(serial, str(slot), self._take_user(serial))
+                fork = zm.Fork(serial, str(slot), self._take_user(serial))
                 with self._exchange():
                     self._send(fork, [far_channel.fileno(), far_stdout, far_stderr])
                     forked, descriptors = self._receive(time.monotonic() + FORK_TIMEOUT_S)
                     for descriptor in descriptors:
                         ours.callback(os.close, descriptor)
                     expected = (1 + (self.plan.namespaces != "off")) * bool(getattr(forked, "pid", 0))
-                    if not isinstance(forked, m.Forked) or forked.serial != serial or len(descriptors) != expected:
+                    if not isinstance(forked, zm.Forked) or forked.serial != serial or len(descriptors) != expected:
                         raise ProtocolError("the zygote did not answer with the worker that was asked for")
                     self._workers += bool(forked.pid)
             if not forked.pid:
@@ -168,14 +168,14 @@ class Zygote:
             ours.pop_all()
             return Born(serial, pid, descriptors[0], channel, stdout, stderr, *descriptors[1:])
 
-    def reap(self, serial: int) -> m.Reaped:
+    def reap(self, serial: int) -> zm.Reaped:
         """Take the wait status of a worker whose pidfd says that it is dead."""
         with self._lock:
             with self._exchange():
-                self._send(m.Reap(serial))
+                self._send(zm.Reap(serial))
                 reaped, descriptors = self._receive(time.monotonic() + FORK_TIMEOUT_S)
                 self._received = descriptors  # there are none, or they are closed with the rest
-                if not isinstance(reaped, m.Reaped) or reaped.serial != serial or descriptors:
+                if not isinstance(reaped, zm.Reaped) or reaped.serial != serial or descriptors:
                     raise ProtocolError("the zygote did not answer with the worker's end")
             self._give_user_back(serial)
             self._workers -= 1
@@ -228,7 +228,7 @@ class Zygote:
             return 0
         user = USERS.take()
         if not user:
-            raise WorkerFailed("fork", f"all {m.UIDS - 1} user ids of workers are in use; let go of some")
+            raise WorkerFailed("fork", f"all {zm.UIDS - 1} user ids of workers are in use; let go of some")
         self._users[serial] = user
         return user
 
@@ -237,18 +237,18 @@ class Zygote:
         if user:
             USERS.give_back(user)
 
-    def _boot(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path, uids: int) -> m.Booted:
+    def _boot(self, plan: LockdownPlan, preload: tuple[str, ...], slots: Path, uids: int) -> zm.Booted:
         deadline = time.monotonic() + BOOT_TIMEOUT_S
         own = OwnCode(plan.read)
-        self._send(m.Boot(m.PROTOCOL_VERSION, plan, str(slots), preload, _installed_paths(plan.read), uids))
+        self._send(zm.Boot(m.PROTOCOL_VERSION, plan, str(slots), preload, installed_paths(plan.read), uids))
         while True:
             message, descriptors = self._receive(deadline)
             match message:
-                case m.FindModule(name):
+                case zm.FindModule(name):
                     self._send(_found(own, name))
-                case m.BootFailed():
+                case zm.BootFailed():
                     raise self._failure(message, plan)
-                case m.Booted() if len(descriptors) == 1:
+                case zm.Booted() if len(descriptors) == 1:
                     self._pidfd = descriptors[0]
                     self.pid = _process_of(self._pidfd)
                     self._state = "serving"
@@ -256,7 +256,7 @@ class Zygote:
                 case _:
                     raise ProtocolError(f"{type(message).__name__} while the zygote boots")
 
-    def _failure(self, failed: m.BootFailed, plan: LockdownPlan) -> AgexError:
+    def _failure(self, failed: zm.BootFailed, plan: LockdownPlan) -> AgexError:
         text = display(failed.message, limit=2000)
         match failed.what:
             case "layer" if failed.name == "namespaces":
@@ -309,7 +309,7 @@ class Zygote:
             self._reader.feed(data)
         if time.monotonic() >= deadline:
             raise self._late()
-        message = unpack_message(payload, m.FromZygote)
+        message = unpack_message(payload, zm.FromZygote)
         if type(message) not in FROM_ZYGOTE[self._state]:
             raise ProtocolError(f"{type(message).__name__} from a zygote that is {self._state}")
         taken, self._received = self._received, []
@@ -367,30 +367,8 @@ def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int
     return read, write
 
 
-def _found(own: OwnCode, name: str) -> m.ModuleFound:
+def _found(own: OwnCode, name: str) -> zm.ModuleFound:
     try:
         return own.find(name)
     except (ImportError, OSError, SyntaxError, ValueError) as error:
         raise PreloadFailed(name, f"the source of module {name!r} cannot be handed to the workers: {error}") from error
-
-
-def _homes() -> list[str]:
-    """The directories from which the zygote's own few imports come, where `-I` does not search them already."""
-    homes: list[str] = []
-    for name in ("agex_worker", "agex_protocol", "msgpack", "cloudpickle", "landlock"):
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            homes.append(str(Path(spec.origin).parent.parent))
-    return list(dict.fromkeys(homes))
-
-
-def _installed_paths(readable: tuple[str, ...]) -> tuple[str, ...]:
-    """Entries of sys.path that hold installed packages and that the zygote may read."""
-    standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    roots = [Path(path) for path in readable]
-    found = [
-        entry
-        for entry in sys.path
-        if entry and entry not in standard and any(Path(entry).resolve().is_relative_to(root) for root in roots)
-    ]
-    return tuple(dict.fromkeys(found))

@@ -298,6 +298,39 @@ def test_an_input_of_a_registered_class_is_a_handle_and_its_private_side_stays(i
     assert do(Row(SHOP, "tin")) == [1.5, False]
 
 
+def test_an_object_that_stays_here_is_no_result_of_a_worker(pool: agex.Pool) -> None:
+    agent = agent_of(
+        "kernel", pool, "task_success(inputs.row)", "task_success([inputs.row])", "task_success('gave up')"
+    )
+    agent.cls(Row, runs="host", include="price", constructable=False)
+
+    @agent.task
+    def plain(row: Row) -> Any:
+        """Do."""
+        raise NotImplementedError
+
+    assert plain(Row(SHOP, "tin")) == "gave up"
+    shown = [str(request.messages[-1]) for request in agent.model.requests]  # type: ignore[attr-defined]
+    text = "a Row of the calling process, which has no form on the wire unless it is declared; only functions of that process"
+    assert f"result: {text}" in shown[1] and f"result[0]: {text}" in shown[2]
+
+
+@pytest.mark.parametrize("kind", [agex.Handle, agex.Opaque])
+def test_what_stands_for_an_object_of_this_process_is_not_kept_nor_sealed(pool: agex.Pool, kind: Any) -> None:
+    agent = agent_of("kernel", pool, "task_success(inputs.row)", "task_fail('no')")
+    agent.cls(Row, runs="host", include="price", constructable=False)
+
+    def keep(row):  # type: ignore[no-untyped-def]
+        """Do."""
+        raise NotImplementedError
+
+    keep.__annotations__ = {"row": Row, "return": kind[Any]}
+    outcome = agent.task(keep).run(Row(SHOP, "tin"))
+    assert outcome.status == "failed"
+    shown = str(agent.model.requests[1].messages[-1])  # type: ignore[attr-defined]
+    assert "a Row of the calling process, wanted " in shown
+
+
 def test_a_class_that_stays_here_is_not_sent_although_a_signature_names_it(pool: agex.Pool) -> None:
     key = "sk-123"
 
@@ -487,6 +520,29 @@ def test_a_function_that_is_sent_takes_along_what_it_names_and_the_event_tells(p
     assert started.captured == (
         "function 'converted' takes along the variable `factor` of an outer function (a int)",
         "function 'converted' takes along the variable `rates` of an outer function (a dict)",
+    )
+
+
+def test_a_function_that_is_an_input_tells_what_it_takes_along_before_the_model_is_asked(pool: agex.Pool) -> None:
+    key, factor = "sk-123", 3
+    agent = agent_of("kernel", pool, "task_success(inputs.fs[0](2))")
+
+    @agent.task
+    def do(fs: list[Callable[[int], int]]) -> int:
+        """Do."""
+        raise NotImplementedError
+
+    with pytest.raises(agex.ContractError) as caught:
+        do.run([lambda x: x + len(key)])
+    assert str(caught.value) == (
+        "the function '<lambda>' in input 'fs' would carry the variable `key` of an outer function (a str) of this process "
+        "into the worker. Make it a parameter, move the code to an importable module, or register it with runs='host'."
+    )
+    assert agent.model.requests == []  # type: ignore[attr-defined]
+    outcome = do.run([lambda x: x * factor])
+    assert outcome.value == 6 and isinstance(outcome.events[0], agex.TaskStartEvent)
+    assert outcome.events[0].captured == (
+        "the function '<lambda>' in input 'fs' takes along the variable `factor` of an outer function (a int)",
     )
 
 

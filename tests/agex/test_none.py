@@ -126,6 +126,25 @@ def test_an_error_is_told_with_the_lines_of_the_code(sandbox: agex.Sandbox) -> N
     assert "agex" not in outcome.error.traceback.replace("agex_worker.", "")
 
 
+def test_a_last_value_of_another_class_is_refused_and_not_left_behind(sandbox: agex.Sandbox) -> None:
+    outcome = sandbox.run("3", returns=Engine)
+    assert (outcome.status, outcome.value) == ("error", None)
+    assert outcome.error is not None and outcome.error.type == "ContractError"
+    assert outcome.error.message == "the value: Input should be an instance of Engine (got int 3)"
+
+
+def test_what_cannot_be_sealed_is_told_to_the_code(sandbox: agex.Sandbox) -> None:
+    outcome = sandbox.run("(each for each in [])", returns=agex.Opaque[Any])
+    assert outcome.error is not None and outcome.error.type == "ContractError"
+    assert outcome.error.message.startswith("the value: it cannot be sealed: a value of type generator cannot be sent")
+
+
+def test_an_input_that_contains_itself_is_looked_through_once(sandbox: agex.Sandbox) -> None:
+    around: list[Any] = []
+    around += [around, around]
+    assert sandbox.run("[len(x), x[0] is x]", {"x": around}).value == [2, True]
+
+
 def test_an_endless_loop_is_ended_by_an_exception_and_the_next_run_works(sandbox: agex.Sandbox) -> None:
     outcome = sandbox.run("print('begun')\nwhile True:\n    pass", timeout_s=0.3)
 

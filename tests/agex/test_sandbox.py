@@ -116,6 +116,14 @@ def test_a_function_comes_back_as_unsent_and_never_as_code(restricted: agex.Sand
     assert isinstance(unsent, agex.Unsent) and unsent.type == "function"
 
 
+def test_a_module_that_is_the_last_value_is_told_as_one() -> None:
+    with agex.Sandbox(isolation="process", modules=["math"]) as sandbox:
+        unsent = sandbox.run("import math\nmath").value
+    assert unsent == agex.Unsent(
+        "module", "<module 'math'>", "result: a module, which has no form on the wire unless it is declared"
+    )
+
+
 def test_a_declared_type_without_a_codec_is_refused_before_anything_runs(restricted: agex.Sandbox) -> None:
     class Custom:
         pass

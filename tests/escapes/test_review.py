@@ -21,6 +21,7 @@ import pytest
 import agex
 from agex_policies.compile import compile_plan
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.buffers import enclose
 from agex_protocol.plan import LockdownPlan, NetworkGrant, SandboxPlan
 from agex_supervisor import transfer
@@ -150,7 +151,7 @@ def test_no_worker_has_the_user_of_its_zygote_or_of_another(pool: Pool) -> None:
     with _held(pool, _plan()) as lasting:
         users = {user_of(lasting.worker.pid), user_of(lasting.worker.zygote.pid)}
         assert len(users) == 2
-        for _ in range(m.UIDS + 1):
+        for _ in range(zm.UIDS + 1):
             with _held(pool, _plan()) as place:
                 assert user_of(place.worker.pid) not in users
 

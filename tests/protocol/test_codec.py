@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.codec import pack, pack_message, unpack, unpack_message
 from agex_protocol.errors import ProtocolError
 from agex_protocol.plan import Limits, LockdownPlan
 
-UNIONS = (m.ToZygote, m.FromZygote, m.ToWorker, m.ToSupervisor)
+UNIONS = (zm.ToZygote, zm.FromZygote, m.ToWorker, m.ToSupervisor)
 KINDS = sorted({kind for union in UNIONS for kind in get_args(union)}, key=lambda kind: str(kind.__name__))
 
 
@@ -70,14 +71,14 @@ def test_a_record_comes_back_equal() -> None:
 
 def test_a_kind_that_belongs_to_another_conversation_has_no_place() -> None:
     with pytest.raises(ProtocolError) as caught:
-        unpack_message(pack_message(m.Reap(1)), m.ToSupervisor)
+        unpack_message(pack_message(zm.Reap(1)), m.ToSupervisor)
     assert str(caught.value) == "a message of kind 'Reap' has no place here"
 
 
 @pytest.mark.parametrize("serial", [True, 1.0, "1", None, [1]])
 def test_nothing_but_an_int_is_an_int(serial: object) -> None:
     with pytest.raises(ProtocolError) as caught:
-        unpack_message(packed("Reap", serial), m.ToZygote)
+        unpack_message(packed("Reap", serial), zm.ToZygote)
     assert str(caught.value) == f"Reap.serial: expected int, found {type(serial).__name__}"
 
 
@@ -104,7 +105,7 @@ def test_nothing_but_an_int_is_an_int(serial: object) -> None:
 )
 def test_bytes_that_are_no_message_are_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
-        unpack_message(data, m.ToZygote)
+        unpack_message(data, zm.ToZygote)
 
 
 @given(st.binary(max_size=200))

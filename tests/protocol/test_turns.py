@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 from agex_protocol.turns import ENDINGS, FROM_WORKER, FROM_ZYGOTE, Conversation
 
@@ -63,7 +64,7 @@ def conversation(state: str) -> Conversation:
 
 def test_the_table_speaks_of_every_message_of_a_worker_and_of_nothing_else() -> None:
     assert set(SAID) == set(get_args(m.ToSupervisor)) == set().union(*FROM_WORKER.values())
-    assert set(get_args(m.FromZygote)) == set().union(*FROM_ZYGOTE.values())
+    assert set(get_args(zm.FromZygote)) == set().union(*FROM_ZYGOTE.values())
     assert set(get_args(m.Ending)) == ENDINGS
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.errors import FrameTooLarge, ProtocolError, Truncated
 from agex_protocol.framing import FrameReader, frame
@@ -68,7 +69,7 @@ def test_the_end_of_the_stream_inside_a_frame_is_truncated(ends: Ends) -> None:
 
 def test_a_word_of_another_conversation_is_a_protocol_error(ends: Ends) -> None:
     wire, far = ends
-    far.sendall(frame(pack_message(m.Reap(1))))
+    far.sendall(frame(pack_message(zm.Reap(1))))
     wire.read()
     with pytest.raises(ProtocolError):
         wire.next(m.ToSupervisor)

@@ -131,10 +131,10 @@ def test_a_module_that_never_finishes_is_given_up_with_what_it_said(
 @pytest.mark.parametrize(
     "flood",
     [
-        "while True: channel.send(m.FindModule('json'))",
+        "while True: channel.send(zm.FindModule('json'))",
         "while True: os.write(channel.descriptor, b'\\0' * 4)",
         "os.write(channel.descriptor, b'\\xff' * 4)\nwhile True: pass",
-        "channel.send(m.Forked(1, 1))\nwhile True: pass",
+        "channel.send(zm.Forked(1, 1))\nwhile True: pass",
     ],
     ids=["requests", "empty frames", "4 GiB", "out of turn"],
 )
@@ -143,7 +143,7 @@ def test_a_module_that_speaks_on_the_zygotes_channel_ends_the_boot(
 ) -> None:
     monkeypatch.setattr(zygote_module, "BOOT_TIMEOUT_S", 1.0)
     monkeypatch.setattr(zygote_module, "FORK_TIMEOUT_S", 1.0)
-    find = "import gc, os\nfrom agex_worker.channel import Channel\nfrom agex_protocol import messages as m\n"
+    find = "import gc, os\nfrom agex_worker.channel import Channel\nfrom agex_protocol import zygote_messages as zm\n"
     find += "channel = next(each for each in gc.get_objects() if isinstance(each, Channel))\n"
     with pytest.raises((WorkerFailed, ProtocolError)):
         boot(find + flood)

@@ -54,7 +54,7 @@ class Cellar:
     def _given(self, value: object) -> str:
         code = "import tests.values.fingerprint as look\n[look.is_held(x), look.fingerprint(x)]"
         held, seen = self._run(code, value, list[bool | str]).unwrap()
-        return "same" if held and self.isolation == "none" else _equal(seen, value)
+        return "same" if held and self.isolation == "none" else fingerprint.outcome(seen, value)
 
     def _argument(self, row: Row, value: object) -> str:
         self._noted.clear()
@@ -69,7 +69,11 @@ class Cellar:
 
     def _like(self, back: object, value: object) -> str:
         # Small ints and the like are one object in every process, however they came there.
-        return "same" if back is value and self.isolation == "none" else _equal(fingerprint.fingerprint(back), value)
+        return (
+            "same"
+            if back is value and self.isolation == "none"
+            else fingerprint.outcome(fingerprint.fingerprint(back), value)
+        )
 
     def _run(self, code: str, value: object, returns: Any) -> SandboxOutcome:
         return self._sandbox.run(code, inputs={"x": value}, returns=returns)
@@ -80,8 +84,3 @@ class Cellar:
 
         take.__annotations__ = {"value": made(declared), "return": None}
         return take
-
-
-def _equal(seen: str, value: object) -> str:
-    wanted = fingerprint.fingerprint(value)
-    return "equal" if seen == wanted else f"differs: {seen} was {wanted}"

@@ -123,6 +123,22 @@ Json = typing_extensions.TypeAliasType("Json", "dict[str, Json] | list[Json] | s
 class Plain:
     """A class that nothing is known of."""
 
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"Plain({self.number})"
+
+
+class Desk:
+    """Registered with runs="host"."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def drawers(self) -> int:
+        return self._number
+
 
 def counted(name: str, count: int) -> Counter:
     counter = Counter(name=name)

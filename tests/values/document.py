@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.values.table import REFUSALS, SECTIONS, UNDECLARABLE, Cells, Row
+from tests.values.table import OBJECTS, REFUSALS, SECTIONS, UNDECLARABLE, Cells, ObjectRow, Row
 
 INTRODUCTION = """# Values
 
@@ -17,6 +17,20 @@ What comes of a value of each declared type. This file is written by `python -m 
   function that declares the type. Where one word stands, it is that of all four.
 - `process` and `kernel` are alike. What goes to a worker is pickled by your process; what comes from one is plain data and
   raw buffers, read by the type that you declared, never unpickled.
+"""
+
+OBJECTS_TITLE = """
+## Objects that are not data
+
+Each cell is one task, so an input is declared here, too. For a Handle and an Opaque the input is what such a result gave.
+
+- **Handle** and **Opaque** are what you get in the object's place, **host handle** is what the code gets in the place of an object
+  that stays in your process. Here **same** as an argument is the very object that you passed to the task, also from a worker.
+- A Handle is the very object for code in its own worker, such as that of a later run of one Sandbox, and sealed for any other.
+- `Plain` stands for any class that is neither a dataclass nor a model; `Desk` is registered with `runs="host"`.
+
+| declared | value | in `none` | in `process` and `kernel` |
+|---|---|---|---|
 """
 
 NOTES = """
@@ -35,8 +49,11 @@ NOTES = """
   so each worker imports it when it first needs it, which takes about a quarter of a second.
 - Of an image its mode, size, pixels, palette and transparency cross: an image from a file is one in memory afterwards. Metadata
   such as EXIF does not. A figure's grid for `add_trace(row=, col=)` does not cross either; what it laid out does.
-- Handles and opaque values are described with what they are for, not here.
+- What can be done with a Handle, and what ends it: [architecture.md](architecture.md#objects-that-are-not-data).
 """
+
+
+OUTCOMES = ("same", "equal", "Handle", "Opaque", "host handle")
 
 
 def document() -> str:
@@ -46,7 +63,8 @@ def document() -> str:
         parts.append(
             f"\n## {title}\n\n| declared | value | in `none` | in `process` and `kernel` |\n|---|---|---|---|\n"
         )
-        parts += [_row(row) for row in rows]
+        parts += map(_row, rows)
+    parts += [OBJECTS_TITLE, *map(_row, OBJECTS)]
     parts.append(
         "\n## What the agent is told\n\nThe same words in every isolation. What only cannot cross is accepted in `none`.\n\n"
         "| declared | value | told | in `none` |\n|---|---|---|---|\n"
@@ -64,15 +82,21 @@ def document() -> str:
 
 
 def _row(row: Row) -> str:
-    return f"| {_code(row.declared)} | {_code(row.value)} | {_cells(row.none)} | {_cells(row.apart)} |\n"
+    trust = f', `trust="{row.trust}"`' if isinstance(row, ObjectRow) and row.trust else ""
+    return f"| {_code(row.declared)}{trust} | {_code(row.value)} | {_cells(row.none)} | {_cells(row.apart)} |\n"
 
 
 def _cells(cells: Cells) -> str:
     if len(set(cells)) == 1:
         return cells.given
     return ", ".join(
-        f"{name} {word}" for name, word in zip(("input", "result", "nested", "argument"), cells, strict=True)
+        f"{name} {_outcome(word)}" for name, word in zip(("input", "result", "nested", "argument"), cells, strict=True)
     )
+
+
+def _outcome(word: str) -> str:
+    """The word, or of an error its first sentence."""
+    return word if word in OUTCOMES else f'refused ("{_text(word.partition(". ")[0])}")'
 
 
 def _code(text: str) -> str:

@@ -6,10 +6,13 @@ import dataclasses
 import json
 import struct
 from datetime import datetime, time
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from agex_protocol.host_handle import HostHandle
 
 HELD: list[object] = []
 
@@ -19,10 +22,21 @@ def is_held(value: object) -> bool:
     return any(value is each for each in HELD)
 
 
+def stands_for_one_here(value: object) -> bool:
+    """Whether it is a host handle."""
+    return isinstance(value, HostHandle)
+
+
 def fingerprint(value: Any) -> str:
     """The type and all content, dtypes, names, order and settings."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     return f"{kind} {_content(value)}"
+
+
+def outcome(seen: str, value: object) -> str:
+    """The table's word for a value of which another process has seen this."""
+    wanted = fingerprint(value)
+    return "equal" if seen == wanted else f"differs: {seen} was {wanted}"
 
 
 def _content(value: Any) -> str:
@@ -46,6 +60,8 @@ def _content(value: Any) -> str:
         return _all(value)
     if dataclasses.is_dataclass(value):
         return _all(part for field in dataclasses.fields(value) for part in (field.name, getattr(value, field.name)))
+    if isinstance(value, FunctionType):
+        return f"{value.__qualname__} {value.__code__.co_code.hex()}"
     if hasattr(value, "model_fields_set"):
         private = getattr(value, "__pydantic_private__", None) or {}
         return _all([*vars(value).items(), *sorted(private.items())]) + str(sorted(value.model_fields_set))

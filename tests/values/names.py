@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +24,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
+import agex
 from tests.values import classes
 
 NAMES: dict[str, Any] = {
@@ -34,6 +35,7 @@ NAMES: dict[str, Any] = {
     **dict(date=date, datetime=datetime, time=time, timedelta=timedelta, timezone=timezone, ZoneInfo=ZoneInfo),
     **dict(IPv4Address=IPv4Address, IPv6Network=IPv6Network, Path=Path, UUID=UUID),
     **dict(Annotated=Annotated, Any=Any, Literal=Literal, Field=Field, matplotlib=matplotlib),
+    **dict(agex=agex, Callable=Callable),
     **dict(np=np, npt=npt, pd=pd, go=go, pl=pl, pa=pa, Image=Image),
 }
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 
 class Cells(NamedTuple):
-    """ "same" is the object itself, "equal" another one of the same type and content; anything else is the text of an error."""
+    """ "same" is the object itself, "equal" another one of the same type and content, "Handle", "Opaque" and "host handle"
+    are what stands for it; anything else is the text of an error."""
 
     given: str  # as an input
     returned: str  # as a result
@@ -31,6 +32,16 @@ class Row:
     value: str
     none: Cells = SAME
     apart: Cells = EQUAL
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow(Row):
+    """Of an object that is not data. What goes in is what came out of a task with this result: for a Handle that Handle.
+
+    trust: as the task is decorated.
+    """
+
+    trust: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +195,70 @@ LIBRARIES = [
     ),
     Row("go.Figure", "go.Figure(go.Bar(x=pd.Series(['a', 'b']), y=[1, 2]), frames=[go.Frame(name='f')])"),
 ]
+
+_NO_HANDLE = (
+    "take(value): Handle cannot be declared: only a result can be one: objects stay in a worker for who asked for them"
+)
+_NOT_OPENED = (
+    "an Opaque is opened in workers only, since opening it runs code of whoever made it; isolation='none' has no worker: "
+    "use 'process' or 'kernel'"
+)
+_UNDECLARED = "a Plain, which has no form on the wire unless it is declared"
+
+
+def _no_form(where: str, name: str, ways: str) -> str:
+    return (
+        f"{where}: {name} has no form in which it can cross between a worker and your process. "
+        f"Declare a type of plain data, a dataclass or a pydantic model. Or choose {ways}"
+    )
+
+
+def _no_argument(name: str) -> str:
+    return _no_form(
+        "take(value)", name, f'`agex.Opaque[{name}]` (bytes that only workers open), or `isolation="none"`.'
+    )
+
+
+def _no_result(name: str) -> str:
+    return _no_form(
+        "the result of do",
+        name,
+        f"`-> agex.Handle[{name}]` (the object stays in its worker), `-> agex.Opaque[{name}]` (bytes that only workers open),"
+        ' `trust="unpickle"` on the task (the agent can then run code in your process), or `isolation="none"`.',
+    )
+
+
+_WRAPPED = Cells("same", "Handle", "Handle", "Handle")
+_KEPT = Cells("equal", "Handle", "Handle", _NO_HANDLE)
+_SEALED_HERE = Cells(_NOT_OPENED, "Opaque", "Opaque", "Opaque")
+_SEALED = Cells("equal", "Opaque", "Opaque", "Opaque")
+OBJECTS = [
+    ObjectRow("agex.Handle[Plain]", "Plain(3)", _WRAPPED, _KEPT),
+    ObjectRow("agex.Handle[Any]", "Plain(3)", _WRAPPED, _KEPT),
+    ObjectRow("agex.Handle[list[int]]", "[1, 2]", _WRAPPED, _KEPT),
+    ObjectRow("agex.Handle[Plain] | None", "Plain(3)", _WRAPPED, _KEPT),
+    ObjectRow("agex.Opaque[Plain]", "Plain(3)", _SEALED_HERE, _SEALED),
+    ObjectRow("agex.Opaque[Any]", "{'a': Plain(3)}", _SEALED_HERE, _SEALED),
+    ObjectRow(
+        "Callable[[int], int]", "lambda x: 2 * x", SAME, Cells("equal", "Handle", "Handle", _no_argument("Callable"))
+    ),
+    ObjectRow(
+        "Any",
+        "Plain(3)",
+        SAME,
+        Cells("equal", f"result: {_UNDECLARED}", f"result['k'][0]: {_UNDECLARED}", f"value: {_UNDECLARED}"),
+    ),
+    ObjectRow("Plain", "Plain(3)", SAME, Cells("equal", "equal", "equal", _no_argument("Plain")), trust="unpickle"),
+    ObjectRow(
+        "Plain", "Plain(3)", SAME, Cells("equal", _no_result("Plain"), _no_result("Plain"), _no_argument("Plain"))
+    ),
+    ObjectRow(
+        "Desk",
+        "Desk(3)",
+        Cells("host handle", "same", "same", "same"),
+        Cells("host handle", _no_result("Desk"), _no_result("Desk"), "same"),
+    ),
+]
 SECTIONS: dict[str, list[Row]] = {
     "Plain data": PLAIN,
     "Small types of the standard library": SMALL,
@@ -285,6 +360,8 @@ REFUSALS = [
         "np.zeros((2, 2), 'u1')",
         "result: a ndarray, wanted PIL.Image.Image; use PIL.Image.fromarray(...)",
     ),
+    Refusal("agex.Handle[Plain]", "3", "result: an int (3), wanted Plain"),
+    Refusal("agex.Opaque[Plain]", "'a'", "result: a str ('a'), wanted Plain"),
     Refusal("int", "2**5000", "result: an int of 5001 bits, the limit is 4096", accepted_in_none=True),
     Refusal(
         "str",

@@ -9,7 +9,8 @@ import pytest
 
 from tests.values.cells import ROWS, Cellar
 from tests.values.document import document
-from tests.values.table import REFUSALS, UNDECLARABLE, Refusal, Row, Undeclarable
+from tests.values.object_cells import ObjectCellar
+from tests.values.table import OBJECTS, REFUSALS, UNDECLARABLE, ObjectRow, Refusal, Row, Undeclarable
 
 # polars starts threads, and says that a fork would be no good; this process forks nothing that lives on without exec.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*")
@@ -25,6 +26,18 @@ def cellar(request: pytest.FixtureRequest) -> Iterator[Cellar]:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.declared}: {row.value}"[:60])
 def test_a_value_comes_to_what_its_row_says(cellar: Cellar, row: Row) -> None:
     assert cellar.cells(row) == (row.none if cellar.isolation == "none" else row.apart)
+
+
+@pytest.fixture(scope="module", params=["none", "process", "kernel"])
+def object_cellar(request: pytest.FixtureRequest) -> Iterator[ObjectCellar]:
+    made = ObjectCellar(request.param)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("row", OBJECTS, ids=lambda row: f"{row.declared} {row.trust or ''}")
+def test_an_object_that_is_not_data_comes_to_what_its_row_says(object_cellar: ObjectCellar, row: ObjectRow) -> None:
+    assert object_cellar.cells(row) == (row.none if object_cellar.isolation == "none" else row.apart)
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.declared}: {refusal.value}"[:60])

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from agex_protocol.messages import ModuleFound
+from agex_protocol.zygote_messages import ModuleFound
 from agex_worker.tracebacks import remember_source
 
 Find = Callable[[str], ModuleFound]

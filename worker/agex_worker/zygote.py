@@ -15,6 +15,7 @@ import traceback
 from typing import NoReturn
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 from agex_worker import stdio
 from agex_worker.channel import Channel
 from agex_worker.life import Origin, live
@@ -35,16 +36,16 @@ def main(control: int, supervisor_pid: int) -> NoReturn:
     # Before a layer takes it away. Looked up through it, "self" is the process that looks.
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        boot: m.Boot = channel.receive(m.ToZygote)
+        boot: zm.Boot = channel.receive(zm.ToZygote)
         layers, forge = _boot(channel, boot, proc)
     except Unbootable as error:
-        channel.send(m.BootFailed(error.what, error.name, str(error)))
+        channel.send(zm.BootFailed(error.what, error.name, str(error)))
         os._exit(EXIT_REFUSED)
     except EOFError:
         os._exit(0)
     # With it the supervisor ends this very process; the one that it has started may be another.
     self_fd = os.pidfd_open(os.getpid())
-    channel.send(m.Booted(m.PROTOCOL_VERSION, layers, len(sys.modules)), [self_fd])
+    channel.send(zm.Booted(m.PROTOCOL_VERSION, layers, len(sys.modules)), [self_fd])
     os.close(self_fd)
     _serve(forge, supervisor)
 
@@ -58,7 +59,7 @@ class Unbootable(Exception):
         self.name = name
 
 
-def _boot(channel: Channel, boot: m.Boot, proc: int) -> tuple[Layers, Forge]:
+def _boot(channel: Channel, boot: zm.Boot, proc: int) -> tuple[Layers, Forge]:
     if boot.version != m.PROTOCOL_VERSION:
         raise Unbootable("version", str(boot.version), f"this zygote speaks version {m.PROTOCOL_VERSION}")
     sys.path += boot.path
@@ -85,9 +86,9 @@ def _boot(channel: Channel, boot: m.Boot, proc: int) -> tuple[Layers, Forge]:
     return layers, forge
 
 
-def _ask(channel: Channel, name: str) -> m.ModuleFound:
-    channel.send(m.FindModule(name))
-    found: m.ModuleFound = channel.receive(m.ToZygote)
+def _ask(channel: Channel, name: str) -> zm.ModuleFound:
+    channel.send(zm.FindModule(name))
+    found: zm.ModuleFound = channel.receive(zm.ToZygote)
     return found
 
 
@@ -137,7 +138,7 @@ def _assert_private(maps: int) -> None:
 class Forge:
     """Forks workers and reaps them, as the supervisor asks."""
 
-    def __init__(self, channel: Channel, boot: m.Boot, proc: int) -> None:
+    def __init__(self, channel: Channel, boot: zm.Boot, proc: int) -> None:
         self._channel = channel
         self._boot = boot
         self._preparation = prepare(boot.plan, boot.slots)
@@ -151,19 +152,19 @@ class Forge:
     def channel(self) -> Channel:
         return self._channel
 
-    def fork(self, request: m.Fork, descriptors: list[int]) -> None:
+    def fork(self, request: zm.Fork, descriptors: list[int]) -> None:
         """Fork a worker that lives on these descriptors, and send its pidfd; or say that there is no room for one."""
         try:
             pid, files = self._fork(request, descriptors)
         except OSError:
             # The workers there are must not fall with this one.
-            self._channel.send(m.Forked(request.serial, 0))
+            self._channel.send(zm.Forked(request.serial, 0))
             return
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         pidfd = os.pidfd_open(pid)
-        self._channel.send(m.Forked(request.serial, pid), [pidfd, *files])
+        self._channel.send(zm.Forked(request.serial, pid), [pidfd, *files])
         for descriptor in (pidfd, *files):
             os.close(descriptor)
         self._children[request.serial] = pid
@@ -171,9 +172,9 @@ class Forge:
     def reap(self, serial: int) -> None:
         """Take the wait status of a dead worker, and send it."""
         _, status, used = os.wait4(self._children.pop(serial), 0)
-        self._channel.send(m.Reaped(serial, status, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024))
+        self._channel.send(zm.Reaped(serial, status, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024))
 
-    def _fork(self, request: m.Fork, descriptors: list[int]) -> tuple[int, list[int]]:
+    def _fork(self, request: zm.Fork, descriptors: list[int]) -> tuple[int, list[int]]:
         boot, nursery, zygote = self._boot, self._nursery, os.getpid()
         mapped = rlimits.mapped_bytes(self._statm)
         files: list[int] = []
@@ -207,13 +208,13 @@ def _serve(forge: Forge, supervisor: int) -> NoReturn:
             if supervisor in ready:
                 os._exit(0)  # workers follow by their parent-death signal
         try:
-            request, descriptors = channel.receive_with_descriptors(m.ToZygote)
+            request, descriptors = channel.receive_with_descriptors(zm.ToZygote)
         except EOFError:
             os._exit(0)
         match request:
-            case m.Fork():
+            case zm.Fork():
                 forge.fork(request, descriptors)
-            case m.Reap():
+            case zm.Reap():
                 forge.reap(request.serial)
             case _:
                 os._exit(EXIT_REFUSED)

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from agex_protocol.messages import SLOT, UIDS, WORK
+from agex_protocol.messages import SLOT, WORK
 from agex_protocol.plan import Limits
+from agex_protocol.zygote_messages import UIDS
 from agex_worker.lockdown import capabilities, kernel, mounts
 from agex_worker.lockdown.errors import LayerFailed
 

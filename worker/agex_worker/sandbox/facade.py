@@ -48,6 +48,10 @@ class Facade:
         return f"<module {self.__name__!r}>"
 
 
+# As the type of a module tells it to code, to errors and to who is given its name.
+Facade.__name__ = Facade.__qualname__ = "module"
+
+
 def facade(
     name: str,
     vet: Callable[[str], Any],
