@@ -101,7 +101,8 @@ class LocalExecutor:
         """Nothing is held."""
 
     def close(self) -> None:
-        """Let go of the objects that code was given."""
+        """End the run under way, and let go of the objects that code was given."""
+        self.cancel()
         self._calls.handles.clear()
         self._calls.awaiting.close()
 

@@ -82,6 +82,7 @@ class Sandbox:
         self._executor: Executor | None = None
         self._last_contract: tuple[Any, Contract] | None = None
         self._running = threading.Lock()
+        self._cancelled = False
         self._closed = False
 
     def run(
@@ -103,10 +104,14 @@ class Sandbox:
             raise RuntimeError(
                 "this sandbox is running something: wait for it, or use another Sandbox (also from a host function)"
             )
+        self._cancelled = False
         try:
             limit = self._bench.limits.wall_time_s
             full = self._bench.sandbox.mode == "full"
             executor = self._ready(keeps=full and contract.has_handles)
+            if self._cancelled:  # while the worker was made
+                told = ErrorInfo("cancelled", "cancelled by the caller")
+                return SandboxOutcome("cancelled", error=told, lockdown=executor.report)
             executed = executor.execute(
                 code, given, contract, task=False, timeout_s=limit if timeout_s is None else min(timeout_s, limit)
             )
@@ -134,9 +139,10 @@ class Sandbox:
 
     def cancel(self) -> None:
         """End the run under way, which then has status "cancelled". Nothing happens if there is none."""
-        executor = self._executor
-        if executor is not None and self._running.locked():
-            executor.cancel()
+        if self._running.locked():
+            self._cancelled = True
+            if (executor := self._executor) is not None:
+                executor.cancel()
 
     @property
     def workspace(self) -> Path | None:

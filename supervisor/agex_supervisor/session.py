@@ -148,11 +148,10 @@ class Session:
         with self._busy:
             if self._place is None or not self._place.worker.alive:
                 self.handles.clear()
-            cargo = self._cargo(inputs, task)
             with self._state:
                 self._running, self._cancelled = True, False
             try:
-                turn = self._run(run, cargo, timeout_s, on_call)
+                turn = self._run(run, self._cargo(inputs, task), timeout_s, on_call)
             finally:
                 with self._state:
                     self._running = False

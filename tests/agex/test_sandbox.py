@@ -544,3 +544,36 @@ def test_process_isolation_lists_what_it_does_not_hold(pool: agex.Pool) -> None:
     assert (outcome.value, outcome.lockdown.isolation) == (42, "process")
     assert {"files.read", "network", "programs", "filesystem.read"} <= set(outcome.lockdown.unenforced)
     assert outcome.lockdown.layers["seccomp"] == "off"
+
+
+def test_a_cancellation_while_the_worker_is_made_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = agex.Pool(spares=0)
+    with agex.Sandbox(policy="default", pool=pool) as sandbox:
+        checkout = pool.checkout
+
+        def cancelled_meanwhile(*args: Any, **kwargs: Any) -> Any:
+            sandbox.cancel()
+            return checkout(*args, **kwargs)
+
+        monkeypatch.setattr(pool, "checkout", cancelled_meanwhile)
+        outcome = sandbox.run("1", returns=int)
+        assert (outcome.status, outcome.error) == ("cancelled", agex.ErrorInfo("cancelled", "cancelled by the caller"))
+        assert sandbox.run("1", returns=int).value == 1
+    pool.close()
+
+
+def test_closing_a_sandbox_of_none_ends_what_it_waits_for() -> None:
+    waiting = threading.Event()
+
+    async def for_ever() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    sandbox = agex.Sandbox(isolation="none", functions={"for_ever": for_ever})
+    outcomes: list[Any] = []
+    runner = threading.Thread(target=lambda: outcomes.append(sandbox.run("for_ever()")))
+    runner.start()
+    assert waiting.wait(30)
+    sandbox.close()
+    runner.join(30)
+    assert [outcome.status for outcome in outcomes] == ["cancelled"]
