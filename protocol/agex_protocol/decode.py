@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
-from agex_protocol import budget, libraries, references
+from agex_protocol import budget, libraries, library_values, references
 from agex_protocol.budget import Caps, Work, check_int, check_keys, collector_paused
 from agex_protocol.bulk import BARE, FEW, PLAIN, all_plain, all_plain_lists, common_names
 from agex_protocol.errors import AgexError, ValueRefused
@@ -105,6 +105,15 @@ class _Decoder:
             raise ValueError("not bytes, and not a buffer that is still unread")
         return self._buffers.pop(wire)
 
+    def enter(self, units: int) -> None:
+        self.charge(units)
+        self._depth += 1
+        if self._depth > self._max_depth:
+            raise ValueError(f"nested deeper than {self._max_depth}")
+
+    def leave(self) -> None:
+        self._depth -= 1
+
     def get_any(self, wire: object) -> list[Any]:
         return self._items(wire, ANY)
 
@@ -181,9 +190,9 @@ class _Decoder:
         parts = cast("list[Any]", _exactly(wire, list))
         if len(parts) != len(shape.args):
             raise ValueError(f"{len(parts)} items for a tuple of {len(shape.args)}")
-        self._enter(budget.CONTAINER_WORK)
+        self.enter(budget.CONTAINER_WORK)
         items = tuple(self.unpack(part, wanted) for part, wanted in zip(parts, shape.args, strict=True))
-        self._depth -= 1
+        self.leave()
         return items
 
     def unpack_dict(self, wire: Any, shape: Shape) -> dict[Any, Any]:
@@ -209,12 +218,12 @@ class _Decoder:
         shapes = self._field_shapes(names, shape)
         if any(type(name) is not str or name in shape.names for name in beyond):
             raise ValueError(f"not what {shape} may hold beyond its fields")
-        self._enter(budget.record_work(len(shape.names)))
+        self.enter(budget.record_work(len(shape.names)))
         fields = [
             part if PLAIN.get(wanted.kind) is type(part) else self.unpack(part, wanted)
             for part, wanted in zip(parts, shapes, strict=True)
         ]
-        self._depth -= 1
+        self.leave()
         return self._build(shape.index, {**dict(zip(names, fields, strict=True)), **beyond})
 
     def unpack_union(self, wire: Any, shape: Shape) -> Any:
@@ -241,39 +250,13 @@ class _Decoder:
         return value
 
     def unpack_ref(self, wire: Any, shape: Shape) -> Any:
-        self._enter(0)
+        self.enter(0)
         value = self.unpack(wire, self._named[shape.index])
-        self._depth -= 1
+        self.leave()
         return value
 
     def unpack_alias(self, wire: Any, shape: Shape) -> Any:
         return self.unpack(wire, shape.args[0])
-
-    # --- numpy and pandas ---------------------------------------------------------------------------------------------
-
-    def unpack_numpy(self, wire: Any, shape: Shape) -> Any:
-        from agex_protocol import arrays
-
-        if shape.kind == "ndarray":
-            self.charge(budget.ARRAY_WORK)
-            return arrays.unpack_array(wire, self.get)
-        self.charge(budget.SCALAR_WORK)
-        return arrays.unpack_scalar(wire)
-
-    def unpack_pandas(self, wire: Any, shape: Shape) -> Any:
-        from agex_protocol import frames
-
-        self._enter(budget.PANDAS_WORK[shape.kind])
-        read: Callable[[Any, _Decoder], Any] = getattr(frames, f"unpack_{shape.kind}")
-        value = read(wire, self)
-        self._depth -= 1
-        return value
-
-    def unpack_library(self, wire: Any, shape: Shape) -> Any:
-        self._enter(50)
-        value = libraries.unpack(shape.kind, wire, self)
-        self._depth -= 1
-        return value
 
     def unpack_any(self, wire: Any, shape: Shape) -> Any:
         """Plain data as it is; all else says its kind, and the closed list of kinds says how to go on."""
@@ -300,7 +283,7 @@ class _Decoder:
         if all_plain_lists(parts, shape):
             self.charge(len(parts))
             return parts if shape.kind == "list" else list(map(tuple, parts))
-        self._enter(each * (len(parts) + budget.NESTED_WORK))
+        self.enter(each * (len(parts) + budget.NESTED_WORK))
         if shape.kind == "ref":
             shape = self._named[shape.index]
         if shape.kind == "tuple" and len(parts) >= FEW:
@@ -311,7 +294,7 @@ class _Decoder:
         else:
             unpack = self.unpack
             items = [unpack(part, shape) for part in parts]
-        self._depth -= 1
+        self.leave()
         return items
 
     def _rows(self, parts: list[Any], shapes: Sequence[Shape]) -> list[tuple[Any, ...]]:
@@ -339,12 +322,6 @@ class _Decoder:
         if known not in self._known:
             self._known[known] = _field_shapes(names, shape)
         return self._known[known]
-
-    def _enter(self, units: int) -> None:
-        self.charge(units)
-        self._depth += 1
-        if self._depth > self._max_depth:
-            raise ValueError(f"nested deeper than {self._max_depth}")
 
 
 def _exactly(wire: object, wanted: type[Any]) -> object:
@@ -403,9 +380,9 @@ _KINDS = (
 _UNPACKERS: dict[str, Callable[[_Decoder, Any, Shape], Any]] = {
     **{kind: getattr(_Decoder, f"unpack_{kind}") for kind in _KINDS},
     "nothing": _Decoder.unpack_none,
-    **dict.fromkeys(("ndarray", "npscalar"), _Decoder.unpack_numpy),
-    **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Decoder.unpack_pandas),
+    **dict.fromkeys(("ndarray", "npscalar"), library_values.unpack_numpy),
+    **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), library_values.unpack_pandas),
     **{"handle": references.unpack_handle, "opaque": references.unpack_opaque, "pickle": references.unpack_pickle},
     "hosted": references.unpack_hosted,
-    **dict.fromkeys(libraries.KINDS, _Decoder.unpack_library),
+    **dict.fromkeys(libraries.KINDS, library_values.unpack_library),
 }

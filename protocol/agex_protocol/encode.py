@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import msgpack
 
-from agex_protocol import budget, instances, libraries, references
+from agex_protocol import budget, instances, libraries, library_values, references
 from agex_protocol.budget import Caps, Work, check_keys, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, common_names, plain_types
 from agex_protocol.errors import NotPortable
-from agex_protocol.kinds import as_plain, kind_undeclared, library_of, numpy_here, pandas_kind, reference
+from agex_protocol.kinds import as_plain, kind_undeclared, pandas_kind, reference
 from agex_protocol.leaves import LEAVES, pack_int
 from agex_protocol.misfit import Misfit, hint, named, short, unlike
 from agex_protocol.plain import pack_plain
@@ -277,43 +277,6 @@ class _Encoder:
     def pack_alias(self, value: Any, shape: Shape) -> Any:
         return self.pack(value, shape.args[0])
 
-    # --- numpy and pandas ---------------------------------------------------------------------------------------------
-
-    def pack_ndarray(self, value: Any, shape: Shape) -> Any:
-        if (
-            library_of(value) != "numpy"
-            or not hasattr(value, "__array_interface__")
-            or not isinstance(value, numpy_here().ndarray)
-        ):
-            raise unlike(value, shape)
-        from agex_protocol import arrays
-
-        self._work += budget.ARRAY_WORK
-        return arrays.pack_array(value, self.put)
-
-    def pack_npscalar(self, value: Any, shape: Shape) -> Any:
-        if library_of(value) != "numpy" or not isinstance(value, numpy_here().generic):
-            raise unlike(value, shape)
-        from agex_protocol import arrays
-
-        self._work += budget.SCALAR_WORK
-        return arrays.pack_scalar(value)
-
-    def pack_pandas(self, value: Any, shape: Shape) -> Any:
-        if (kind := pandas_kind(value)) != shape.kind:
-            subclass = kind is None and shape.kind in ("frame", "series") and hasattr(value, "iloc")
-            raise unlike(value, shape, "; a subclass would lose its type" if subclass else "")
-        from agex_protocol import frames
-
-        self._work += budget.PANDAS_WORK[shape.kind]
-        return frames.pack_pandas(value, self)
-
-    def pack_library(self, value: Any, shape: Shape) -> Any:
-        if libraries.kind_of(value) != shape.kind:
-            raise unlike(value, shape)
-        self._work += 50
-        return libraries.pack(value, self)
-
     def pack_any(self, value: Any, shape: Shape) -> Any:
         if type(value) in BARE and not _is_long(value):
             return value
@@ -395,12 +358,13 @@ _LONG = frozenset({int, str, bytes})
 _KINDS = (
     *("any", "none", "nothing", "bool", "int", "float", "str", "bytes", "literal", "enum", "flag", "list", "tuple_of"),
     *("set", "frozenset", "deque", "tuple", "dict", "slice", "record", "union", "scalar", "optional", "scope", "ref"),
-    *("alias", "ndarray", "npscalar"),
+    "alias",
 )
 _PACKERS: dict[str, Callable[[_Encoder, Any, Shape], Any]] = {
     **{kind: getattr(_Encoder, f"pack_{kind}") for kind in _KINDS},
-    **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), _Encoder.pack_pandas),
+    **dict.fromkeys(("frame", "series", "index", "timestamp", "duration", "missing"), library_values.pack_pandas),
     **{"handle": references.pack_handle, "opaque": references.pack_opaque, "pickle": references.pack_pickle},
     "hosted": references.pack_hosted,
-    **dict.fromkeys(libraries.KINDS, _Encoder.pack_library),
+    **{"ndarray": library_values.pack_ndarray, "npscalar": library_values.pack_npscalar},
+    **dict.fromkeys(libraries.KINDS, library_values.pack_library),
 }

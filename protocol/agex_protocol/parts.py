@@ -36,6 +36,14 @@ class Reader(Protocol):
         """Count work (budget.Work)."""
         ...
 
+    def enter(self, units: int) -> None:
+        """Count work, and one level of nesting more; ValueError beyond what may be."""
+        ...
+
+    def leave(self) -> None:
+        """One level less."""
+        ...
+
 
 def owned(data: memoryview) -> bytes:
     """A copy that nobody can change: what a worker sent is never referred to."""

@@ -31,7 +31,7 @@ def opaque_form(wanted: Any, local: bool, result: bool) -> FormParts:
     if local and not result:
         return ANY, instance_form(Opaque)
     shape = Shape("opaque", cls=nominal(wanted))
-    return shape, _wrapping(wanted, _sealed) if local else instance_form(Opaque)
+    return shape, _wrapping(wanted, sealed) if local else instance_form(Opaque)
 
 
 def nominal(annotation: Any) -> str:
@@ -45,13 +45,6 @@ def class_of(annotation: Any) -> type[Any] | None:
     """The class that an annotation names; None where any object will do, or no single class says which."""
     cls = get_origin(annotation) or annotation
     return cls if isinstance(cls, type) and cls not in (Any, object, abc.Callable) else None
-
-
-def _sealed(value: Any) -> object:
-    try:
-        return sealed(value)
-    except NotSendable as error:
-        raise PydanticCustomError("agex_sealed", "it cannot be sealed: {why}", {"why": str(error)}) from error
 
 
 def _wrapping(wanted: Any, wrap: Callable[[Any], object]) -> Any:

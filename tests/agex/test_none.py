@@ -133,12 +133,6 @@ def test_a_last_value_of_another_class_is_refused_and_not_left_behind(sandbox: a
     assert outcome.error.message == "the value: Input should be an instance of Engine (got int 3)"
 
 
-def test_what_cannot_be_sealed_is_told_to_the_code(sandbox: agex.Sandbox) -> None:
-    outcome = sandbox.run("(each for each in [])", returns=agex.Opaque[Any])
-    assert outcome.error is not None and outcome.error.type == "ContractError"
-    assert outcome.error.message.startswith("the value: it cannot be sealed: a value of type generator cannot be sent")
-
-
 def test_an_input_that_contains_itself_is_looked_through_once(sandbox: agex.Sandbox) -> None:
     around: list[Any] = []
     around += [around, around]

@@ -7,9 +7,10 @@ import types
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from agex_protocol import messages as m
+from agex_protocol import zygote_messages as zm
 
 ACTION = b"a" * 16
-UNIONS: tuple[types.UnionType, ...] = (m.ToSupervisor, m.ToWorker, m.FromZygote, m.ToZygote)
+UNIONS: tuple[types.UnionType, ...] = (m.ToSupervisor, m.ToWorker, zm.FromZygote, zm.ToZygote)
 
 
 def sample(annotation: Any) -> Any:

@@ -94,7 +94,7 @@ def test_every_call_that_could_load_an_object_or_code_is_known() -> None:
             text = ast.unparse(call.func)
             if name in LOADING and text not in HARMLESS and path.name != TRUSTED_UNPICKLE:
                 found.add(f"{path.relative_to(ROOT)}: {text}")
-    started = {"supervisor/agex_supervisor/zygote.py: subprocess.Popen"}
+    started = {f"supervisor/agex_supervisor/{name}.py: subprocess.Popen" for name in ("zygote", "huge_pages")}
     assert found - started == set(KNOWN)
 
 

@@ -495,7 +495,7 @@ def test_a_type_variable_is_what_it_may_stand_for() -> None:
 @pytest.mark.parametrize(
     ("annotation", "one", "count"),
     [
-        (list[Line], Line(price=1.5), 100_000),
+        (list[Line], Line(price=1.5, amount=2), 100_000),
         (list[Pair], Pair(1), 39_900),
         (list[Point | Pair], Pair(1), 11_500),
     ],
