@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-TARGETS = ("frames", "messages", "values")
+TARGETS = ("frames", "messages", "values", "arenas")
 GUIDED = importlib.util.find_spec("atheris") is not None
 
 

@@ -3,12 +3,15 @@
 frames    a stream, in pieces, through FrameReader, the codec of messages and the table of turns
 messages  one payload through the codec of messages, of any of the four conversations
 values    a head and buffers through the decoder and the contract of a declared type
+arenas    what a worker may say of memory that it shares with the supervisor, in any order, with any numbers
 """
 
 from __future__ import annotations
 
+import os
 import random
 import struct
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,13 +22,20 @@ from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.encode import encode
 from agex_protocol.errors import FrameTooLarge, NotPortable, ProtocolError, Truncated, ValueRefused
 from agex_protocol.framing import FrameReader, frame
+from agex_protocol.plan import Limits
 from agex_protocol.turns import ENDINGS, Conversation
+from agex_supervisor.arena import Tenant
+from agex_supervisor.arena_stock import ArenaStock
+from agex_supervisor.arenas import Arenas
 from agex_supervisor.contract import ContractMismatch
 from tests.fuzz.mutation import mutated_buffers, mutated_bytes, mutated_head
 from tests.fuzz.samples import ACTION, UNIONS, sample
 from tests.fuzz.subjects import SUBJECTS, Subject
 
 _LENGTH = struct.Struct("<H")
+_STEP = struct.Struct("<BiiB")  # what is said, two numbers, and how many places follow
+_PLACE = struct.Struct("<ii")
+_STOCK, _TENANT, _LIMITS = ArenaStock(), Tenant(confined=True), Limits(result_bytes=1 << 20)
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,46 @@ def run_values(data: bytes) -> None:
     """The first byte says which subject; `split` says where head and buffers lie."""
     number, head, buffers = split(data)
     decode_as(SUBJECTS[number % len(SUBJECTS)], head, buffers)
+
+
+def run_arenas(data: bytes) -> None:
+    """A worker's words about its arenas; what was placed is as long as it said, and every descriptor is closed again."""
+    gone = threading.Event()
+    arenas = Arenas(_STOCK, _TENANT, gone, _LIMITS)
+    arenas.ahead = bool(data[:1] and data[0] & 1)
+    arenas.begin()
+    try:
+        for kind, first, second, places in _steps(data[1:]):
+            if kind == 0:
+                _, descriptor = arenas.room(m.Room(ACTION, second, first))
+                if descriptor >= 0:
+                    os.close(descriptor)
+            elif kind == 1:
+                arenas.told(m.Filled(ACTION, first))
+            elif kind == 2:
+                arenas.told(m.Dropped(ACTION, (first, second)))
+            else:
+                value, left = arenas.parted(m.Encoded(b"x" * (first & 1), second, places))
+                every = (*value.placed, *left)
+                assert every == places
+                assert [len(view) for view in arenas.copied(left)] == [length for _, length in left]
+                if value.placed:
+                    assert [len(view) for view in arenas.copied_apart(value.placed)] == [value.placed[0][1]]
+    except ProtocolError as error:
+        _check_text(error)
+    finally:
+        gone.set()
+        arenas.close()
+
+
+def _steps(data: bytes) -> Iterator[tuple[int, int, int, tuple[tuple[int, int], ...]]]:
+    while len(data) >= _STEP.size:
+        kind, first, second, count = _STEP.unpack_from(data)
+        data = data[_STEP.size :]
+        count = min(count, len(data) // _PLACE.size)
+        places = tuple(_PLACE.unpack_from(data, place * _PLACE.size) for place in range(count))
+        data = data[count * _PLACE.size :]
+        yield kind % 4, first, second, places
 
 
 def decode_as(subject: Subject, head: bytes, buffers: list[bytes]) -> str:
@@ -146,6 +196,15 @@ def _value_seeds() -> Iterator[bytes]:
             yield joined(number, head, buffers)
 
 
+def _arena_seeds() -> Iterator[bytes]:
+    room = _STEP.pack(0, 300_000, 1, 0)
+    placed = _STEP.pack(3, 0, 0, 2) + _PLACE.pack(0, 100_000) + _PLACE.pack(100_032, 5)
+    for ahead in (0, 1):
+        yield bytes((ahead,)) + room + placed
+        yield bytes((ahead,)) + room + _STEP.pack(1, 200_000, 0, 0) + placed + room + placed
+        yield bytes((ahead,)) + room + _STEP.pack(0, 1 << 20, 2, 0) + _STEP.pack(2, 1, 2, 0)
+
+
 def _mutated_frames(data: bytes, dice: random.Random) -> bytes:
     if len(data) < 6 or dice.random() < 0.3:
         return mutated_bytes(data, dice)
@@ -167,4 +226,5 @@ TARGETS = {
     "frames": Target(run_frames, _frame_seeds, _mutated_frames),
     "messages": Target(run_messages, _message_seeds, _mutated_message),
     "values": Target(run_values, _value_seeds, _mutated_value),
+    "arenas": Target(run_arenas, _arena_seeds, mutated_bytes),
 }

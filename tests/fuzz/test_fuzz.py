@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import struct
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +20,13 @@ from agex_protocol import decode, encode
 from tests.fuzz import __main__ as fuzzing
 from tests.fuzz.mutation import mutated_buffers, mutated_head
 from tests.fuzz.subjects import SUBJECTS, Subject, kinds
-from tests.fuzz.targets import TARGETS, decode_as, joined, run_frames, run_messages, run_values, split
+from tests.fuzz.targets import TARGETS, decode_as, joined, run_arenas, run_frames, run_messages, run_values, split
 
 ROOT = Path(__file__).parents[2]
 STEADY = settings(derandomize=True)
+INT = (
+    st.integers(-(1 << 31), (1 << 31) - 1) | st.integers(-70, 2_000_000) | st.integers(0, 20_000).map(lambda n: n * 64)
+)
 
 
 def test_every_kind_of_shape_is_fuzzed() -> None:
@@ -77,6 +82,16 @@ def test_any_payload_is_a_message_or_an_error_of_the_protocol(data: bytes) -> No
 @given(st.binary(max_size=300))
 def test_any_head_and_buffers_are_a_value_or_an_error_of_the_task(data: bytes) -> None:
     run_values(data)
+
+
+@STEADY
+@given(st.lists(st.tuples(st.integers(0, 3), INT, INT, st.lists(st.tuples(INT, INT), max_size=4)), max_size=6))
+def test_whatever_a_worker_says_of_its_arenas_is_memory_or_an_error_of_the_protocol(steps: list[Any]) -> None:
+    said = (
+        struct.pack("<BiiB", kind, first, second, len(places)) + b"".join(struct.pack("<ii", *each) for each in places)
+        for kind, first, second, places in steps
+    )
+    run_arenas(b"\x01" + b"".join(said))
 
 
 def test_the_fuzzer_ends_well_where_nothing_is_found() -> None:
