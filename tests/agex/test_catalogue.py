@@ -163,7 +163,10 @@ def test_lazy_attributes_of_a_module_are_not_woken_to_be_shown(tmp_path: Path, m
     monkeypatch.syspath_prepend(tmp_path)
     registry = Registry()
     registry.module("agex_test_lazy")
-    assert render_registry(registry) == "import agex_test_lazy\neager()"
+    try:
+        assert render_registry(registry) == "import agex_test_lazy\neager()"
+    finally:
+        sys.modules.pop("agex_test_lazy", None)  # whoever looks through all modules would wake it
 
 
 def test_submodules_are_shown_only_where_they_can_be_reached() -> None:
