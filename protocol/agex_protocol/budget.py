@@ -121,15 +121,19 @@ def check_keys(keys: Collection[Hashable]) -> int:
     Gives the work that it takes, none for texts and bytes: nobody can choose their hashes. Raises TypeError for a key that
     cannot be hashed.
     """
-    if set(map(type, keys)) <= _SALTED:
+    types = set(map(type, keys))
+    if types <= _SALTED:
         return 0
+    # Floats can be chosen that differ in their hash and still meet in a table, at twice the price of ints.
+    work = len(keys) * (_FLOAT_KEY_WORK if float in types else 1)
     hashes = list(map(hash, keys))
     if len(hashes) - len(set(hashes)) < MAX_SHARED_HASH:
-        return len(keys)
+        return work
     _, shared = Counter(hashes).most_common(1)[0]
     if shared > MAX_SHARED_HASH:
         raise ValueError(f"{shared} keys share one hash, the limit is {MAX_SHARED_HASH}")
-    return len(keys)
+    return work
 
 
 _SALTED = frozenset({str, bytes})
+_FLOAT_KEY_WORK = 3
