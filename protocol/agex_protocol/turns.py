@@ -5,12 +5,15 @@ One request in, any number of buffers and calls out, exactly one ending. No mult
 
 from __future__ import annotations
 
+from typing import Any
+
 from agex_protocol import messages as m
 from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
-_WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Room, m.Filled, m.Dropped, m.Denied, m.Returned})
+_QUESTIONS = frozenset({m.Call, m.Dial, m.Room})
+_WORDS = _QUESTIONS | {m.Buffer, m.Filled, m.Dropped, m.Denied, m.Returned}
 
 # What the supervisor may hear from a worker, by state.
 FROM_WORKER: dict[str, frozenset[type]] = {
@@ -66,15 +69,16 @@ class Conversation:
         else:
             self.state = "over" if kind is m.Refused else "notified" if kind is m.Notifying else "idle"
 
-    def _heard_of_action(self, message: object) -> None:
+    def _heard_of_action(self, message: Any) -> None:
         if getattr(message, "action", None) != self.action:
             raise ProtocolError(f"{type(message).__name__} for an action that is not under way")
-        if isinstance(message, m.Call | m.Dial | m.Room):
+        kind = type(message)
+        if kind in _QUESTIONS:
             self._calls += 1
             if message.call != self._calls:
                 raise ProtocolError(f"call {message.call} where {self._calls} was due")
             self.state = "answering"
-        elif type(message) in ENDINGS:
+        elif kind in ENDINGS:
             self.state = "idle"
 
     def _start(self, turn: str, action: bytes) -> None:
