@@ -17,6 +17,7 @@ class Granted:
 
     def __init__(self, plan: LockdownPlan, places: Iterable[str]) -> None:
         writable = {each for path in (*plan.write, *places) for each in (path, realpath(path))}
+        self._way = os.stat("/").st_dev if plan.namespaces != "off" else None
         self._writable = tuple(path.rstrip("/") + "/" for path in sorted(writable))
         self._readable = self._writable + tuple(path.rstrip("/") + "/" for path in plan.read)
 
@@ -31,10 +32,19 @@ class Granted:
             return None
         roots = self._writable if writing else self._readable
         inside = "/." not in text and "//" not in text and f"{text}/".startswith(roots)
-        if inside and not self._is_led_away(text, follow):
+        if inside and (self._is_seen(text, writing) or not self._is_led_away(text, follow)):
             return None
         real = realpath(text) if follow else _real_folder(text)
         return None if f"{real}/".startswith(roots) else real
+
+    def _is_seen(self, text: str, writing: bool) -> bool:
+        """Whether one look is enough: all that a view grants is mounted into it, and its own root is only the way there."""
+        if writing or self._way is None:
+            return False
+        try:
+            return os.stat(text).st_dev != self._way
+        except OSError:
+            return False
 
     def _is_led_away(self, text: str, follow: bool) -> bool:
         """Whether a link stands in the way. Folders are looked at where the code itself can have made links."""
