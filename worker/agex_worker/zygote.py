@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from agex_protocol import messages as m
 from agex_protocol import zygote_messages as zm
-from agex_worker import stdio
+from agex_worker import kernel_files, stdio
 from agex_worker.channel import Channel
 from agex_worker.life import Origin, live
 from agex_worker.lockdown import namespaces, rlimits
@@ -72,6 +72,7 @@ def _boot(channel: Channel, boot: zm.Boot, proc: int) -> tuple[Layers, Forge]:
         layers += confine_zygote(boot.plan, boot.slots)
     except LayerFailed as error:
         raise Unbootable("layer", error.layer, str(error)) from error
+    kernel_files.leave_out(boot.plan)
     own = OwnModules(lambda name: _ask(channel, name))
     sys.meta_path.insert(0, own)
     for name in boot.preload:

@@ -282,7 +282,7 @@ def _outside(candidates: Iterable[str], plan: LockdownPlan, granted: Iterable[st
     roots = [os.path.realpath(path) for path in granted]
     real = [os.path.realpath(candidate) for candidate in candidates]
     beyond = [path for path in real if not any(os.path.commonpath((path, root)) == root for root in roots)]
-    present = [path for path in beyond if os.path.exists(path)]
+    present = [path for path in beyond if os.access(path, os.F_OK)]
     return next(iter(present or (beyond if plan.namespaces != "off" else [])), None)
 
 
