@@ -61,6 +61,8 @@ def prepare(plan: LockdownPlan, slots: str) -> Preparation:
     _tried("descriptors", descriptors.prepare)
     if plan.isolation == "kernel":
         _tried("capabilities", capabilities.prepare)
+    if plan.namespaces != "off":
+        _tried("namespaces", namespaces.prepare)
     beside = slots if plan.namespaces == "off" else os.path.dirname(SLOT)
     filters = seccomp.prepare(plan) if plan.isolation == "kernel" else None
     return Preparation(_domain(plan), filters, probes.targets(plan, beside))

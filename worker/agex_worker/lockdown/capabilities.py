@@ -28,6 +28,7 @@ _SECUREBITS = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 7
 # struct __user_cap_header_struct of version 3, for this process; two structs of effective, permitted, inheritable.
 _header = array.array("I", (0x20080522, 0))
 _words = array.array("I", (0,) * 6)
+_NONE = array.array("I", (0,) * 6)
 _capability = ctypes.c_long()
 
 
@@ -72,7 +73,7 @@ def _held() -> tuple[int, int, int]:
 
 
 def _set_none() -> None:
-    _words[:] = array.array("I", (0,) * 6)
+    _words[:] = _NONE
     kernel.made(_calls().set, "capset")
 
 

@@ -99,9 +99,11 @@ class _Question:
         self._count.value = count
         kernel.made(self._call, "ppoll")
         answers = self._table
-        seen = {number for number in keep if number < count and answers[2 * number + 1] != _NOT_OPEN}
-        for number in seen:
-            answers[2 * number + 1] = _NOT_OPEN
+        seen: set[int] = set()
+        for number in keep:
+            if number < count and answers[2 * number + 1] != _NOT_OPEN:
+                seen.add(number)
+                answers[2 * number + 1] = _NOT_OPEN
         # As a whole first: to look at each answer takes longer than all the rest.
         if answers == self._all_closed:
             return keep - seen, frozenset()

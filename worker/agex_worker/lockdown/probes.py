@@ -99,12 +99,17 @@ def run(
     results: list[tuple[str, str]] = []
     for probe in _PROBES:
         result = _result(probe.attempt, ground, refusals=probe.refusals)
-        holders = [layer for layer in probe.held_by if layer in layers]
-        if result.startswith(REACHED) and holders:
-            layer = holders[0].partition(" ")[0]
-            raise LayerFailed(layer, f"the self-test broke the promise {probe.promise!r}: {result}")
+        if result.startswith(REACHED):
+            _check_that_nothing_held(probe, layers, result)
         results.append((probe.promise, result))
     return tuple(results)
+
+
+def _check_that_nothing_held(probe: _Probe, layers: frozenset[str], result: str) -> None:
+    holders = [layer for layer in probe.held_by if layer in layers]
+    if holders:
+        layer = holders[0].partition(" ")[0]
+        raise LayerFailed(layer, f"the self-test broke the promise {probe.promise!r}: {result}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,10 @@ def _result(attempt: Callable[..., str], *given: object, refusals: frozenset[int
 
 
 def _worst(results: Sequence[str]) -> str:
-    return next((result for result in results if result.startswith(REACHED)), results[0])
+    for result in results:
+        if result.startswith(REACHED):
+            return result
+    return results[0]
 
 
 def _read_a_file(ground: _Ground) -> str:

@@ -57,6 +57,7 @@ class Filter:
             )
         self._program = _Program(self.count, ctypes.addressof(self.instructions))
         self._flags = ctypes.c_long()
+        self._ask = kernel.prepared("prctl", _PR_GET_SECCOMP, 0, 0, 0, 0)
         self._call = kernel.prepared("seccomp", _SET_MODE_FILTER, self._flags, ctypes.addressof(self._program))
 
     def fit(self, pid: int) -> None:
@@ -67,6 +68,16 @@ class Filter:
     def install(self, flags: int) -> int:
         self._flags.value = flags
         return kernel.made(self._call, "seccomp")
+
+    def mode(self) -> int:
+        """The mode in which this process is."""
+        mode = self._ask()
+        # The kernel itself never refuses this question: a refusal comes from a filter.
+        if mode < 0 and ctypes.get_errno() in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+            return _MODE_FILTER
+        if mode < 0:
+            raise kernel.refusal("prctl")
+        return mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,7 @@ def apply(chosen: Filter) -> str:
     unsynced = chosen.install(_FLAG_TSYNC)
     if unsynced:
         raise LayerFailed("seccomp", f"thread {unsynced} could not be put under the filter")
-    mode = _mode()
+    mode = chosen.mode()
     if mode != _MODE_FILTER:
         raise LayerFailed("seccomp", f"the kernel took the filter, but the mode is {mode}, not {_MODE_FILTER}")
     return f"enforced: {chosen.count} instructions"
@@ -150,13 +161,3 @@ def _sealed() -> bool:
     except PermissionError:
         return True
     return False
-
-
-def _mode() -> int:
-    try:
-        return kernel.prctl(_PR_GET_SECCOMP)
-    except OSError as error:
-        # The kernel itself never refuses this question: a refusal comes from a filter.
-        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
-            raise
-        return _MODE_FILTER
