@@ -219,8 +219,9 @@ class Bare:
         os.close(own)
 
     def _seccomp(self, channel: socket.socket) -> None:
+        own = os.getpid()
         for place in self._own_pid:
-            struct.pack_into("=I", self._filter.buffer, place, os.getpid())
+            struct.pack_into("=I", self._filter.buffer, place, own)
         if self._seal is None:
             self._install(self._filter, 1)
             process_control(GET_SECCOMP, 0, 0, 0, 0)
