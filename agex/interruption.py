@@ -5,12 +5,17 @@ Time spent in host functions does not count, and what ends the code meanwhile wa
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import itertools
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 GLANCE_S = 0.02
 GLANCES_TO_RAISE = 25
@@ -18,6 +23,45 @@ GLANCES_TO_RAISE = 25
 
 class Interrupted(BaseException):
     """Raised in the thread that runs agent code when its time is over or it was cancelled."""
+
+
+class _Probe(BaseException):
+    """Raised in a thread by itself."""
+
+
+def interruptibly(call: Callable[[], T]) -> T:
+    """What `call` gives, run on this thread; on another, with its context, where no exception would reach this one.
+
+    Before 3.12 a thread that could not be started leaves its state behind under the identity of the one that tried, and
+    later exceptions for that one go there (cpython, thread_PyThread_start_new_thread).
+    """
+    if _is_reached():
+        return call()
+    future: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        # This identity may have been that of a thread that tried in vain; the next one has another while this one waits.
+        try:
+            future.set_result(context.run(interruptibly, call))
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, name="agex-interruptible", daemon=True)
+    thread.start()
+    thread.join()
+    return future.result()
+
+
+def _is_reached() -> bool:
+    try:
+        _raise_in(threading.get_ident(), _Probe)
+        for _ in range(100):  # a thread looks for exceptions when it jumps back
+            pass
+    except _Probe:
+        return True
+    _raise_in(threading.get_ident(), None)
+    return False
 
 
 class Interruption:
@@ -84,8 +128,7 @@ class Interruption:
         return True
 
     def _insist(self, run: int) -> None:
-        """Until that run is over. An interpreter that was told may not look before another thread wants its turn, which this
-        one does; and a destructor in which the exception came up has swallowed it, so now and then there is another."""
+        """Until that run is over. A destructor in which the exception came up has swallowed it, so now and then there is another."""
         for glance in itertools.count(1):
             time.sleep(GLANCE_S)
             with self._lock:
@@ -113,5 +156,6 @@ class Interruption:
                 self._arm()
 
 
-def _raise_in(thread: int) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Interrupted))
+def _raise_in(thread: int, error: type[BaseException] | None = Interrupted) -> None:
+    raised = ctypes.py_object() if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)

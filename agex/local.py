@@ -12,7 +12,7 @@ from typing import Any
 
 from agex.containers import replaced
 from agex.direct import DirectCalls
-from agex.interruption import Interrupted, Interruption
+from agex.interruption import Interrupted, Interruption, interruptibly
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
@@ -59,6 +59,11 @@ class LocalExecutor:
         """Nothing has to be ready."""
 
     def execute(
+        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+    ) -> Executed:
+        return interruptibly(lambda: self._execute(code, inputs, returns, task=task, timeout_s=timeout_s))
+
+    def _execute(
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
     ) -> Executed:
         self._runs += 1

@@ -131,3 +131,21 @@ def test_code_that_swallows_an_interruption_is_interrupted_again(monkeypatch: py
     thread.start()
     thread.join()
     assert (swallowed, interruption.cause) == ([Interrupted], "timeout")
+
+
+def test_code_is_ended_also_where_a_thread_could_not_be_started_before(tmp_path: Path) -> None:
+    ended: list[Any] = []
+
+    def run_after_failure() -> None:
+        before = threading.stack_size(1 << 46)
+        try:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                threading.Thread(target=print).start()
+        finally:
+            threading.stack_size(before)
+        ended.append(run(executor(tmp_path), "while True:\n    pass", timeout_s=0.1).death)
+
+    thread = threading.Thread(target=run_after_failure)
+    thread.start()
+    thread.join()
+    assert [death.cause for death in ended] == ["timeout"]
