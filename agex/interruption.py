@@ -43,7 +43,7 @@ def interruptibly(call: Callable[[], T]) -> T:
     def run() -> None:
         # This identity may have been that of a thread that tried in vain; the next one has another while this one waits.
         try:
-            future.set_result(context.run(interruptibly, call))
+            future.set_result(context.run(lambda: interruptibly(call)))
         except BaseException as error:
             future.set_exception(error)
 
