@@ -7,8 +7,7 @@ Every breach is a ValueError here; `encode` and `decode` make it the error of th
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 
@@ -113,27 +112,3 @@ def check_int(number: int) -> None:
     """Raise ValueError for a number whose arithmetic would be slow."""
     if number.bit_length() > MAX_INT_BITS:
         raise ValueError(f"an int of {number.bit_length()} bits, the limit is {MAX_INT_BITS}")
-
-
-def check_keys(keys: Collection[Hashable]) -> int:
-    """Raise ValueError when building a set or a dict of these keys would be slow: hashes of numbers are not salted.
-
-    Gives the work that it takes, none for texts and bytes: nobody can choose their hashes. Raises TypeError for a key that
-    cannot be hashed.
-    """
-    types = set(map(type, keys))
-    if types <= _SALTED:
-        return 0
-    # Floats can be chosen that differ in their hash and still meet in a table, at twice the price of ints.
-    work = len(keys) * (_FLOAT_KEY_WORK if float in types else 1)
-    hashes = list(map(hash, keys))
-    if len(hashes) - len(set(hashes)) < MAX_SHARED_HASH:
-        return work
-    _, shared = Counter(hashes).most_common(1)[0]
-    if shared > MAX_SHARED_HASH:
-        raise ValueError(f"{shared} keys share one hash, the limit is {MAX_SHARED_HASH}")
-    return work
-
-
-_SALTED = frozenset({str, bytes})
-_FLOAT_KEY_WORK = 3

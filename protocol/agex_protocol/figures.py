@@ -91,7 +91,8 @@ def _sample(part: Any) -> Any:
         return part[:_SAMPLE] if isinstance(part, np.ndarray) and part.ndim else part
     items = part
     if len(items) > _SAMPLE and set(map(type, items)) <= _PLAIN:
-        return list(dict.fromkeys(items))[:_SAMPLE]
+        # Few enough that no choice of numbers makes a table of them slow.
+        return list(dict.fromkeys(items[:: -(-len(items) // _LOOKED_AT)]))[:_SAMPLE]
     return [_sample(each) for each in items]
 
 
@@ -124,6 +125,7 @@ _DICT_WORK = 150
 _TEXT_WORK = 40
 _LEAF_WORK = 8
 _SAMPLE = 8
+_LOOKED_AT = 64
 _PLAIN: set[type] = {type(None), bool, int, float, str}
 _LEAVES = (type(None), bool, int, float, str, date, datetime, time, np.ndarray, np.generic)
 UNPACKERS: dict[str, Callable[[object, Reader], Any]] = {"figure": unpack_figure}
