@@ -15,7 +15,8 @@ Charge = Callable[[int], None]
 
 def charge_dict(hashes: Sequence[int], charge: Charge) -> None:
     """Count what a dict of these takes beyond a step for each key."""
-    if _is_progression(hashes):
+    step = _step(hashes)
+    if step % 2 or _is_power(step):  # those with an odd step have places of their own in every size
         return
     size = _SMALLEST
     while True:
@@ -28,7 +29,7 @@ def charge_dict(hashes: Sequence[int], charge: Charge) -> None:
 
 def charge_set(hashes: Sequence[int], charge: Charge) -> None:
     """The same for a set; and for the copy that a check makes of it, to which they come in the order of their places."""
-    if not _is_progression(hashes):
+    if not _is_power(_step(hashes)):
         charge(len(hashes))  # for the looking itself, which is twice that of a dict
         _grow_set(_grow_set(hashes, charge), charge)
 
@@ -88,10 +89,15 @@ def _fill_set(hashes: Sequence[int], size: int, charge: Charge) -> list[int]:
     return list(compress(inside, taken))
 
 
-def _is_progression(hashes: Sequence[int]) -> bool:
-    """Whether each is as far from the one before: consecutive numbers, or multiples. Two numbers are no room for a choice."""
+def _step(hashes: Sequence[int]) -> int:
+    """What each is beyond the one before, or 0 if that is not the same for all."""
     step = hashes[1] - hashes[0]
-    return step != 0 and list(hashes) == list(range(hashes[0], hashes[0] + step * len(hashes), step))
+    return step if step and list(hashes) == list(range(hashes[0], hashes[0] + step * len(hashes), step)) else 0
+
+
+def _is_power(step: int) -> bool:
+    # Of multiples of a power of two none takes more than some thirty steps in a dict, nor a hundred in a set.
+    return step.bit_count() == 1
 
 
 def _power_from(least: int) -> int:
