@@ -74,7 +74,7 @@ def _work(part: Any) -> int:
     if type(part) is list:
         items = part
         if set(map(type, items)) <= _PLAIN:
-            return _TEXT_WORK * min(len(items), _SAMPLE) + len(items) // 4
+            return _TEXT_WORK * min(len(items), _SAMPLE) + len(items) // 2
         return _DICT_WORK + sum(map(_work, items))
     if not isinstance(part, _LEAVES):
         raise ValueError(f"a {type(part).__qualname__} in a figure")
