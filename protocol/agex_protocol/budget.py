@@ -30,6 +30,9 @@ _RECORD_WORK = 14
 MADE_TOGETHER_SAVES = 10  # for each of many records with the same fields
 _FREE_WORK = 200_000
 _BYTES_PER_WORK = 5
+# Of the largest head.
+MOST_WORK = (16 << 20) // _BYTES_PER_WORK
+TOO_MUCH_WORK = "too many small items for its size; give many of them as an array or a DataFrame"
 
 # Bytes that open an array or a map in msgpack; an empty one takes 72 bytes of memory, any other byte at most 24.
 _CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
@@ -83,7 +86,7 @@ class Work:
         """Raise ValueError when the value costs more than its bytes allow."""
         self.left -= units
         if self.left < 0:
-            raise ValueError("too many small items for its size; give many of them as an array or a DataFrame")
+            raise ValueError(TOO_MUCH_WORK)
 
 
 def record_work(fields: int) -> int:

@@ -81,6 +81,8 @@ class _Encoder:
 
     def charge(self, units: int) -> None:
         self._work += units
+        if self._work > budget.MOST_WORK:
+            raise ValueError(budget.TOO_MUCH_WORK)
 
     def put(self, data: Buffer) -> bytes | int:
         if len(data) < _INLINE_BYTES:

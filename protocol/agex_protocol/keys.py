@@ -29,7 +29,7 @@ def check_keys(keys: Collection[Hashable], count: Count, charge: Charge, *, marg
     charge(len(keys))
     hashes = list(map(hash, keys))
     numbers = types <= _NUMBERS
-    if not numbers or len(hashes) <= _FEW:
+    if not numbers or len(hashes) <= _SOME:
         _check_shared(hashes)
     if len(hashes) <= _FEW:
         return
@@ -49,6 +49,7 @@ def _check_shared(hashes: list[int]) -> None:
 
 # Of so few not even the worst walk is long.
 _FEW = 64
+_SOME = 1000
 _LOOKED_AT = 20_000
 _SALTED = frozenset({str, bytes})
 _NUMBERS = frozenset({int, float, bool, complex})

@@ -121,7 +121,7 @@ _ARROW = (
     _long("wide decimals", ["decimal256", 76, 0], lambda n: [b"\x01" * 32 * n]),
     _long("days", ["date64"], lambda n: [bytes(8 * n)]),
     _long("times", ["time32", "s"], lambda n: [bytes(4 * n)]),
-    _long("dictionary places", ["dictionary", ["int8"], ["null"], False], lambda n: [],
+    _long("places without bytes", ["dictionary", ["int8"], ["null"], False], lambda n: [],
           lambda n: [[n, None, [b""], []], [1, None, [], []]]),
     Bomb("arrow array of places beyond its dictionary", pa.Array, lambda n: (
         pack([["dictionary", ["int64"], ["int8"], False], [n, None, [], [[n, None, [0], []], [1, None, [b"\0"], []]]]]), [b"\x7f" * 8 * n])),
@@ -172,7 +172,7 @@ _FIGURES = (
     _many("list of figures", list[go.Figure], [_dict({"data": _list([]), "layout": _dict({}), "frames": _list([])})]),
     _figure("traces", lambda n: _list([_dict({"type": "scatter"})] * n)),
     _figure("numbers", lambda n: _trace(x=_list(list(range(n))))),
-    _figure("numbers that meet", lambda n: _trace(x=_list(_meeting(n)))),
+    _figure("numbers that meet", lambda n: _trace(x=_list(meeting(n)))),
     _figure("texts", lambda n: _trace(text=_list(["a"] * n))),
     _figure("lists of lists", lambda n: _list([_dict({"type": "heatmap", "z": _list([_list([1])] * n)})])),
     _figure("a long name", lambda n: _list([]), lambda n: _dict({"x" * n: 1})),
@@ -236,7 +236,7 @@ _BLOCKS = (
     _blocks("blocks of one column", lambda n: n, lambda n: array(n, b"".join(pack(_block([place])) for place in range(n)))),
     _blocks("blocks of no column", lambda n: 0, lambda n: array(n, pack(_block([])) * n)),
     _blocks("blocks in one place", lambda n: n, lambda n: array(n, pack(_block([0])) * n)),
-    _blocks("a block in places that meet", lambda n: n, lambda n: array(1, pack(_block(_meeting(n))))),
+    _blocks("a block in places that meet", lambda n: n, lambda n: array(1, pack(_block(meeting(n))))),
     _blocks("blocks of months", lambda n: n, lambda n: array(n, pack(_block([0], "<M8[M]")) * n)),
     _blocks("columns of arrow", lambda n: n, lambda n: array(n, b"".join(
         pack([[place], "column", ["arrow", [["int8"], []]]]) for place in range(n)))),
@@ -247,7 +247,7 @@ _BLOCKS = (
 )  # fmt: skip
 
 
-def _meeting(n: int) -> list[int]:
+def meeting(n: int) -> list[int]:
     """As many as are asked, of 21,000 numbers of which each third walks in a dict past thousands of the others."""
     return (
         list(islice(_all_meeting(), n)) if n <= 21_000 else [*_all_meeting(), *range(1 << 40, (1 << 40) + n - 21_000)]
@@ -285,19 +285,18 @@ def _walk(key: int, mask: int) -> Iterator[int]:
 
 
 _KEYS = (
-    Bomb("dict of ints that meet", dict[int, None], lambda n: (pack([_meeting(n), [None] * n]), [])),
-    Bomb("dict of floats that meet", dict[float, None], lambda n: (pack([list(map(float, _meeting(n))), [None] * n]), [])),
-    Bomb("dict of tuples that meet", dict[tuple[int], None], lambda n: (pack([[[key] for key in _meeting(n)], [None] * n]), [])),
-    Bomb("set of ints that meet in a dict", set[int], lambda n: (pack(_meeting(n)), [])),
+    Bomb("dict of ints that meet", dict[int, None], lambda n: (pack([meeting(n), [None] * n]), [])),
+    Bomb("dict of floats that meet", dict[float, None], lambda n: (pack([list(map(float, meeting(n))), [None] * n]), [])),
+    Bomb("set of ints that meet in a dict", set[int], lambda n: (pack(meeting(n)), [])),
     Bomb("dict of multiples", dict[int, None], lambda n: (pack([[159 * 2**13 * k for k in range(n)], [None] * n]), [])),
     Bomb("set of multiples", set[int], lambda n: (pack([5**9 * 2**18 * k for k in range(n)]), [])),
     Bomb("dict of powers' multiples", dict[int, None], lambda n: (pack([[k << 43 for k in range(n)], [None] * n]), [])),
     Bomb("set of powers' multiples", set[int], lambda n: (pack([k << 43 for k in range(n)]), [])),
     Bomb("set of random ints", set[int], lambda n: (pack(random.Random(1).sample(range(2**16, 2**32), n)), [])),
     Bomb("dicts of many keys", list[dict[int, None]], lambda n: (
-        array(n, pack([_meeting(64), [None] * 64]) * n), [])),
+        array(n, pack([meeting(64), [None] * 64]) * n), [])),
     Bomb("dicts of more keys", list[dict[int, None]], lambda n: (
-        array(n, pack([_meeting(500), [None] * 500]) * n), [])),
+        array(n, pack([meeting(500), [None] * 500]) * n), [])),
 )  # fmt: skip
 
 _STAND_INS = (
