@@ -68,6 +68,9 @@ def _work(part: Any) -> int:
         entries = part
         if not set(map(type, entries)) <= {str}:
             raise ValueError("a figure has a property without a name")
+        # plotly compares a name that it does not know with all that it does, at a tenth of a millisecond for each letter.
+        if max(map(len, entries), default=0) > _MAX_NAME:
+            raise ValueError(f"a property of a figure has a name of more than {_MAX_NAME} characters")
         return _DICT_WORK + sum(map(_work, entries.values()))
     if type(part) is tuple:
         return _work(_items(part))
@@ -126,6 +129,7 @@ _TEXT_WORK = 40
 _LEAF_WORK = 8
 _SAMPLE = 8
 _LOOKED_AT = 64
+_MAX_NAME = 200
 _PLAIN: set[type] = {type(None), bool, int, float, str}
 _LEAVES = (type(None), bool, int, float, str, date, datetime, time, np.ndarray, np.generic)
 UNPACKERS: dict[str, Callable[[object, Reader], Any]] = {"figure": unpack_figure}

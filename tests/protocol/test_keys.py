@@ -11,11 +11,12 @@ import msgpack
 import pytest
 
 from agex_protocol import probing
+from agex_protocol.budget import Work
 from agex_protocol.decode import decode
 from agex_protocol.encode import encode
 from agex_protocol.errors import NotPortable, ValueRefused
 from agex_protocol.keys import check_keys
-from agex_protocol.probing import charge_dict, charge_set
+from agex_protocol.probing import charge_dict
 from agex_protocol.shapes import Shape
 from tests.fuzz.library_bombs import meeting
 
@@ -72,10 +73,10 @@ def test_keys_that_meet_in_a_dict_are_refused_on_both_sides(kind: Callable[[int]
         encode(dict.fromkeys(keys), whole)
 
 
-def test_each_number_that_meets_others_is_charged_for_all_that_it_walks_past() -> None:
-    # A third of them walk past more than ten thousand others each, in the last of the tables.
-    assert counted(charge_dict, meeting(21_000)) > 7000 * 10_000 // 5
-    assert counted(charge_dict, DICE.sample(range(1 << 30), 21_000)) < 21_000 * 2
+def test_numbers_that_meet_are_not_paid_for_by_their_bytes_and_as_many_others_are() -> None:
+    with pytest.raises(ValueError, match="too many small items"):
+        check_keys(meeting(21_000), charge_dict, Work(21_000 * 5).charge)
+    check_keys(DICE.sample(range(1 << 30), 21_000), charge_dict, Work(21_000 * 5).charge)
 
 
 @pytest.mark.parametrize(
