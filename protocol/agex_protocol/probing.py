@@ -30,7 +30,7 @@ def charge_dict(hashes: Sequence[int], charge: Charge) -> None:
 def charge_set(hashes: Sequence[int], charge: Charge) -> None:
     """The same for a set; and for the copy that a check makes of it, to which they come in the order of their places."""
     if not _is_power(_step(hashes)):
-        charge(len(hashes))  # for the looking itself, which is twice that of a dict
+        charge(2 * len(hashes))  # for the looking itself, which takes that much more than for a dict
         _grow_set(_grow_set(hashes, charge), charge)
 
 
