@@ -220,6 +220,7 @@ def _block(places: list[int], code: str = "<f8") -> list[Any]:
 
 def _categories(n: int, labels: list[Any], buffers: list[bytes]) -> Encoding:
     """Columns of categories that nobody uses, each with labels of its own."""
+    n = min(n, 400)  # each has sixteen thousand bytes
     part = [["categorical", ["|i1", b""], ["array", labels, None, [None]], False]]
     places = (pack([[place], "column", part[0]]) for place in range(n))
     return b"\x94" + pack(_range(0)) + pack(_range(n)) + array(n, b"".join(places)) + b"\xc0", buffers
@@ -292,9 +293,9 @@ _KEYS = (
     Bomb("set of powers' multiples", set[int], lambda n: (pack([k << 43 for k in range(n)]), [])),
     Bomb("set of random ints", set[int], lambda n: (pack(random.Random(1).sample(range(2**16, 2**32), n)), [])),
     Bomb("dicts of many keys", list[dict[int, None]], lambda n: (
-        array(n, pack([meeting(64), [None] * 64]) * n), [])),
+        array(min(n, 9000), pack([meeting(64), [None] * 64]) * min(n, 9000)), [])),
     Bomb("dicts of more keys", list[dict[int, None]], lambda n: (
-        array(n, pack([meeting(500), [None] * 500]) * n), [])),
+        array(min(n, 3000), pack([meeting(500), [None] * 500]) * min(n, 3000)), [])),
 )  # fmt: skip
 
 _STAND_INS = (
