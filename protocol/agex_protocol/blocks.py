@@ -62,7 +62,7 @@ def unpack_blocks(wire: list[Any], rows: int, columns: int, reader: Reader) -> l
             raise ValueError("a part of a DataFrame does not fit its index or its places")
         blocks.append(Block(cast(list[int], places), values))
         filled += places
-    if len(filled) != columns or not set(map(type, filled)) <= {int} or set(filled) != set(range(columns)):
+    if len(filled) != columns or not set(map(type, filled)) <= {int} or sorted(filled) != list(range(columns)):
         raise ValueError("the parts of a DataFrame do not fill its columns")
     return blocks
 

@@ -7,8 +7,7 @@ Every breach is a ValueError here; `encode` and `decode` make it the error of th
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 
@@ -31,6 +30,9 @@ _RECORD_WORK = 14
 MADE_TOGETHER_SAVES = 10  # for each of many records with the same fields
 _FREE_WORK = 200_000
 _BYTES_PER_WORK = 5
+# Of the largest head.
+MOST_WORK = (16 << 20) // _BYTES_PER_WORK
+TOO_MUCH_WORK = "too many small items for its size; give many of them as an array or a DataFrame"
 
 # Bytes that open an array or a map in msgpack; an empty one takes 72 bytes of memory, any other byte at most 24.
 _CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
@@ -84,7 +86,7 @@ class Work:
         """Raise ValueError when the value costs more than its bytes allow."""
         self.left -= units
         if self.left < 0:
-            raise ValueError("too many small items for its size; give many of them as an array or a DataFrame")
+            raise ValueError(TOO_MUCH_WORK)
 
 
 def record_work(fields: int) -> int:
@@ -113,27 +115,3 @@ def check_int(number: int) -> None:
     """Raise ValueError for a number whose arithmetic would be slow."""
     if number.bit_length() > MAX_INT_BITS:
         raise ValueError(f"an int of {number.bit_length()} bits, the limit is {MAX_INT_BITS}")
-
-
-def check_keys(keys: Collection[Hashable]) -> int:
-    """Raise ValueError when building a set or a dict of these keys would be slow: hashes of numbers are not salted.
-
-    Gives the work that it takes, none for texts and bytes: nobody can choose their hashes. Raises TypeError for a key that
-    cannot be hashed.
-    """
-    types = set(map(type, keys))
-    if types <= _SALTED:
-        return 0
-    # Floats can be chosen that differ in their hash and still meet in a table, at twice the price of ints.
-    work = len(keys) * (_FLOAT_KEY_WORK if float in types else 1)
-    hashes = list(map(hash, keys))
-    if len(hashes) - len(set(hashes)) < MAX_SHARED_HASH:
-        return work
-    _, shared = Counter(hashes).most_common(1)[0]
-    if shared > MAX_SHARED_HASH:
-        raise ValueError(f"{shared} keys share one hash, the limit is {MAX_SHARED_HASH}")
-    return work
-
-
-_SALTED = frozenset({str, bytes})
-_FLOAT_KEY_WORK = 3

@@ -34,7 +34,7 @@ def _packed(values: Any, writer: Writer) -> list[Any]:
     if isinstance(dtype, pd.CategoricalDtype):
         from agex_protocol import indexes  # which knows this module
 
-        check_unique_cheaply(dtype.categories)
+        check_unique_cheaply(dtype.categories, writer)
         codes = pack_column(np.asarray(values.codes), writer.put)
         return ["categorical", codes, indexes.pack_index(dtype.categories, writer), bool(dtype.ordered)]
     if isinstance(dtype, pd.DatetimeTZDtype):
@@ -77,17 +77,19 @@ def unpack_values(wire: object, reader: Reader) -> Any:
             raise ValueError("not a column")
 
 
-def check_unique_cheaply(labels: pd.Index[Any]) -> None:
-    """Refuse labels whose uniqueness would be slow to prove: pandas and Arrow hash without salt.
+def check_unique_cheaply(labels: pd.Index[Any], account: Writer | Reader) -> None:
+    """Refuse labels whose uniqueness would be slow to prove, and charge for the rest: pandas and Arrow hash without salt.
 
     Labels that rise, without two alike, prove it by themselves; pandas remembers that it looked.
     """
-    if len(labels) <= _MAX_UNSORTED:
-        return
     if isinstance(labels, pd.RangeIndex):
         # It takes no bytes, and all the memory in the world once it is looked at.
         if len(labels) > _MAX_RANGE:
             raise ValueError(f"more than {_MAX_RANGE} categories or levels")
+        return
+    if len(labels) <= _MAX_UNSORTED:
+        if labels.dtype != object or set(map(type, labels)) != {str}:  # whose hashes are salted
+            account.charge(len(labels) ** 2 // _PAIRS_PER_WORK[labels.dtype == object])
         return
     if not labels.is_monotonic_increasing or np.asarray(labels[1:] == labels[:-1]).any():
         raise ValueError(
@@ -190,7 +192,7 @@ def _unpack_categorical(parts: list[Any], reader: Reader) -> Any:
     labels = indexes.unpack_index(categories, reader)
     if isinstance(labels, pd.MultiIndex):
         raise ValueError("categories are no MultiIndex")
-    check_unique_cheaply(labels)
+    check_unique_cheaply(labels, reader)
     dtype = pd.CategoricalDtype(labels, ordered=ordered is True)
     return pd.Categorical.from_codes(cast(Any, unpack_column(codes, reader.get, "i")), dtype=dtype)
 
@@ -236,6 +238,8 @@ def _unpack_masked(parts: list[Any], reader: Reader) -> Any:
 
 
 _MAX_UNSORTED = 2000
+# Of labels that all meet in one place of its table each is compared with all others: numbers, and objects.
+_PAIRS_PER_WORK = (1000, 150)
 _MAX_RANGE = 1 << 24
 _PERIOD_FREQ = re.compile("[0-9]{0,2}[A-Za-z]{1,3}(-[A-Z]{3})?")
 _NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")

@@ -13,11 +13,13 @@ from typing import Any, TypeVar, cast
 import msgpack
 
 from agex_protocol import budget, libraries, library_values, references
-from agex_protocol.budget import Caps, Work, check_int, check_keys, collector_paused
+from agex_protocol.budget import Caps, Work, check_int, collector_paused
 from agex_protocol.bulk import BARE, FEW, PLAIN, all_plain, all_plain_lists, common_names
 from agex_protocol.errors import AgexError, ValueRefused
+from agex_protocol.keys import check_keys
 from agex_protocol.leaves import LEAVES, unpack_int
 from agex_protocol.plain import NOT_PLAIN, unpack_plain
+from agex_protocol.probing import charge_dict, charge_set
 from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 _C = TypeVar("_C", set[Any], frozenset[Any], dict[Any, Any])
@@ -171,12 +173,12 @@ class _Decoder:
 
     def unpack_set(self, wire: Any, shape: Shape) -> set[Any]:
         items = self._items(wire, shape.args[0])
-        self.charge(check_keys(items))
+        check_keys(items, charge_set, self.charge)
         return _complete(set(items), items)
 
     def unpack_frozenset(self, wire: Any, shape: Shape) -> frozenset[Any]:
         items = self._items(wire, shape.args[0])
-        self.charge(check_keys(items))
+        check_keys(items, charge_set, self.charge)
         return _complete(frozenset(items), items)
 
     def unpack_deque(self, wire: Any, shape: Shape) -> deque[Any]:
@@ -199,7 +201,7 @@ class _Decoder:
         heads, parts = _pair(wire)
         self.charge(budget.DICT_WORK)
         keys = self._items(heads, shape.args[0])
-        self.charge(check_keys(keys))
+        check_keys(keys, charge_dict, self.charge)
         values = self._items(parts, shape.args[1])
         return _complete(dict(zip(keys, values, strict=True)), keys)
 

@@ -15,13 +15,15 @@ from typing import Any, cast
 import msgpack
 
 from agex_protocol import budget, instances, libraries, library_values, references
-from agex_protocol.budget import Caps, Work, check_keys, collector_paused
+from agex_protocol.budget import Caps, Work, collector_paused
 from agex_protocol.bulk import BARE, PLAIN, all_plain, all_plain_lists, common_names, plain_types
 from agex_protocol.errors import NotPortable
+from agex_protocol.keys import check_keys
 from agex_protocol.kinds import as_plain, kind_undeclared, pandas_kind, reference
 from agex_protocol.leaves import LEAVES, pack_int
 from agex_protocol.misfit import Misfit, hint, named, short, unlike
 from agex_protocol.plain import pack_plain
+from agex_protocol.probing import charge_dict, charge_set
 from agex_protocol.shapes import ANY, ANY_KINDS, Shape
 
 Buffer = bytes | memoryview
@@ -79,6 +81,8 @@ class _Encoder:
 
     def charge(self, units: int) -> None:
         self._work += units
+        if self._work > budget.MOST_WORK:
+            raise ValueError(budget.TOO_MUCH_WORK)
 
     def put(self, data: Buffer) -> bytes | int:
         if len(data) < _INLINE_BYTES:
@@ -198,7 +202,8 @@ class _Encoder:
             raise unlike(value, shape)
         entries: dict[Any, Any] = value
         keys, wanted = list(entries), shape.args[0]
-        self._work += budget.DICT_WORK + check_keys(keys)
+        self._work += budget.DICT_WORK
+        check_keys(keys, charge_dict, self.charge, margin=2)
         heads = self._items(keys, wanted, lambda place: f" key {short(keys[place])}")
         return [heads, self._items(list(entries.values()), shape.args[1], lambda place: f"[{short(keys[place])}]")]
 
@@ -297,7 +302,7 @@ class _Encoder:
         if not isinstance(value, wanted):
             raise unlike(value, shape)
         items = list(cast(Iterable[Any], value))
-        self._work += check_keys(items)
+        check_keys(items, charge_set, self.charge, margin=2)
         return self._items(items, shape.args[0], lambda place: f"{{{short(items[place])}}}")
 
     def _items(self, values: list[Any], shape: Shape, step: Callable[[int], str] = "[{}]".format) -> list[Any]:

@@ -111,7 +111,7 @@ def _attrs(value: Any, writer: Writer) -> Any:
     if not value.attrs and not unique:
         return None
     if unique:
-        _check_labels(value)
+        _check_labels(value, writer)
     writer.charge(_ATTRS_WORK)
     try:
         return writer.put_any([dict(value.attrs), unique])
@@ -119,9 +119,9 @@ def _attrs(value: Any, writer: Writer) -> Any:
         raise Misfit.of(error).below(".attrs") from error
 
 
-def _check_labels(value: Any) -> None:
+def _check_labels(value: Any, account: Writer | Reader) -> None:
     for axis in value.axes:
-        check_unique_cheaply(axis)
+        check_unique_cheaply(axis, account)
 
 
 def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
@@ -133,7 +133,7 @@ def _set_attrs(value: Any, wire: object, reader: Reader) -> None:
         raise ValueError("attrs are no dict")
     value.attrs = attrs
     if unique is True:
-        _check_labels(value)
+        _check_labels(value, reader)
         value.flags.allows_duplicate_labels = False
 
 

@@ -20,7 +20,7 @@ def pack_index(index: Any, writer: Writer) -> list[Any]:
         return ["range", index.start, index.stop, index.step, names]
     if type(index) is pd.MultiIndex:
         for level in index.levels:
-            check_unique_cheaply(level)
+            check_unique_cheaply(level, writer)
         writer.charge(_MULTI_WORK * len(index.levels))
         levels = [pack_index(level, writer) for level in index.levels]
         codes = [pack_values(np.asarray(level), writer)[1:] for level in index.codes]
@@ -57,7 +57,7 @@ def _unpack_multi(levels: list[Any], codes: list[Any], names: object, reader: Re
     for level in labels:
         if isinstance(level, pd.MultiIndex):
             raise ValueError("a level of a MultiIndex is a MultiIndex")
-        check_unique_cheaply(level)
+        check_unique_cheaply(level, reader)
     places = [unpack_column(code, reader.get, "i") for code in codes]
     return pd.MultiIndex(levels=cast(Any, labels), codes=cast(Any, places), names=cast(Any, reader.get_any(names)))
 

@@ -17,10 +17,13 @@ import time
 from pathlib import Path
 
 TARGETS = ("frames", "messages", "values", "arenas")
+_CORPUS = "--corpus="  # said to the process that libFuzzer is to end
 GUIDED = importlib.util.find_spec("atheris") is not None
 
 
 def main(arguments: list[str]) -> int:
+    if arguments and arguments[0].startswith(_CORPUS):
+        return _guided_in(Path(arguments[0].removeprefix(_CORPUS)), arguments[1], arguments[2:])
     if arguments and arguments[0] in TARGETS:
         files = [Path(each) for each in arguments[1:] if not each.startswith("-")]
         if files:
@@ -32,6 +35,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _guided(name: str, options: list[str]) -> int:
+    # libFuzzer ends its process on the spot, so another one has to clear up.
+    with tempfile.TemporaryDirectory(prefix="agex-fuzz-") as corpus:
+        return subprocess.call([sys.executable, "-m", "tests.fuzz", f"{_CORPUS}{corpus}", name, *options])
+
+
+def _guided_in(corpus: Path, name: str, options: list[str]) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["agex_protocol", "agex_supervisor"]):
@@ -45,13 +54,13 @@ def _guided(name: str, options: list[str]) -> int:
             return bytes(atheris.Mutate(data, max_size))
         return target.mutate(bytes(data), dice)[:max_size]
 
-    with tempfile.TemporaryDirectory(prefix="agex-fuzz-") as corpus:
-        for number, seed in enumerate(target.seeds()):
-            Path(corpus, f"seed-{number}").write_bytes(seed)
-        defaults = ["-max_len=80000", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1", "-len_control=0"]
-        print(f"{name}: guided by coverage, from {number + 1} seeds", flush=True)
-        atheris.Setup([sys.argv[0], *defaults, *options, corpus], target.run, custom_mutator=mutator)
-        atheris.Fuzz()
+    number = -1
+    for number, seed in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    defaults = ["-max_len=80000", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1", "-len_control=0"]
+    print(f"{name}: guided by coverage, from {number + 1} seeds", flush=True)
+    atheris.Setup([sys.argv[0], *defaults, *options, str(corpus)], target.run, custom_mutator=mutator)
+    atheris.Fuzz()
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Flag
@@ -39,9 +39,10 @@ class Bomb:
     name: str
     annotation: Any
     make: Callable[[int], Encoding]
+    options: dict[str, Any] = field(default_factory=dict[str, Any])  # of its contract
 
     def contract(self) -> Contract:
-        return Contract.of(self.annotation, where="bomb")
+        return Contract.of(self.annotation, where="bomb", **self.options)
 
     def __str__(self) -> str:
         return self.name

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,16 @@ from agex_protocol.budget import Caps
 from agex_protocol.encode import encode
 from agex_protocol.errors import ValueRefused
 from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.handle import Handle, Kept
 from tests.fuzz.bombs import BOMBS, Bomb, Encoding
+from tests.fuzz.library_bombs import LIBRARY_BOMBS, Database
 from tests.fuzz.subjects import Line, Point
 
 LIMIT_MS = 100
 _MEGABYTE = 1_000_000
 _TIMES = 3
+_DATABASE = Database()
+EVERY: tuple[Bomb, ...] = (*BOMBS, *LIBRARY_BOMBS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ def main(names: list[str]) -> int:
     """Print a line for each; gives the exit code."""
     warnings.simplefilter("ignore")  # numpy and pandas warn of odd dates and frequencies
     dear = 0
-    for bomb in BOMBS:
+    for bomb in EVERY:
         if names and not any(name in bomb.name for name in names):
             continue
         cost = dearest(bomb)
@@ -90,14 +94,24 @@ def measured(contract: Contract, encoding: Encoding) -> Cost:
 
 def outcome_of(contract: Contract, encoding: Encoding) -> str:
     """ "value", "mismatch" or "refused"."""
-    head, buffers = encoding
     try:
-        contract.decode(head, [memoryview(buffer) for buffer in buffers], Caps())
+        decoded(contract, encoding)
     except ValueRefused:
         return "refused"
     except ContractMismatch:
         return "mismatch"
     return "value"
+
+
+def decoded(contract: Contract, encoding: Encoding) -> Any:
+    """The value; every object that it names is there."""
+    head, buffers = encoding
+    views = [memoryview(buffer) for buffer in buffers]
+    return contract.decode(head, views, Caps(), hold=_held, find=lambda target: _DATABASE)
+
+
+def _held(place: int, wanted: Any, kept: Kept) -> Handle[Any]:
+    return Handle(cast(Any, None), kept, cast(Any, None))
 
 
 def _size_of_each(bomb: Bomb) -> int:

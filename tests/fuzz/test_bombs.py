@@ -13,7 +13,8 @@ from agex_protocol import decode
 from agex_protocol.budget import Work
 from agex_protocol.errors import ValueRefused
 from agex_supervisor.contract import ContractMismatch
-from tests.fuzz.bombs import BOMBS, Bomb
+from tests.fuzz.bombs import Bomb
+from tests.fuzz.costs import EVERY, decoded, outcome_of, sized
 
 ROOT = Path(__file__).parents[2]
 # What a process that has imported all of it may take besides, for BYTES: what a head may unfold to, and what is made of it.
@@ -23,13 +24,12 @@ GROUPS = 2
 
 
 @pytest.mark.filterwarnings("ignore")  # pandas warns of odd dates and frequencies
-@pytest.mark.parametrize("bomb", BOMBS, ids=str)
+@pytest.mark.parametrize("bomb", EVERY, ids=str)
 def test_a_bomb_of_any_size_is_a_value_or_an_error_of_the_task(bomb: Bomb) -> None:
     contract = bomb.contract()
     for count in (0, 1, 7, 8, 20, 300, 3000):
-        head, buffers = bomb.make(count)
         try:
-            value = contract.decode(head, [memoryview(buffer) for buffer in buffers])
+            value = decoded(contract, bomb.make(count))
         except (ValueRefused, ContractMismatch) as error:
             assert len(str(error)) < 50_000
         else:
@@ -37,7 +37,7 @@ def test_a_bomb_of_any_size_is_a_value_or_an_error_of_the_task(bomb: Bomb) -> No
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("bomb", BOMBS, ids=str)
+@pytest.mark.parametrize("bomb", EVERY, ids=str)
 def test_a_bomb_takes_no_more_work_than_its_bytes_pay_for(bomb: Bomb, monkeypatch: pytest.MonkeyPatch) -> None:
     accounts: list[Work] = []
 
@@ -47,10 +47,9 @@ def test_a_bomb_takes_no_more_work_than_its_bytes_pay_for(bomb: Bomb, monkeypatc
             accounts.append(self)
 
     monkeypatch.setattr(decode, "Work", Kept)
-    head, buffers = bomb.make(20_000)
     refused = ""
     try:
-        bomb.contract().decode(head, [memoryview(buffer) for buffer in buffers])
+        decoded(bomb.contract(), bomb.make(20_000))
     except (ValueRefused, ContractMismatch) as error:
         refused = str(error)
     # No account: the sizes alone were enough.
@@ -63,7 +62,7 @@ def test_bombs_are_decoded_in_bounded_memory(group: int) -> None:
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert (finished.returncode, finished.stderr) == (0, "")
     outcomes = json.loads(finished.stdout)
-    assert sorted(outcomes) == sorted(bomb.name for bomb in BOMBS[group::GROUPS])
+    assert sorted(outcomes) == sorted(bomb.name for bomb in EVERY[group::GROUPS])
     assert set(outcomes.values()) <= {"value", "refused", "mismatch"}
 
 
@@ -72,10 +71,8 @@ def decode_in_little_room(group: int) -> None:
     import resource
     import warnings
 
-    from tests.fuzz.costs import outcome_of, sized
-
     warnings.simplefilter("ignore")
-    prepared = [(bomb.name, bomb.contract(), sized(bomb, BYTES)) for bomb in BOMBS[group::GROUPS]]
+    prepared = [(bomb.name, bomb.contract(), sized(bomb, BYTES)) for bomb in EVERY[group::GROUPS]]
     for _, contract, _ in prepared:
         outcome_of(contract, (b"\xc0", []))  # what is imported late is there then
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

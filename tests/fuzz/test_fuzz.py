@@ -4,6 +4,7 @@ that the task may have, and as nothing else."""
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import struct
 import subprocess
@@ -23,6 +24,15 @@ from tests.fuzz.subjects import SUBJECTS, Subject, kinds
 from tests.fuzz.targets import TARGETS, decode_as, joined, run_arenas, run_frames, run_messages, run_values, split
 
 ROOT = Path(__file__).parents[2]
+# What atheris gives, with libFuzzer's way to end.
+FUZZER = """
+import contextlib, os
+instrument_imports = lambda include: contextlib.nullcontext()
+def Setup(arguments, run, custom_mutator):
+    print(arguments[-2], len(os.listdir(arguments[-1])), "files", flush=True)
+def Fuzz():
+    os._exit(7)
+"""
 STEADY = settings(derandomize=True)
 INT = (
     st.integers(-(1 << 31), (1 << 31) - 1) | st.integers(-70, 2_000_000) | st.integers(0, 20_000).map(lambda n: n * 64)
@@ -98,6 +108,19 @@ def test_the_fuzzer_ends_well_where_nothing_is_found() -> None:
     command = [sys.executable, "-m", "tests.fuzz", "messages", "-runs=200"]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_a_fuzzer_that_ends_on_the_spot_leaves_no_corpus_behind(tmp_path: Path) -> None:
+    (tmp_path / "atheris.py").write_text(FUZZER)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", "tests.fuzz", "arenas", "-runs=5"]
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    seeds = len(list(TARGETS["arenas"].seeds()))
+    told = f"arenas: guided by coverage, from {seeds} seeds\n-runs=5 {seeds} files\n"
+    assert (finished.returncode, finished.stdout) == (7, told), finished.stderr
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=str)
