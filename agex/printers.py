@@ -72,8 +72,8 @@ def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | Non
 def _each(events: Any) -> Iterable[Event]:
     if isinstance(events, Event):
         return [events]
-    inside = getattr(events, "events", events)
-    found = list(inside() if callable(inside) else inside)
+    inside: Any = getattr(events, "events", events)
+    found: list[Any] = list(inside() if callable(inside) else inside)
     for each in found:
         if not isinstance(each, Event):
             raise TypeError(f"pprint_events prints events, not {type(each).__name__}")

@@ -131,7 +131,7 @@ def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
 def _generic_of(annotation: object) -> object:
     """The class that a parametrised one was made from; pydantic's are classes of their own that tell where they come from."""
     origin = get_origin(annotation)
-    if isinstance(origin, type) and issubclass(origin, Generic):  # type: ignore[arg-type]
+    if isinstance(origin, type) and issubclass(origin, Generic):
         return origin
     metadata: Mapping[str, Any] = getattr(annotation, "__pydantic_generic_metadata__", None) or {}
     return metadata.get("origin")

@@ -79,12 +79,6 @@ class Service:
         """Later."""
         raise NotImplementedError
 
-    @staticmethod
-    @agent.task
-    def triple(n: int) -> int:
-        """Triple it."""
-        raise NotImplementedError
-
 
 @agent.fn
 @other.task
@@ -104,7 +98,6 @@ async def use_events() -> None:
     assert_type(Service().double(3), int)
     assert_type(Service().double.run(3), agex.TaskOutcome)
     assert_type(await Service().later(3), str)
-    assert_type(Service().triple(3), int)
     assert_type(total.with_options(on_event=hear, on_token=agex.pprint_tokens)([1.0]), dict[str, float])
     agex.pprint_events(total.run([1.0]), width=80)
     try:
