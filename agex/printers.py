@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from agex_supervisor.display import display
 from agex_supervisor.event_portrait import Portrait, portrait
@@ -43,8 +43,9 @@ def pprint_events(
     """Print an event, several, or those of a TaskOutcome or a state (whatever has `events`).
 
     verbosity: "brief" prints titles, "normal" texts of up to `max_lines` lines, "verbose" the whole of them and the task's
-    message. width: that of the terminal, where it is not given. color: None colours where the stream is a terminal and NO_COLOR is not set. indent: sub-agents stand to the
-    right of who called them. delta: the seconds since the event before, of those printed in one call.
+    message. width: that of the terminal, where it is not given. color: None colours where the stream is a terminal and
+    NO_COLOR is not set. indent: sub-agents stand to the right of who called them. delta: the seconds since the event before,
+    of those printed in one call.
     """
     if verbosity not in ("brief", "normal", "verbose"):
         raise ValueError(f"verbosity is 'brief', 'normal' or 'verbose', not {verbosity!r}")
@@ -72,8 +73,8 @@ def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | Non
 def _each(events: Any) -> Iterable[Event]:
     if isinstance(events, Event):
         return [events]
-    inside: Any = getattr(events, "events", events)
-    found: list[Any] = list(inside() if callable(inside) else inside)
+    inside = cast(Any, getattr(events, "events", events))
+    found = list(cast(Iterable[Any], inside() if callable(inside) else inside))
     for each in found:
         if not isinstance(each, Event):
             raise TypeError(f"pprint_events prints events, not {type(each).__name__}")
