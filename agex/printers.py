@@ -73,7 +73,7 @@ def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | Non
 def _each(events: Any) -> Iterable[Event]:
     if isinstance(events, Event):
         return [events]
-    inside = cast(Any, getattr(events, "events", events))
+    inside = getattr(events, "events", events)
     found = list(cast(Iterable[Any], inside() if callable(inside) else inside))
     for each in found:
         if not isinstance(each, Event):
