@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agex import llm
     from agex.agent import Agent
+    from agex.asking import Token
     from agex.entries import MemberSpec, Module
     from agex.errors import (
         AgexError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         WorkerFailed,
     )
     from agex.outcome import TaskOutcome
+    from agex.printers import pprint_events, pprint_tokens
     from agex.sandbox import Sandbox, SandboxOutcome
     from agex.task import Task
     from agex_policies.schema import Policy
@@ -45,10 +47,12 @@ if TYPE_CHECKING:
     from agex_supervisor.events import (
         ActionEvent,
         CancelledEvent,
+        ChapterEvent,
         ClarifyEvent,
         ErrorEvent,
         Event,
         FailEvent,
+        FileEvent,
         NoteEvent,
         OutputEvent,
         SuccessEvent,
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "agex.agent": "Agent",
+    "agex.asking": "Token",
     "agex.entries": "MemberSpec Module",
     "agex.errors": (
         "AgexError BudgetExceeded CodeError ConfigurationError ContractError HandleClosed "
@@ -69,13 +74,14 @@ _HOMES = {
         "StateError TaskCancelled TaskError TaskFailed TaskNeedsInput TaskTimeout WorkerDied WorkerFailed"
     ),
     "agex.outcome": "TaskOutcome",
+    "agex.printers": "pprint_events pprint_tokens",
     "agex.sandbox": "Sandbox SandboxOutcome",
     "agex.task": "Task",
     "agex_policies.schema": "Policy",
     "agex_supervisor.denials": "Denial",
     "agex_supervisor.events": (
-        "ActionEvent CancelledEvent ClarifyEvent ErrorEvent Event FailEvent NoteEvent OutputEvent "
-        "SuccessEvent TaskStartEvent"
+        "ActionEvent CancelledEvent ChapterEvent ClarifyEvent ErrorEvent Event FailEvent FileEvent NoteEvent "
+        "OutputEvent SuccessEvent TaskStartEvent"
     ),
     "agex_supervisor.error_info": "ErrorInfo",
     "agex_supervisor.execution": "RunUsage Unsent",
@@ -92,6 +98,7 @@ __all__ = [
     "AgexError",
     "BudgetExceeded",
     "CancelledEvent",
+    "ChapterEvent",
     "ClarifyEvent",
     "CodeError",
     "ConfigurationError",
@@ -101,6 +108,7 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "FailEvent",
+    "FileEvent",
     "Handle",
     "HandleClosed",
     "IsolationUnavailable",
@@ -132,10 +140,13 @@ __all__ = [
     "TaskOutcome",
     "TaskStartEvent",
     "TaskTimeout",
+    "Token",
     "Unsent",
     "WorkerDied",
     "WorkerFailed",
     "llm",
+    "pprint_events",
+    "pprint_tokens",
 ]
 
 

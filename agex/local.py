@@ -73,6 +73,7 @@ class LocalExecutor:
         names = {**self._names, "print": _printer(output)}
         record = refusals.Record()
         self._calls.awaiting.renew()
+        self._direct.begin()
         given = {name: self._direct.presented(value) for name, value in inputs.items()}
         try:
             with self._interruption.running(timeout_s):
@@ -103,7 +104,8 @@ class LocalExecutor:
             self._calls.awaiting.cancel()
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Nothing is held but the loop of async host functions."""
+        self._calls.awaiting.close()
 
     def close(self) -> None:
         """End the run under way, and let go of the objects that code was given."""

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, cast, get_args, get_origin, get_type_hints
 
 from agex.errors import ContractError
 from agex.signatures import annotation_text
@@ -25,6 +25,7 @@ class Terms:
     returns_text: str | None
     classes: tuple[type, ...]
     signature: inspect.Signature  # as a model is shown it
+    resolved: inspect.Signature  # with every annotation as an object
 
     @classmethod
     def of(
@@ -59,7 +60,8 @@ class Terms:
         text = None if returned in (None, type(None)) else _described(returned, returns)
         fields = [each for contract in (*parameters.values(), returns) for each in contract.classes]
         classes = _named_classes([*hints.values(), *fields])
-        return cls(parameters, texts, returns, text, classes, _shown(signature, hints))
+        shown, resolved = _shown(signature, hints), _resolved(signature, hints)
+        return cls(parameters, texts, returns, text, classes, shown, resolved)
 
     def checked(
         self, signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -91,6 +93,13 @@ def _shown(signature: inspect.Signature, hints: Mapping[str, Any]) -> inspect.Si
     return signature.replace(parameters=parameters, return_annotation=own.get("return", signature.return_annotation))
 
 
+def _resolved(signature: inspect.Signature, hints: Mapping[str, Any]) -> inspect.Signature:
+    parameters = [
+        each.replace(annotation=hints.get(name, each.annotation)) for name, each in signature.parameters.items()
+    ]
+    return signature.replace(parameters=parameters, return_annotation=hints.get("return", signature.return_annotation))
+
+
 def _has_stand_in(annotation: Any) -> bool:
     return (get_origin(annotation) or annotation) in (Handle, Opaque) or any(map(_has_stand_in, get_args(annotation)))
 
@@ -107,6 +116,8 @@ def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
         annotation = pending.pop()
         arguments = get_args(annotation)
         pending += [argument for argument in arguments if not isinstance(argument, str)]
+        if (generic := _generic_of(annotation)) is not None:
+            pending.append(generic)  # `Box` of `Box[int]`: code writes the one to make the other
         plain = isinstance(annotation, type) and not arguments
         if (
             plain
@@ -115,3 +126,12 @@ def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
         ):
             found[annotation] = None
     return tuple(sorted(found, key=lambda each: (each.__module__, each.__qualname__)))
+
+
+def _generic_of(annotation: object) -> object:
+    """The class that a parametrised one was made from; pydantic's are classes of their own that tell where they come from."""
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, Generic):
+        return origin
+    metadata: Mapping[str, Any] = getattr(annotation, "__pydantic_generic_metadata__", None) or {}
+    return metadata.get("origin")
