@@ -122,6 +122,19 @@ class SessionStore:
         target = self._at(commit)
         return [] if target is None else [_commit(record) for record in self._records(target)]
 
+    def resolve(self, prefix: str) -> str:
+        """The one commit of this session whose hash begins so, with six characters or more."""
+        if COMMIT_HASH.fullmatch(prefix):
+            return prefix
+        found = [record.hash for record in self.history() if record.hash.startswith(prefix)] if len(prefix) >= 6 else []
+        if len(found) != 1:
+            shown = display(prefix, limit=80, one_line=True)
+            how = "no commit" if not found else f"{len(found)} commits"
+            raise StateError(
+                f"{how} of session {self.session!r} begins with '{shown}'; give six characters of one, or more"
+            )
+        return found[0]
+
     def diff(self, a: str, b: str) -> Diff:
         """What changes from one commit to another."""
         first, second = self._at(a), self._at(b)
@@ -153,7 +166,7 @@ class SessionStore:
             return self.head
         if not COMMIT_HASH.fullmatch(commit):
             raise StateError(
-                f"{display(commit, limit=80, one_line=True)!r} is no hash of a commit: it has 40 of 0-9 a-f"
+                f"'{display(commit, limit=80, one_line=True)}' is no hash of a commit, which is 40 of 0-9 a-f"
             )
         return commit
 

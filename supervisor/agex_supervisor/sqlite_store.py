@@ -42,9 +42,9 @@ class SqliteStore(KVStore):
         self._lock = threading.RLock()
         self._within = False
         with self._lock, self._told():
-            self._connection = _opened(path, create)
-        self._left: list[sqlite3.Connection] = []
-        mine = weakref.ref(self)
+            self._connection: sqlite3.Connection | None = _opened(path, create)
+        self._left: list[sqlite3.Connection | None] = []
+        mine: weakref.ref[SqliteStore] = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _forked(mine))
 
     @contextmanager
@@ -113,13 +113,14 @@ class SqliteStore(KVStore):
             found = self.get_many(list(expected)) if expected else {}
             if any(found.get(key) != value for key, value in expected.items()):
                 return False
-            self._connection.executemany(_WRITE, writes.items())
-            self._connection.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in gone])
+            connection = self._connected()
+            connection.executemany(_WRITE, writes.items())
+            connection.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in gone])
             return True
 
     def clear(self) -> None:
         with self.transaction():
-            self._connection.execute("DELETE FROM entry")
+            self._connected().execute("DELETE FROM entry")
 
     # --- its life ---
 
@@ -130,14 +131,15 @@ class SqliteStore(KVStore):
 
     def close(self) -> None:
         with self._lock, self._told():
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
 
     def forked(self) -> None:
         """In the child of a fork: a connection is not shared with the parent, and not closed either."""
         self._left.append(self._connection)
         self._lock = threading.RLock()
         self._within = False
-        self._connection = None  # type: ignore[assignment]  # until it is asked for
+        self._connection = None  # until it is asked for
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -57,7 +57,7 @@ def state_change(
     return StateChange(written, frozenset(dropped), tuple(map(stored_form, events)), message[:MAX_MESSAGE_CHARS])
 
 
-def _data(content: bytes) -> bytes:
+def _data(content: object) -> bytes:
     if not isinstance(content, bytes):
         raise TypeError(f"bytes are stored, not {type(content).__name__}")
     return content
@@ -70,6 +70,6 @@ def _cache_key(key: str) -> str:
         fits = False
     if not fits:
         raise StateError(
-            f"a key of the cache must be text of 1 to {MAX_KEY_BYTES} bytes, not {display(key, limit=100)!r}"
+            f"a key of the cache must be text of 1 to {MAX_KEY_BYTES} bytes, not '{display(key, limit=100, one_line=True)}'"
         )
     return CACHE + key

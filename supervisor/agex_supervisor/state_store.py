@@ -128,11 +128,26 @@ def _translated(backend: Backend) -> Generator[None]:
     except StateError:
         raise
     except KvgitError as error:
-        why = display(str(error), limit=500, one_line=True)
-        raise StateError(f"the store {backend.name}: {why}") from error
+        raise StateError(_told(error, backend.name)) from error
     except backend.faults as error:
         why = display(str(error).strip(), limit=500, one_line=True)
         raise StateError(f"the store {backend.name} cannot be used: {why}") from error
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         what = display(f"{type(error).__name__}: {error}", limit=300, one_line=True)
         raise StateError(f"the store {backend.name} is damaged ({what}); restore it from a copy") from error
+
+
+def _told(error: Exception, name: str) -> str:
+    from kvgit import BranchExistsError, StorageVersionError, UnknownBranchError, UnknownCommitError
+
+    match error:
+        case UnknownCommitError():
+            return f"there is no such commit in {name}, or no more"
+        case UnknownBranchError():
+            return f"there is no such session in {name}, or no more"
+        case BranchExistsError():
+            return f"there is a session of that name in {name} already; choose another name"
+        case StorageVersionError():
+            return f"the state in {name} is of a newer kvgit: use the version that wrote it, or name another store"
+        case _:
+            return f"the store {name}: {display(str(error), limit=500, one_line=True)}"
