@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agex import llm
     from agex.agent import Agent
+    from agex.asking import Token
     from agex.entries import MemberSpec, Module
     from agex.errors import (
         AgexError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         WorkerFailed,
     )
     from agex.outcome import TaskOutcome
+    from agex.printers import pprint_events, pprint_tokens
     from agex.sandbox import Sandbox, SandboxOutcome
     from agex.session_state import SessionState
     from agex.state import State, events
@@ -47,10 +49,12 @@ if TYPE_CHECKING:
     from agex_supervisor.events import (
         ActionEvent,
         CancelledEvent,
+        ChapterEvent,
         ClarifyEvent,
         ErrorEvent,
         Event,
         FailEvent,
+        FileEvent,
         NoteEvent,
         OutputEvent,
         SuccessEvent,
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "agex.agent": "Agent",
+    "agex.asking": "Token",
     "agex.entries": "MemberSpec Module",
     "agex.errors": (
         "AgexError BudgetExceeded CodeError ConfigurationError ContractError HandleClosed "
@@ -72,6 +77,7 @@ _HOMES = {
         "StateError TaskCancelled TaskError TaskFailed TaskNeedsInput TaskTimeout WorkerDied WorkerFailed"
     ),
     "agex.outcome": "TaskOutcome",
+    "agex.printers": "pprint_events pprint_tokens",
     "agex.sandbox": "Sandbox SandboxOutcome",
     "agex.session_state": "SessionState",
     "agex.state": "State events",
@@ -79,8 +85,8 @@ _HOMES = {
     "agex_policies.schema": "Policy",
     "agex_supervisor.denials": "Denial",
     "agex_supervisor.events": (
-        "ActionEvent CancelledEvent ClarifyEvent ErrorEvent Event FailEvent NoteEvent OutputEvent "
-        "SuccessEvent TaskStartEvent"
+        "ActionEvent CancelledEvent ChapterEvent ClarifyEvent ErrorEvent Event FailEvent FileEvent NoteEvent "
+        "OutputEvent SuccessEvent TaskStartEvent"
     ),
     "agex_supervisor.error_info": "ErrorInfo",
     "agex_supervisor.execution": "RunUsage Unsent",
@@ -98,6 +104,7 @@ __all__ = [
     "AgexError",
     "BudgetExceeded",
     "CancelledEvent",
+    "ChapterEvent",
     "ClarifyEvent",
     "CodeError",
     "Commit",
@@ -109,6 +116,7 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "FailEvent",
+    "FileEvent",
     "Handle",
     "HandleClosed",
     "IsolationUnavailable",
@@ -142,11 +150,14 @@ __all__ = [
     "TaskOutcome",
     "TaskStartEvent",
     "TaskTimeout",
+    "Token",
     "Unsent",
     "WorkerDied",
     "WorkerFailed",
     "events",
     "llm",
+    "pprint_events",
+    "pprint_tokens",
 ]
 
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
-from agex.call import Running
 from agex.catalogue import render_registry
 from agex.entries import MemberSpec, Side, Visibility
 from agex.errors import ConfigurationError, SessionBusy
 from agex.isolation import asked
 from agex.members import Pattern
-from agex.options import EventHandler
 from agex.pools import shared_pool
 from agex.prompt import policy_text, system_prompt
 from agex.registry import Registry
+from agex.running import Running
+from agex.sub_agent import SubAgent, check_narrow
 from agex.task import Task
 from agex.workbench import Workbench, refusal
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation
-from agex_supervisor.events import Event
 from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
 from agex_supervisor.pool import Pool
@@ -36,8 +34,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
-
-logger = logging.getLogger("agex")
 
 
 class Agent:
@@ -81,6 +77,7 @@ class Agent:
         self._given_llm = llm
         self._llm: LLM | None = None
         self._registry = Registry()
+        self._sub_agents: dict[str, SubAgent] = {}
         self._benches: dict[tuple[Any, ...], Workbench] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -140,10 +137,14 @@ class Agent:
     def fn(self, **choices: Any) -> Callable[[F], F]: ...
     def fn(self, obj: Any = None, **choices: Any) -> Any:
         """Give agent code a function; also a decorator. It runs HERE, in your process, trusted: treat its arguments as
-        chosen by an adversary within their annotations. `runs="worker"` sends it to the worker instead."""
+        chosen by an adversary within their annotations. `runs="worker"` sends it to the worker instead. A task of another
+        agent becomes a sub-agent, whose policy may allow no more than this one's, unless wider=True."""
         if obj is None:
             return partial(self.fn, **choices)
-        self._registry.fn(obj, **choices)
+        if isinstance(obj, Task):
+            self._add_sub_agent(obj, **choices)
+        else:
+            self._registry.fn(obj, **choices)
         self._changed()
         return obj
 
@@ -151,20 +152,36 @@ class Agent:
     def task(self, given: Callable[P, R], /) -> Task[P, R]: ...
     @overload
     def task(
-        self, given: str | None = None, /, *, primer: str | None = None, trust: Literal["unpickle"] | None = None
+        self,
+        given: str | None = None,
+        /,
+        *,
+        primer: str | None = None,
+        setup: str | None = None,
+        trust: Literal["unpickle"] | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-    def task(self, given: Any = None, /, *, primer: str | None = None, trust: Literal["unpickle"] | None = None) -> Any:
+    def task(
+        self,
+        given: Any = None,
+        /,
+        *,
+        primer: str | None = None,
+        setup: str | None = None,
+        trust: Literal["unpickle"] | None = None,
+    ) -> Any:
         """Make a typed function with an empty body a task: `@agent.task`, `@agent.task("primer")`, `@agent.task(primer=)`.
 
-        trust="unpickle": a result of a class that cannot cross is unpickled HERE, which lets the agent run any code in YOUR
-        process. The policy has to say `[results] trust_unpickle = true`.
+        setup: code that is run before the model's first action, in the same sandbox; the model is shown it and what it
+        printed or raised, and its names are gone afterwards, as those of every action. trust="unpickle": a result of a
+        class that cannot cross is unpickled HERE, which lets the agent run any code in YOUR process. The policy has to say
+        `[results] trust_unpickle = true`.
         """
-        if callable(given):
-            return Task(self, given, primer, _names_of_caller())
+        if given is not None and not isinstance(given, str):
+            return Task(self, given, primer, _names_of_caller(), trust, setup)
         text = given if given is not None else primer
 
         def decorate(function: Callable[P, R]) -> Task[P, R]:
-            return Task(self, function, text, _names_of_caller(), trust)
+            return Task(self, function, text, _names_of_caller(), trust, setup)
 
         return decorate
 
@@ -175,6 +192,8 @@ class Agent:
         IsolationUnavailable or PreloadFailed say what it is."""
         _ = self.model
         self.workbench(()).warm()
+        for each in self._sub_agents.values():
+            _ = each.task.agent.model
         return self
 
     def close(self) -> None:
@@ -238,13 +257,22 @@ class Agent:
         with self._lock:
             bench = self._benches.get(classes)
             if bench is None:
+                check_narrow(self, self.loaded_policy(), self._sub_agents.values())
                 bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes)
                 self._benches[classes] = bench
             return bench
 
+    def loaded_policy(self) -> Policy:
+        """The policy as it is now. PolicyError where it is none."""
+        return self._policy if isinstance(self._policy, Policy) else Policy.load(self._policy)
+
+    def registers(self, function: object) -> bool:
+        """Whether agent code was given this very function."""
+        return any(entry.function is function for entry in self._registry.functions)
+
     def check_trust(self) -> None:
         """PolicyError unless the policy lets tasks unpickle results in this process."""
-        policy = self._policy if isinstance(self._policy, Policy) else Policy.load(self._policy)
+        policy = self.loaded_policy()
         if not policy.results.trust_unpickle:
             raise refusal(
                 policy,
@@ -271,14 +299,21 @@ class Agent:
             max_actions=self.budget.max_actions,
         )
 
-    def handled(self, handler: EventHandler, event: Event) -> Awaitable[None] | None:
-        """Call a handler; what it raises is logged, and neither lost nor fatal."""
-        try:
-            result = handler(event)
-        except Exception:
-            logger.exception("on_event raised for %s", type(event).__name__)
-            return None
-        return _logged(result, event) if inspect.isawaitable(result) else None
+    def _add_sub_agent(
+        self, task: Task[..., Any], *, wider: bool = False, runs: str | None = None, **choices: Any
+    ) -> None:
+        if task.agent is self:
+            raise ValueError(
+                f"{task.__name__} is a task of {self.name} itself, which would call itself without end;"
+                " give it a task of another agent"
+            )
+        if runs not in (None, "host"):
+            raise ConfigurationError(
+                f"task {task.__name__} runs in your process, with a worker of its own; leave out runs="
+            )
+        sub_agent = SubAgent(task, wider)
+        entry = self._registry.fn(sub_agent, **choices)
+        self._sub_agents[entry.name] = sub_agent
 
     def _changed(self) -> None:
         with self._lock:
@@ -321,6 +356,11 @@ class Sessions:
                 self._agent.pool.drop_workspace(workspace)
         turn.release()
 
+    def forget(self, name: str) -> None:
+        """Forget a session that no task uses any more, files and all."""
+        self.acquire(name)
+        self.release(name, forget=True)
+
     def close(self) -> None:
         with self._lock:
             workspaces, self._workspaces = list(self._workspaces.values()), {}
@@ -334,10 +374,3 @@ def _names_of_caller() -> Mapping[str, Any]:
     for _ in range(2):
         frame = frame.f_back if frame is not None else None
     return frame.f_locals if frame is not None else {}
-
-
-async def _logged(awaitable: Awaitable[Any], event: Event) -> None:
-    try:
-        await awaitable
-    except Exception:
-        logger.exception("on_event raised for %s", type(event).__name__)

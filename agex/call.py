@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import inspect
 import threading
-import time
-from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from agex.asking import Asking
 from agex.captures import ridden_by
-from agex.errors import ContractError
-from agex.options import Options
+from agex.errors import ContractError, TaskNeedsInput
+from agex.handlers import handled
+from agex.kin import Kin
+from agex.lineage import called_by, caller
+from agex.options import EventHandler, Options
 from agex.outcome import TaskOutcome, outcome_of
 from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, task_message, wrap_up
+from agex.question import Answer, Question
 from agex.render import render_value
 from agex_supervisor.bridge import waited_for
+from agex_supervisor.display import display
 from agex_supervisor.events import (
+    ActionEvent,
     CancelledEvent,
     ClarifyEvent,
+    EndEvent,
     ErrorEvent,
     Event,
     FailEvent,
@@ -27,7 +34,7 @@ from agex_supervisor.events import (
 )
 from agex_supervisor.execution import Executed, Executor
 from agex_supervisor.loop import Brief, Finish
-from agex_supervisor.model import LLM
+from agex_supervisor.model import LLM, Usage
 from agex_supervisor.outbound import NotSendable
 
 if TYPE_CHECKING:
@@ -35,48 +42,63 @@ if TYPE_CHECKING:
     from agex.task import Task
 
 MAX_INPUT_CHARS = 2_400
+MAX_VALUE_CHARS = 1_000
 
 
 class Call:
     """One call of a task: what the driver works with, and what is set up before and cleaned up after."""
 
-    def __init__(self, agent: Agent, task: Task[Any, Any], options: Options, inputs: dict[str, object]) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        task: Task[Any, Any],
+        options: Options,
+        inputs: Mapping[str, object],
+        answer: Answer | None = None,
+    ) -> None:
         self._agent = agent
         self._task = task
         self._options = options
-        self._inputs = inputs
+        self._inputs = dict(inputs)
+        self._answer = answer
         self._events: list[Event] = []
+        self._current: str | None = None
         self._cancelled = threading.Event()
         self._executor: Executor | None = None
+        self.live = False
         # Before a model is asked, and before anything is sent.
-        riders = ridden_by(inputs) if agent.isolation != "none" else ()
+        riders = ridden_by(self._inputs) if agent.isolation != "none" else ()
         self._captured = (*agent.captured, *riders)
-        self.llm: LLM = agent.model
-        self.on_token = options.on_token
-        self.budget = (
-            agent.budget if options.max_actions is None else replace(agent.budget, max_actions=options.max_actions)
-        )
-        timeout_s = options.timeout_s if options.timeout_s is not None else agent.task_timeout_s
-        self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self.kin = Kin(agent, options, caller())
+        self.session = self.kin.session
+        self.budget = self.kin.budget
+        self.deadline = self.kin.deadline
+        self._asking = Asking(agent.model, agent.name, self.kin.namespace)
+        self.llm: LLM = self._asking
+        self.on_token = self.kin.on_token
+        self._pictures = self._pictures_of_inputs()
         self.brief = self._brief()
 
     def __enter__(self) -> Self:
-        session = self._options.session
-        workspace = self._agent.sessions.acquire(session)
+        workspace = self._agent.sessions.acquire(self.session)
         try:
             bench = self._agent.workbench(self._task.terms.classes)
             returns = self._task.terms.returns
             bench.check_result(returns)
             self._executor = bench.executor(workspace)
             self._executor.start(keeps=returns.has_handles)
-            self._agent.running.add(self._task.__qualname__, session, self)
+            self._agent.running.add(self._task.__qualname__, self.session, self)
+            self.live = True
+            self.kin.join(self)
         except BaseException:
             self._release()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._agent.running.remove(self._task.__qualname__, self._options.session, self)
+        self.live = False
+        self._agent.running.remove(self._task.__qualname__, self.session, self)
+        self.kin.leave(self, self.own_usage)
         self._release()
 
     # --- the driver's hands ---
@@ -86,7 +108,8 @@ class Call:
         wall = min(limit, self._bench_wall(), *([] if timeout_s is None else [timeout_s]))
         assert self._executor is not None
         try:
-            return self._executor.execute(code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall)
+            with called_by(self):
+                return self._executor.execute(code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall)
         except NotSendable as error:
             raise ContractError(f"{self._task.__name__}(): {error}") from error
 
@@ -94,18 +117,47 @@ class Call:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
+        """End it, from any thread: the action or the request to the model that is under way, and its sub-agents."""
         self._cancelled.set()
+        self._asking.end()
         self.interrupt()
 
     def interrupt(self) -> None:
+        """End the action under way and the sub-agents that it waits for, from any thread."""
+        self.kin.cancel_children()
         if self._executor is not None:
             self._executor.cancel()
 
     def tell(self, event: Event) -> Awaitable[None] | None:
+        event = replace(event, namespace=self.kin.namespace, parent=self.kin.parent_event)
+        if isinstance(event, ActionEvent) and event.usage is not None and self.kin.priced:
+            event = replace(event, cost=self.budget.cost(event.usage))
+        if isinstance(event, TaskStartEvent | ActionEvent):
+            self._current = event.id
+        return _all_of(self.heard(event, []))
+
+    @property
+    def own_usage(self) -> Usage:
+        """The tokens that it used itself so far."""
+        return self._asking.usage
+
+    @property
+    def current_event(self) -> str | None:
+        """The event during which sub-agents are called now."""
+        return self._current
+
+    def heard(self, event: Event, told: list[EventHandler]) -> list[Awaitable[None]]:
+        """Note an event of this call or of a sub-agent, and pass it to who listens, each handler once: `told` are those who
+        know. Gives what is still to be awaited, in order."""
         self._events.append(event)
-        if self._options.on_event is None:
-            return None
-        return self._agent.handled(self._options.on_event, event)
+        waiting: list[Awaitable[None]] = []
+        handler = self._options.on_event
+        if handler is not None and handler not in told:
+            told.append(handler)
+            pending = handled(handler, event, "on_event")
+            waiting += [] if pending is None else [pending]
+        parent = self.kin.parent
+        return waiting if parent is None or not parent.live else waiting + parent.heard(event, told)
 
     # --- its begin and its end ---
 
@@ -120,65 +172,93 @@ class Call:
             await told
 
     def end(self, finish: Finish) -> TaskOutcome:
-        told = self.tell(self._last_event(finish))
+        last = self._last_event(finish)
+        told = self.tell(last)
         if told is not None:
             waited_for(told)
-        return self._outcome(finish)
+        return self._outcome(finish, last)
 
     async def aend(self, finish: Finish) -> TaskOutcome:
-        told = self.tell(self._last_event(finish))
+        last = self._last_event(finish)
+        told = self.tell(last)
         if told is not None:
             await told
-        return self._outcome(finish)
+        return self._outcome(finish, last)
 
-    def _outcome(self, finish: Finish) -> TaskOutcome:
+    def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:
         assert self._executor is not None
-        cost = self.budget.cost(finish.usage) if self._agent.priced else None
-        return outcome_of(finish, self._events, self._executor.report, cost)
+        finish.usage = last.usage
+        outcome = outcome_of(finish, self._events, self._executor.report, last.cost)
+        if isinstance(outcome.error, TaskNeedsInput):
+            # The same session again, whichever way its name came about.
+            options = replace(self._options, session=self.session, tenant=None, named=True)
+            outcome.error.question_asked = Question(self._task, options, self._inputs, finish.messages, last.id)
+        return outcome
 
     def _first_event(self) -> Event:
         return TaskStartEvent(
             agent=self._agent.name,
-            session=self._options.session,
+            session=self.session,
             task=self._task.__name__,
             message=self.brief.task,
+            inputs={name: display(text) for name, text in self._pictures.items()},
             captured=self._captured,
+            answers=None if self._answer is None else self._answer.question.event,
         )
 
-    def _last_event(self, finish: Finish) -> Event:
-        agent, session = self._agent.name, self._options.session
+    def _last_event(self, finish: Finish) -> EndEvent:
+        spent = self.kin.spent(finish.usage)
+        base: dict[str, Any] = {
+            "agent": self._agent.name,
+            "session": self.session,
+            "usage": spent.usage,
+            "cost": spent.cost if self.kin.priced else None,
+        }
         match finish.status:
             case "success":
-                return SuccessEvent(agent=agent, session=session, type=type(finish.value).__name__)
+                return SuccessEvent(type=type(finish.value).__name__, value=self._picture(finish.value), **base)
             case "failed":
-                return FailEvent(agent=agent, session=session, message=finish.message)
+                return FailEvent(message=finish.message, **base)
             case "needs_input":
-                return ClarifyEvent(agent=agent, session=session, question=finish.message)
+                return ClarifyEvent(question=finish.message, **base)
             case "cancelled":
-                return CancelledEvent(agent=agent, session=session, actions=finish.actions)
+                return CancelledEvent(actions=finish.actions, **base)
             case _:
-                return ErrorEvent(agent=agent, session=session, status=finish.status, message=finish.message)
+                return ErrorEvent(status=finish.status, message=finish.message, **base)
+
+    def _picture(self, value: object) -> str:
+        # In `none` the value may be of a class that the agent wrote, whose repr may do anything, and for ever.
+        if self._agent.isolation == "none" and type(value) not in _PLAIN:
+            return f"<{display(type(value).__name__, limit=200, one_line=True)}>"
+        return display(render_value(value, MAX_VALUE_CHARS))
+
+    def _pictures_of_inputs(self) -> dict[str, str]:
+        room = MAX_INPUT_CHARS // max(len(self._inputs), 1)
+        return {name: render_value(value, room) for name, value in self._inputs.items()}
 
     def _brief(self) -> Brief:
         task, terms = self._task, self._task.terms
-        room = MAX_INPUT_CHARS // max(len(self._inputs), 1)
         message = task_message(
             name=task.__name__,
             docstring=task.__doc__ and inspect.cleandoc(task.__doc__),
             signature_text=task.signature_text,
-            inputs={name: (terms.texts[name], render_value(value, room)) for name, value in self._inputs.items()},
+            inputs={name: (terms.texts[name], text) for name, text in self._pictures.items()},
             return_type_text=terms.returns_text,
             primer=task.primer,
         )
         most = self.budget.max_actions
+        goes_on = self._answer is not None
         return Brief(
             system=self._agent.system_prompt(terms.classes),
-            task=message,
+            task=self._answer.message if self._answer is not None else message,
             tools=TOOLS,
             silent_nudge=SILENT_TURN,
             wrap_up=lambda left: wrap_up(left) if is_time_to_wrap_up(left, most) else None,
             agent=self._agent.name,
-            session=self._options.session,
+            session=self.session,
+            setup="" if goes_on else task.setup,
+            earlier=self._answer.question.messages if self._answer is not None else (),
+            delegated=self.kin.delegated,
         )
 
     def _bench_wall(self) -> float:
@@ -187,29 +267,17 @@ class Call:
     def _release(self) -> None:
         if self._executor is not None:
             self._executor.release()
-        self._agent.sessions.release(self._options.session, forget=self._options.ephemeral)
+        self._agent.sessions.release(self.session, forget=self._options.ephemeral)
+        if self._options.ephemeral:
+            self.kin.forget_heirs()
 
 
-@dataclass
-class Running:
-    """The calls under way, so that they can be cancelled from anywhere."""
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
-    _calls: dict[tuple[str, str], list[Call]] = field(default_factory=dict[tuple[str, str], list[Call]])
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, task: str, session: str, call: Call) -> None:
-        with self._lock:
-            self._calls.setdefault((task, session), []).append(call)
+def _all_of(waiting: list[Awaitable[None]]) -> Awaitable[None] | None:
+    async def one_by_one() -> None:
+        for each in waiting:
+            await each
 
-    def remove(self, task: str, session: str, call: Call) -> None:
-        with self._lock:
-            calls = self._calls.get((task, session), [])
-            if call in calls:
-                calls.remove(call)
-
-    def cancel(self, task: str, session: str) -> bool:
-        with self._lock:
-            calls = list(self._calls.get((task, session), []))
-        for call in calls:
-            call.cancel()
-        return bool(calls)
+    return one_by_one() if waiting else None

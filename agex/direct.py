@@ -6,6 +6,8 @@ Arguments are validated by the annotations, objects whose class is registered ar
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -26,6 +28,9 @@ class DirectCalls:
     def __init__(self, calls: HostCalls, away: Callable[[], AbstractContextManager[None]]) -> None:
         self._calls = calls
         self._away = away
+        # In which agent code was started: it has none of this on threads that it starts itself.
+        self.context = contextvars.copy_context()
+        self.thread = 0
         self.names: HostNames = host_names(calls.declared, calls.objects, self._ask, self._gone)
 
     def presented(self, value: object) -> object:
@@ -47,7 +52,7 @@ class DirectCalls:
             raise TypeError(f"{shown}(): {error}") from None
         try:
             with self._away():
-                result = self._calls.result(hosted, (*owner, *args), kwargs)
+                result = self._in_context(lambda: self._calls.result(hosted, (*owner, *args), kwargs))
         except Exception as error:
             # As across a process: what went wrong, and nothing of where in the application that was.
             raise error.with_traceback(None) from None
@@ -55,6 +60,13 @@ class DirectCalls:
             return self.presented(result)
         except NotSendable as error:
             raise TypeError(f"the result of {shown}() cannot cross to here: {error}") from None
+
+    def _in_context(self, call: Callable[[], object]) -> object:
+        return call() if threading.get_ident() == self.thread else self.context.copy().run(call)
+
+    def begin(self) -> None:
+        """A run begins on this thread."""
+        self.context, self.thread = contextvars.copy_context(), threading.get_ident()
 
     def _gone(self, target: str) -> None:
         with contextlib.suppress(ProtocolError):  # the session is over, and the table is empty

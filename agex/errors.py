@@ -14,7 +14,7 @@ AgexError
   HandleClosed             the object behind a Handle is gone; `.cause`
   TaskError                one task ended without a value; `.outcome` has everything
     TaskFailed             the agent called task_fail
-    TaskNeedsInput         the agent called task_clarify; `.question`
+    TaskNeedsInput         the agent called task_clarify; `.question`, `.answer(text)` goes on
     TaskTimeout            (also TimeoutError) `task_timeout_s` ran out
     TaskCancelled          task.cancel() was called
     BudgetExceeded         max_actions, max_tokens or max_cost is used up; `.budget`, `.last_error`
@@ -25,7 +25,7 @@ AgexError
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agex_policies.errors import IsolationUnavailable, PolicyError
 from agex_protocol.errors import AgexError
@@ -41,6 +41,9 @@ from agex_supervisor.errors import (
     WorkerFailed,
 )
 from agex_supervisor.model import ModelError
+
+if TYPE_CHECKING:
+    from agex.question import Question
 
 __all__ = [
     "AgexError",
@@ -80,11 +83,35 @@ class TaskFailed(TaskError):
 
 
 class TaskNeedsInput(TaskError):
-    """The agent asked a question by task_clarify(question)."""
+    """The agent asked `question` by task_clarify. `answer(text)` calls the task again, with the conversation so far."""
+
+    question_asked: Question | None = None
 
     def __init__(self, message: str, outcome: Any = None) -> None:
         super().__init__(message, outcome)
         self.question = message
+
+    def answer(self, text: str) -> Any:
+        """As a call of the task, so awaited where the task is `async def`: in the same session, with the same inputs and
+        options, limits counted anew. Gives the value or raises, perhaps with the next question."""
+        question = self._open_question()
+        return question.task.go_on(question.answered(text))
+
+    async def aanswer(self, text: str) -> Any:
+        """The same, awaited whatever the task is."""
+        question = self._open_question()
+        return (await question.task.ago_on(question.answered(text))).unwrap()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What it would go on with stays in this process.
+        return type(self), (str(self), self.outcome)
+
+    def _open_question(self) -> Question:
+        if self.question_asked is None:
+            raise ConfigurationError(
+                "this question cannot be answered here: it comes from another process; call the task again with what it asks for"
+            )
+        return self.question_asked
 
 
 class TaskTimeout(TaskError, TimeoutError):

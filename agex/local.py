@@ -68,6 +68,7 @@ class LocalExecutor:
         names = {**self._names, "print": _printer(output)}
         record = refusals.Record()
         self._calls.awaiting.renew()
+        self._direct.begin()
         given = {name: self._direct.presented(value) for name, value in inputs.items()}
         try:
             with self._interruption.running(timeout_s):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
-import secrets
-import textwrap
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
+from agex.batch import Batch
 from agex.call import Call
+from agex.emptiness import is_empty
+from agex.errors import ContractError
 from agex.options import OPTION_NAMES, Options, changed
 from agex.outcome import TaskOutcome
+from agex.question import Answer
 from agex.signatures import render_signature
 from agex.terms import Terms
 from agex_supervisor.bridge import on_thread
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from agex.agent import Agent
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 
 
@@ -34,7 +34,8 @@ class Task(Generic[P, R]):
     """Call it like the function it was made from. Made by `@agent.task`.
 
     `f(...)` gives the value or raises; `f.run(...)` gives a TaskOutcome; `arun` is awaited; `with_options(session=...)`
-    gives the same task with other options. An `async def` task is awaited.
+    gives the same task with other options. An `async def` task is awaited. In a class it is a method: what it is called on
+    stays here, and the agent gets the other arguments.
     """
 
     def __init__(
@@ -44,89 +45,107 @@ class Task(Generic[P, R]):
         primer: str | None,
         scope: Mapping[str, Any] | None = None,
         trust: str | None = None,
+        setup: str | None = None,
     ) -> None:
         self._agent = agent
         self._function = function
         self._primer = primer
         self._options = Options()
+        self._check_plain()
         self.__name__ = function.__name__
         self.__qualname__ = function.__qualname__
         self.__module__ = function.__module__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         self.__signature__ = inspect.signature(function)
+        self._bound = False
         self._check_empty()
+        self._setup = _checked_setup(self.__name__, setup)
         self._unpickle = _trusted(agent, trust)
         self._terms: Terms | None = None
         self._early_terms(scope)
 
     # --- calling ---
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        if inspect.iscoroutinefunction(self._function):
-            return cast(R, self._awaited(args, kwargs))
-        return cast(R, self.run(*args, **kwargs).unwrap())
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, self._value(self._call(args, kwargs)))
 
-    def run(self, *args: Any, **kwargs: Any) -> TaskOutcome:
+    def run(self, /, *args: Any, **kwargs: Any) -> TaskOutcome:
         """As a call, but how it ended is in the outcome; raises only for what the caller or the machine lacks."""
-        call = self._call(args, kwargs)
-        with call:
-            call.begin()
-            return call.end(drive(loop(call.brief, call.budget), call))
+        return _run(self._call(args, kwargs))
 
-    async def arun(self, *args: Any, **kwargs: Any) -> TaskOutcome:
+    async def arun(self, /, *args: Any, **kwargs: Any) -> TaskOutcome:
         """As `run`, awaited. Cancelling it ends the action under way, cleans up and lets CancelledError pass."""
-        call = self._call(args, kwargs)
-        await on_thread(call.__enter__)
-        try:
-            await call.abegin()
-            return await call.aend(await adrive(loop(call.brief, call.budget), call))
-        finally:
-            await on_thread(call.__exit__)
+        return await _arun(self._call(args, kwargs))
 
     def with_options(self, **options: Any) -> Task[P, R]:
-        """The same task with these options: session, on_event, on_token, timeout_s, max_actions."""
+        """The same task with these options: session, tenant, on_event, on_token, timeout_s, max_actions."""
         return self._with(changed(self._options, options))
 
-    def map(self, items: Iterable[Any], concurrency: int = 4, outcomes: bool = False, **common: Any) -> list[Any]:
+    def map(self, items: Iterable[Any], /, concurrency: int = 4, outcomes: bool = False, **common: Any) -> list[Any]:
         """Call it with each item as first argument, each in a session of its own.
 
-        The first failure cancels the rest and raises; with outcomes=True the list holds a TaskOutcome for each.
+        The first failure cancels the rest, also what runs, and raises; with outcomes=True the list holds a TaskOutcome for
+        each.
         """
-        if concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-        stop = threading.Event()
-
-        def one(item: Any) -> TaskOutcome | None:
-            if stop.is_set():
-                return None
-            own = replace(self._options, session=f"map-{secrets.token_hex(8)}", ephemeral=True)
-            outcome = self._with(own).run(item, **common)
-            if outcome.error is not None and not outcomes:
-                stop.set()
-            return outcome
-
-        with ThreadPoolExecutor(concurrency, thread_name_prefix="agex-map") as threads:
-            done = list(threads.map(one, list(items)))
-        if outcomes:
-            return done
-        for outcome in done:
-            if outcome is not None and outcome.error is not None:
-                raise outcome.error
-        return [cast(TaskOutcome, outcome).value for outcome in done]
+        return self._mapped(self._batch(outcomes, common), items, concurrency, outcomes)
 
     async def amap(
-        self, items: Iterable[Any], concurrency: int = 4, outcomes: bool = False, **common: Any
+        self, items: Iterable[Any], /, concurrency: int = 4, outcomes: bool = False, **common: Any
     ) -> list[Any]:
-        """As `map`, awaited."""
-        return await on_thread(lambda: self.map(items, concurrency, outcomes, **common))
+        """As `map`, awaited. Cancelling it ends all calls."""
+        batch = self._batch(outcomes, common)
+        return await on_thread(lambda: self._mapped(batch, items, concurrency, outcomes), batch.cancel)
 
     def cancel(self, session: str = "default") -> bool:
         """Cancel the call of this task that runs in the session, from anywhere in the process. False if there is none."""
-        return self._agent.running.cancel(self.__qualname__, session)
+        own = self._options
+        options = own if session == "default" else Options(session=session, tenant=own.tenant)
+        return self._agent.running.cancel(self.__qualname__, options.session_of_tenant)
 
     def __repr__(self) -> str:
         return f"<task {self.__name__}{self.__signature__} of {self._agent!r}>"
+
+    # --- as a method ---
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: Task[Concatenate[Any, Q], R], instance: object, owner: type | None = None) -> Task[Q, R]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None or self._bound:
+            return self
+        first, *others = self.__signature__.parameters.values() or (None,)
+        if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+            raise TypeError(f"task {self.__name__} has no first parameter for what it is called on; see staticmethod")
+        other = copy.copy(self)
+        other._bound = True
+        other.__signature__ = self.__signature__.replace(parameters=[each for each in others if each is not None])
+        return other
+
+    # --- for sub-agents and answers ---
+
+    @property
+    def agent(self) -> Agent:
+        """The agent that fills it in."""
+        return self._agent
+
+    @property
+    def is_async(self) -> bool:
+        """Whether a call of it is awaited."""
+        return inspect.iscoroutinefunction(self._function)
+
+    def plain_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """As a call, but every keyword is an argument and none an option: for callers who must not choose these."""
+        return self._value(self._call(args, kwargs, inline=False))
+
+    def go_on(self, answer: Answer) -> Any:
+        """Call it again with the conversation so far and an answer."""
+        return self._value(self._continued(answer))
+
+    async def ago_on(self, answer: Answer) -> TaskOutcome:
+        """The same, awaited."""
+        return await _arun(self._continued(answer))
 
     # --- its terms ---
 
@@ -135,8 +154,20 @@ class Task(Generic[P, R]):
         """The contract; ContractError if a declared type cannot be had."""
         if self._terms is None:
             local = self._agent.isolation == "none"
-            self._terms = Terms.of(self._function, local=local, unpickle=self._unpickle)
+            try:
+                self._terms = Terms.of(self._function, local=local, unpickle=self._unpickle)
+            except NameError as error:
+                raise ContractError(
+                    f"task {self.__name__}: an annotation does not resolve: {error}. It must name what is visible at module"
+                    " level, outside `if TYPE_CHECKING`, or where the task is defined, before it"
+                ) from error
         return self._terms
+
+    @property
+    def resolved_signature(self) -> inspect.Signature:
+        """The signature with annotations as objects."""
+        resolved = self.terms.resolved
+        return resolved.replace(parameters=list(resolved.parameters.values())[1:]) if self._bound else resolved
 
     def _early_terms(self, scope: Mapping[str, Any] | None) -> None:
         try:
@@ -145,10 +176,22 @@ class Task(Generic[P, R]):
         except NameError:
             return  # a forward reference: it is resolved at the first call
 
+    def _check_plain(self) -> None:
+        function: Any = self._function
+        if isinstance(function, Task):
+            raise ValueError(
+                f"{function.__name__} is a task already; decorate it once, with the agent that is to fill it in"
+            )
+        if not inspect.isfunction(function):
+            raise ValueError(f"@task takes a plain function, not {function!r}; @staticmethod goes above it")
+        if self._agent.registers(function):
+            raise ValueError(
+                f"{function.__name__} was given to the agent's code as a function, with an empty body: write @agent.fn above"
+                " @specialist.task, not below it"
+            )
+
     def _check_empty(self) -> None:
-        if not callable(self._function) or isinstance(self._function, (type, Task)):
-            raise ValueError(f"@task takes a plain function, not {self._function!r}")
-        if not _is_empty(self._function):
+        if not is_empty(self._function):
             raise ValueError(
                 f"task {self.__name__}: the body must be empty (a docstring, pass, ... or raise NotImplementedError),"
                 " because the model writes it"
@@ -156,28 +199,83 @@ class Task(Generic[P, R]):
         if not (self._primer or inspect.getdoc(self._function)):
             raise ValueError(f"task {self.__name__} needs a docstring or a primer that says what to do")
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, inline: bool = True) -> Call:
         own = self.__signature__.parameters
-        inline = {name: kwargs.pop(name) for name in OPTION_NAMES if name in kwargs and name not in own}
-        options = changed(self._options, inline)
-        return Call(self._agent, self, options, self.terms.checked(self.__signature__, self.__name__, args, kwargs))
+        chosen = [name for name in OPTION_NAMES if inline and name in kwargs and name not in own]
+        options = changed(self._options, {name: kwargs.pop(name) for name in chosen})
+        return self._call_with(options, args, kwargs)
+
+    def _call_with(self, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        inputs = self.terms.checked(self.__signature__, self.__name__, args, kwargs)
+        return Call(self._agent, self, options, inputs)
+
+    def _continued(self, answer: Answer) -> Call:
+        question = answer.question
+        return Call(self._agent, self, question.options, question.inputs, answer)
+
+    def _value(self, call: Call) -> Any:
+        return _avalue(call) if self.is_async else _run(call).unwrap()
+
+    def _batch(self, outcomes: bool, common: dict[str, Any]) -> Batch:
+        def begin(options: Options, item: Any) -> Call:
+            return self._call_with(options, (item,), dict(common))
+
+        return Batch(begin, _run, self._options, keep_going=outcomes)
+
+    def _mapped(self, batch: Batch, items: Iterable[Any], concurrency: int, outcomes: bool) -> list[Any]:
+        done = batch.results(items, concurrency)
+        return list(done) if outcomes else [outcome.value for outcome in done]
 
     def _with(self, options: Options) -> Task[P, R]:
         other = copy.copy(self)
         other._options = options
         return other
 
-    async def _awaited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return (await self.arun(*args, **kwargs)).unwrap()
-
     @property
     def primer(self) -> str | None:
         return self._primer
 
     @property
+    def setup(self) -> str:
+        """Code that is run before the model's first action; empty where there is none."""
+        return self._setup
+
+    @property
     def signature_text(self) -> str:
         """The signature as the model reads it."""
-        return render_signature(self.__name__, self.terms.signature, max_chars=1000)
+        shown = self.terms.signature
+        if self._bound:
+            shown = shown.replace(parameters=list(shown.parameters.values())[1:])
+        return render_signature(self.__name__, shown, max_chars=1000)
+
+
+def _run(call: Call) -> TaskOutcome:
+    with call:
+        call.begin()
+        return call.end(drive(loop(call.brief, call.budget), call))
+
+
+async def _arun(call: Call) -> TaskOutcome:
+    await on_thread(call.__enter__)
+    try:
+        await call.abegin()
+        return await call.aend(await adrive(loop(call.brief, call.budget), call))
+    finally:
+        await on_thread(call.__exit__)
+
+
+async def _avalue(call: Call) -> Any:
+    return (await _arun(call)).unwrap()
+
+
+def _checked_setup(task: str, setup: str | None) -> str:
+    if setup is None:
+        return ""
+    try:
+        ast.parse(setup)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"task {task}: setup= is not Python: {error}") from None
+    return setup
 
 
 def _trusted(agent: Agent, trust: str | None) -> Unpickle | None:
@@ -191,26 +289,3 @@ def _trusted(agent: Agent, trust: str | None) -> Unpickle | None:
     from agex_supervisor.trusted_unpickle import unpickle
 
     return unpickle
-
-
-def _is_empty(function: Callable[..., Any]) -> bool:
-    """Whether a body says nothing. Where there is no source to look at, its code object is asked."""
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-        node = ast.parse(source).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError):
-        code = function.__code__
-        return not set(code.co_names) - {"NotImplementedError"}
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return not set(function.__code__.co_names) - {"NotImplementedError"}
-    return all(_says_nothing(statement) for statement in node.body)
-
-
-def _says_nothing(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Pass() | ast.Expr(ast.Constant()):
-            return True
-        case ast.Raise(ast.Name("NotImplementedError") | ast.Call(ast.Name("NotImplementedError"))):
-            return True
-        case _:
-            return False

@@ -25,6 +25,7 @@ class Terms:
     returns_text: str | None
     classes: tuple[type, ...]
     signature: inspect.Signature  # as a model is shown it
+    resolved: inspect.Signature  # with every annotation as an object
 
     @classmethod
     def of(
@@ -59,7 +60,8 @@ class Terms:
         text = None if returned in (None, type(None)) else _described(returned, returns)
         fields = [each for contract in (*parameters.values(), returns) for each in contract.classes]
         classes = _named_classes([*hints.values(), *fields])
-        return cls(parameters, texts, returns, text, classes, _shown(signature, hints))
+        shown, resolved = _shown(signature, hints), _resolved(signature, hints)
+        return cls(parameters, texts, returns, text, classes, shown, resolved)
 
     def checked(
         self, signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -89,6 +91,13 @@ def _shown(signature: inspect.Signature, hints: Mapping[str, Any]) -> inspect.Si
         each.replace(annotation=own.get(name, each.annotation)) for name, each in signature.parameters.items()
     ]
     return signature.replace(parameters=parameters, return_annotation=own.get("return", signature.return_annotation))
+
+
+def _resolved(signature: inspect.Signature, hints: Mapping[str, Any]) -> inspect.Signature:
+    parameters = [
+        each.replace(annotation=hints.get(name, each.annotation)) for name, each in signature.parameters.items()
+    ]
+    return signature.replace(parameters=parameters, return_annotation=hints.get("return", signature.return_annotation))
 
 
 def _has_stand_in(annotation: Any) -> bool:

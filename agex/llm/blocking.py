@@ -8,6 +8,9 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from agex_supervisor.bridge import ENDING
+from agex_supervisor.model import ModelError
+
 T = TypeVar("T")
 
 
@@ -26,6 +29,20 @@ def wait_for(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _run(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    ending = ENDING.get()
     # With a factory of its own the runner leaves the thread's current loop alone; asyncio.run would unset it.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        return runner.run(start())
+        if ending is None:
+            return runner.run(start())
+        loop = runner.get_loop()
+
+        async def endable() -> T:
+            task = asyncio.current_task()
+            assert task is not None
+            with ending.ends(lambda: loop.call_soon_threadsafe(task.cancel)):
+                return await start()
+
+        try:
+            return runner.run(endable())
+        except asyncio.CancelledError:
+            raise ModelError("the request was ended") from None

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from agex.errors import LLMError
 from agex.llm.fault import Fault
 from agex.llm.script import Script, ScriptItem
+from agex_supervisor.bridge import waited_for
 from agex_supervisor.model import Reply, Request, TokenHandler
 
 
@@ -33,7 +34,9 @@ class Scripted:
         """The next reply, at once: `timeout_s` has nothing to bound. `on_token` gets its text in one piece."""
         reply = self._next(request)
         if on_token is not None and reply.text:
-            on_token(reply.text)
+            heard = on_token(reply.text)
+            if inspect.isawaitable(heard):
+                waited_for(heard)
         return reply
 
     async def acomplete(

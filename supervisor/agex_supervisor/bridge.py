@@ -6,7 +6,11 @@ programs never await.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,10 +44,57 @@ async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | Non
 
 
 def waited_for(awaitable: Awaitable[T]) -> T:
-    """What an awaitable gives, for code that waits: in an event loop of its own."""
+    """What an awaitable gives, for code that waits: in the loop that awaits this thread, else in one of its own."""
     import asyncio
 
     async def awaited() -> T:
         return await awaitable
 
-    return asyncio.run(awaited())
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    outer = LOOP.get()
+    if outer is not None and outer is not here and outer.is_running():
+        return asyncio.run_coroutine_threadsafe(awaited(), outer).result()
+    if here is None:
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            return runner.run(awaited())
+    # The loop that runs in this thread can run nothing while we wait in it.
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agex-await") as thread:
+        return thread.submit(context.run, asyncio.run, awaited()).result()
+
+
+class Ending:
+    """Ends what waits, from any thread: once for all that it is told to end. Safe against what ends by itself meanwhile."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._lock = threading.Lock()
+        self._ends: dict[object, Callable[[], object]] = {}
+
+    def end(self) -> None:
+        """End what waits now, and what is going to."""
+        with self._lock:
+            self.ended = True
+            for end in self._ends.values():
+                end()
+
+    @contextmanager
+    def ends(self, end: Callable[[], object]) -> Generator[None]:
+        """While this lasts `end` is called where all is to end; at once if that was so before."""
+        key = object()
+        with self._lock:
+            self._ends[key] = end
+            if self.ended:
+                end()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._ends[key]
+
+
+# What may end the waiting of this thread for a model.
+ENDING: ContextVar[Ending | None] = ContextVar("ENDING", default=None)

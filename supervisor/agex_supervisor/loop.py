@@ -78,8 +78,23 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """What a task used: tokens, and what they cost by the prices of whoever used them."""
+
+    usage: Usage = Usage()
+    cost: float = 0.0
+
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(self.usage + other.usage, self.cost + other.cost)
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
-    """All that the model is told before its first turn, and the words for the turns that go wrong."""
+    """All that the model is told before its first turn, and the words for the turns that go wrong.
+
+    setup: code that is run before the first turn. earlier: the conversation that this one goes on with. delegated: what
+    sub-agents have used so far; it counts for the budget.
+    """
 
     system: str
     task: str
@@ -88,6 +103,9 @@ class Brief:
     wrap_up: Callable[[int], str | None]  # what to say when so many actions are left
     agent: str = ""
     session: str = ""
+    setup: str = ""
+    earlier: tuple[Message, ...] = ()
+    delegated: Callable[[], Spending] = Spending
 
 
 @dataclass(slots=True)
@@ -106,6 +124,7 @@ class Finish:
     actions: int = 0
     error: BaseException | None = None
     denials: list[Denial] = field(default_factory=list[Denial])
+    messages: tuple[Message, ...] = ()  # the conversation, for a task that asked to go on with
 
 
 Loop = Generator[Effect, Any, Finish]
@@ -124,6 +143,7 @@ def loop(brief: Brief, budget: Budget) -> Loop:
         finish = Finish("cancelled", message="the task was cancelled")
     finish.usage, finish.actions, finish.denials = talk.usage, talk.actions, list(talk.denials)
     finish.last_error = finish.last_error or talk.last_error
+    finish.messages = talk.messages
     return finish
 
 
@@ -137,10 +157,16 @@ class _Talk:
         self.denials: dict[Denial, None] = {}  # each once, in their order
         self._brief = brief
         self._budget = budget
-        self._messages: list[Message] = [UserMessage(brief.task)]
+        self._messages: list[Message] = [*brief.earlier, UserMessage(brief.task)]
         self._deaths = 0
 
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(self._messages)
+
     def run(self) -> Loop:
+        if self._brief.setup and (ended := (yield from self._set_up())) is not None:
+            return ended
         while (exhausted := self._exhausted()) is None:
             reply: Reply = yield Ask(Request(self._brief.system, tuple(self._messages), self._brief.tools))
             self.usage = self.usage + (reply.usage or Usage())
@@ -152,6 +178,25 @@ class _Talk:
             if finish is not None:
                 return finish
         return exhausted
+
+    def _set_up(self) -> Generator[Effect, Any, Finish | None]:
+        code = self._brief.setup
+        yield Tell(self._event(ActionEvent, number=0, text="", action=PythonAction(code), source="setup"))
+        executed: Executed = yield Act(code)
+        self.denials.update(dict.fromkeys(executed.denials))
+        finish = self._finished(executed)
+        if finish is not None:
+            return finish
+        self._deaths = 0  # no action of the model's
+        text, error = observed(executed), executed.error.type if executed.error else ""
+        denials = tuple(executed.denials)
+        yield Tell(self._event(OutputEvent, number=0, text=text, error=error, denials=denials, source="setup"))
+        how = "It ended well" if executed.kind == "finished" else "It FAILED"
+        note = f"The developer had this run before your first action:\n{code}\n\n{how}, and gave:\n{text}"
+        self._messages.append(UserMessage(note))
+        if executed.kind != "finished":
+            yield Tell(self._event(NoteEvent, message=note))
+        return None
 
     def _act(self, reply: Reply) -> Generator[Effect, Any, Finish | None]:
         texts: list[str] = []
@@ -165,6 +210,8 @@ class _Talk:
             self.denials.update(dict.fromkeys(executed.denials))
             finish = self._finished(executed)
             if finish is not None:
+                # For a conversation that goes on: what was run before in this turn, and this.
+                self._messages.append(Observation((*texts, "(this ended the script)")))
                 return finish
             texts.append(observed(executed))
             self.last_error = executed.error.type if executed.error else None
@@ -222,12 +269,14 @@ class _Talk:
         yield Tell(self._event(NoteEvent, message=note))
 
     def _exhausted(self) -> Finish | None:
-        budget, used = self._budget, self.usage.input_tokens + self.usage.output_tokens
+        delegated = self._brief.delegated()
+        usage, budget = self.usage + delegated.usage, self._budget
+        used = usage.input_tokens + usage.output_tokens
         if self.actions >= budget.max_actions:
             return Finish("budget", message=f"max_actions={budget.max_actions} is used up", cause="max_actions")
         if budget.max_tokens is not None and used >= budget.max_tokens:
             return Finish("budget", message=f"{used} tokens used, max_tokens={budget.max_tokens}", cause="max_tokens")
-        if budget.max_cost is not None and budget.cost(self.usage) >= budget.max_cost:
+        if budget.max_cost is not None and budget.cost(self.usage) + delegated.cost >= budget.max_cost:
             return Finish("budget", message=f"max_cost={budget.max_cost} is used up", cause="max_cost")
         return None
 

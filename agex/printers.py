@@ -1,0 +1,130 @@
+"""Printers for a console: handlers of events and of tokens, to be given as they are: `on_event=agex.pprint_events`.
+
+What is printed was written by a model or by its code, so every text goes through `display`, and none is markup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from agex_supervisor.display import display
+from agex_supervisor.event_portrait import Portrait, portrait
+from agex_supervisor.events import Event, NoteEvent, OutputEvent, TaskStartEvent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+Verbosity = Literal["brief", "normal", "verbose"]
+
+_STYLES = {
+    "start": "bold magenta",
+    "act": "bold cyan",
+    "see": "bold blue",
+    "good": "bold green",
+    "bad": "bold red",
+    "note": "bold yellow",
+}
+
+
+def pprint_events(
+    events: Event | Iterable[Event] | Any,
+    *,
+    verbosity: Verbosity = "normal",
+    color: bool | None = None,
+    width: int | None = None,
+    stream: TextIO | None = None,
+    indent: bool = True,
+    delta: bool = False,
+    max_lines: int = 30,
+) -> None:
+    """Print an event, several, or those of a TaskOutcome or a state (whatever has `events`).
+
+    verbosity: "brief" prints titles, "normal" texts of up to `max_lines` lines, "verbose" the whole of them and the task's
+    message. color: None colours where the stream is a terminal and NO_COLOR is not set. indent: sub-agents stand to the
+    right of who called them. delta: the seconds since the event before, of those printed in one call.
+    """
+    if verbosity not in ("brief", "normal", "verbose"):
+        raise ValueError(f"verbosity is 'brief', 'normal' or 'verbose', not {verbosity!r}")
+    if max_lines < 1:
+        raise ValueError(f"max_lines is at least 1, not {max_lines}")
+    console = _console(stream, color, width)
+    before: float | None = None
+    for event in _each(events):
+        passed = f" +{event.time - before:.1f} s" if delta and before is not None else ""
+        before = event.time
+        _print(console, event, verbosity, passed, event.namespace.count("/") if indent else 0, max_lines)
+
+
+def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | None = None) -> None:
+    """Print a piece of the model's text as it arrives. A Token of a sub-agent is printed in another colour."""
+    if not token:
+        return
+    console = _console(stream, color, None)
+    style = "yellow" if "/" in getattr(token, "namespace", "") else "bright_black"
+    # As it is: a piece is no line, and must not be wrapped.
+    console.out(display(token, limit=12 * len(token)), end="", style=style, highlight=False)
+    console.file.flush()
+
+
+def _each(events: Any) -> Iterable[Event]:
+    if isinstance(events, Event):
+        return [events]
+    inside = getattr(events, "events", events)
+    found = list(inside() if callable(inside) else inside)
+    for each in found:
+        if not isinstance(each, Event):
+            raise TypeError(f"pprint_events prints events, not {type(each).__name__}")
+    return found
+
+
+def _console(stream: TextIO | None, color: bool | None, width: int | None) -> Console:
+    # Here, for rich takes longer to import than all of agex.
+    from rich.console import Console
+
+    return Console(
+        file=stream or sys.stdout,
+        width=width,
+        force_terminal=True if color else None,
+        no_color=None if color is None else not color,
+        color_system="auto" if color is not False else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+    )
+
+
+def _print(console: Console, event: Event, verbosity: Verbosity, passed: str, depth: int, max_lines: int) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    # The longest text that is printed whole is as long as an event may have it.
+    seen = portrait(event, limit=1 << 20) if verbosity == "verbose" else portrait(event)
+    where = display(event.namespace or event.agent, limit=200, one_line=True)
+    title = Text(seen.title, style=_STYLES[seen.tone])
+    title.append(" " + " · ".join([where, *seen.facts]) + passed, style="default")
+    lines = [title]
+    if verbosity != "brief":
+        lines += _texts(event, seen, max_lines if verbosity == "normal" else None)
+    for line in lines:
+        console.print(Padding(line, (0, 0, 0, 2 * depth + (0 if line is title else 2)), expand=False))
+
+
+def _texts(event: Event, seen: Portrait, max_lines: int | None) -> list[Text]:
+    from rich.text import Text
+
+    texts = [text for _, text in seen.texts]
+    if isinstance(event, TaskStartEvent) and max_lines is None:
+        texts = [display(event.message, limit=1 << 20)]
+    style = "default" if isinstance(event, OutputEvent | NoteEvent) else "cyan"
+    return [Text(_cut(text, max_lines), style=style) for text in texts]
+
+
+def _cut(text: str, max_lines: int | None) -> str:
+    lines = text.rstrip("\n").split("\n")
+    if max_lines is None or len(lines) <= max_lines:
+        return "\n".join(lines)
+    return "\n".join([*lines[:max_lines], f"... {len(lines) - max_lines} more lines"])
