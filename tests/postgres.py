@@ -45,7 +45,9 @@ def running_server() -> Generator[PostgresServer]:
     binaries = _binaries()
     if binaries is None:
         if os.environ.get(REQUIRE) == "postgres":
-            pytest.fail(f"{REQUIRE}=postgres, and no PostgreSQL server is installed (Debian: apt-get install postgresql)")
+            pytest.fail(
+                f"{REQUIRE}=postgres, and no PostgreSQL server is installed (Debian: apt-get install postgresql)"
+            )
         pytest.skip("no PostgreSQL server is installed (Debian: apt-get install postgresql)")
     # The server refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None

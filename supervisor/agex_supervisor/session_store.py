@@ -172,11 +172,14 @@ class SessionStore:
 
     def _records(self, commit: str) -> Iterator[Record]:
         """The commits up to one, newest first, without the empty one that kvgit begins with."""
+        from kvgit import ROOT_COMMIT
+
         with self.store.reading():
             for record in self.store.repo.log(commit=commit, first_parent=True):
-                if record.parents:
-                    _said(record)  # here, where damage is told
-                    yield record
+                if record.hash == ROOT_COMMIT:
+                    return
+                _check(record)  # here, where damage is told
+                yield record
 
     def _committed(self, change: StateChange) -> str:
         from kvgit import BranchMovedError
@@ -268,19 +271,21 @@ def _unless_root(commit: str | None) -> str | None:
     return None if commit == ROOT_COMMIT else commit
 
 
+def _check(record: Record) -> None:
+    """TypeError or ValueError if a commit's record is not the one that its hash was made of, or not one of ours."""
+    from kvgit.versioned.kv import commit_hash
+
+    if record.time is None or commit_hash(record.parents, record.root, record.time, record.info) != record.hash:
+        raise ValueError("a commit is not what its hash says")
+    message, events = _said(record)
+    if not isinstance(message, str) or not all(isinstance(each, str) for each in events):
+        raise TypeError("a commit's record is not one of ours")
+
+
 def _said(record: Record) -> tuple[str, list[str]]:
-    """A commit's message and events. TypeError or ValueError if they are not what was written."""
+    """A commit's message and events."""
     info: Any = record.info
-    message, events = info["message"], info["events"]
-    if (
-        not isinstance(message, str)
-        or not isinstance(events, list)
-        or not all(isinstance(each, str) for each in events)
-    ):
-        raise TypeError("a commit's record is not what it should be")
-    if record.time is None:
-        raise TypeError("a commit has no time")
-    return message, events
+    return info["message"], info["events"]
 
 
 def _commit(record: Record) -> Commit:

@@ -69,16 +69,16 @@ class SqliteStore(KVStore):
 
     def get(self, key: str) -> bytes | None:
         rows = self._rows("SELECT value FROM entry WHERE key = ?", key)
-        return bytes(rows[0][0]) if rows else None
+        return _data(rows[0][0]) if rows else None
 
     def get_many(self, *args: Any) -> Mapping[str, bytes]:
         keys = json.dumps(list(self._normalize_keys(args)))
         return {
-            key: bytes(value) for key, value in self._rows(f"SELECT key, value FROM entry WHERE key IN ({_KEYS})", keys)
+            key: _data(value) for key, value in self._rows(f"SELECT key, value FROM entry WHERE key IN ({_KEYS})", keys)
         }
 
     def items(self) -> Iterable[tuple[str, bytes]]:
-        return [(key, bytes(value)) for key, value in self._rows("SELECT key, value FROM entry")]
+        return [(key, _data(value)) for key, value in self._rows("SELECT key, value FROM entry")]
 
     def keys(self, prefix: str = "") -> Iterable[str]:
         if not prefix:
@@ -127,7 +127,8 @@ class SqliteStore(KVStore):
     def shrink(self) -> None:
         """Give the disk back what was removed."""
         with self._lock, self._told():
-            self._connected().execute("PRAGMA incremental_vacuum").fetchall()
+            # As a script, for each page is a step of its own.
+            self._connected().executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         with self._lock, self._told():
@@ -154,7 +155,7 @@ class SqliteStore(KVStore):
     def _told(self) -> Generator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the second for text that is none
             raise StateError(f"the store {display(str(self._path), one_line=True)} {_reason(error)}") from error
 
 
@@ -252,7 +253,13 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def _reason(error: sqlite3.Error) -> str:
+def _data(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise sqlite3.DatabaseError(f"{type(value).__name__} where there should be bytes")
+    return value
+
+
+def _reason(error: Exception) -> str:
     code = getattr(error, "sqlite_errorcode", None)
     match code if code is None else code & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -266,4 +273,4 @@ def _reason(error: sqlite3.Error) -> str:
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             return f"cannot be opened for writing ({error}); look at the permissions of the file and of its folder"
         case _:
-            return f"cannot be used ({error})"
+            return f"cannot be used ({display(str(error), limit=300, one_line=True)})"

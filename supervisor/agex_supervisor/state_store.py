@@ -103,6 +103,8 @@ class StateStore:
 def _repository(backend: Backend, create: bool) -> Repo:
     from kvgit import Repo
 
+    from agex_supervisor.checked_store import CheckedStore
+
     written = backend.store.get(FORMAT_KEY)
     if written is None and not create:
         raise StateError(f"there is no state in {backend.name}; an Agent with this state= makes it with its first task")
@@ -112,7 +114,7 @@ def _repository(backend: Backend, create: bool) -> Repo:
             f" {FORMAT!r}: use the agex that wrote it, or name another store"
         )
     # "bytes", and never kvgit's own default, which unpickles.
-    repo = Repo(backend.store, codec="bytes", value_cache_bytes=0)
+    repo = Repo(CheckedStore(backend.store, backend.name), codec="bytes", value_cache_bytes=0)
     if written is None:
         backend.store.set(FORMAT_KEY, FORMAT)
     return repo

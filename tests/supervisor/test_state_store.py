@@ -109,7 +109,9 @@ def test_a_fork_takes_no_name_that_is_taken_and_no_commit_that_is_not_there(stor
         session.fork(first, "../bob")
 
 
-@pytest.mark.parametrize("name", ["", "../../escaped", "a/b", ".hidden", "a b", "a\n", "ä", "a" * 129, "refs/tags/v1", "%s"])
+@pytest.mark.parametrize(
+    "name", ["", "../../escaped", "a/b", ".hidden", "a b", "a\n", "ä", "a" * 129, "refs/tags/v1", "%s"]
+)
 def test_a_session_is_not_named_by_what_could_lead_elsewhere(store: StateStore, name: str) -> None:
     with pytest.raises(ValueError, match="must be 1 to 128 of the characters"):
         store.session(name)
@@ -140,8 +142,12 @@ def test_where_both_changed_the_same_the_later_commit_stands_and_says_so(store: 
     ours.commit(files={"both": b"0", "gone": b"0", "alike": b"0"}, cache={"k": b"0"})
     theirs.refresh()
 
-    first = theirs.commit(files={"both": b"1", "gone": b"1", "alike": b"x"}, cache={"k": b"1"}, events=[event("theirs")])
-    second = ours.commit(files={"both": b"2", "alike": b"x"}, removed=["gone"], cache={"k": b"2"}, events=[event("ours")])
+    first = theirs.commit(
+        files={"both": b"1", "gone": b"1", "alike": b"x"}, cache={"k": b"1"}, events=[event("theirs")]
+    )
+    second = ours.commit(
+        files={"both": b"2", "alike": b"x"}, removed=["gone"], cache={"k": b"2"}, events=[event("ours")]
+    )
 
     assert dict(ours.files()) == {"both": b"2", "alike": b"x"}
     assert dict(ours.cache()) == {"k": b"2"}
