@@ -22,7 +22,7 @@ PASSWORD = "pass-word"
 
 
 class PostgresServer:
-    """`new_url()` is that of a database that nobody has used yet."""
+    """`new_url()` is that of a place in its database that nobody has used yet."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -30,13 +30,14 @@ class PostgresServer:
     def new_url(self) -> str:
         import psycopg
 
-        name = f"state_{secrets.token_hex(6)}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return self.url(name)
+        schema = f"state_{secrets.token_hex(6)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}".encode())
+        return f"{self.url}?options=-csearch_path%3D{schema}"
 
-    def url(self, database: str) -> str:
-        return f"postgresql://agex:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+    @property
+    def url(self) -> str:
+        return f"postgresql://agex:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
 
 @contextmanager

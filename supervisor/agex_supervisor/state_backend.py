@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agex_supervisor.display import display
@@ -19,6 +19,8 @@ from agex_supervisor.errors import ConfigurationError, StateError
 
 if TYPE_CHECKING:
     from kvgit.kv.base import KVStore
+    from kvgit.kv.postgres import Postgres
+    from psycopg_pool import ConnectionPool
 
 MEMORY = "memory:"
 _SQLITE = "sqlite:///"
@@ -26,6 +28,7 @@ _POSTGRES = ("postgresql", "postgres")
 
 _TABLE = "agex_state"
 _CONNECT_S = 10
+_CONNECTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +98,41 @@ def _postgres(url: str, create: bool) -> Backend:
     try:
         import psycopg
         from kvgit.kv.postgres import Postgres
+        from psycopg_pool import ConnectionPool
     except ImportError as error:
         raise ConfigurationError(f"state={shown(url)!r} needs psycopg: pip install 'agex-kernel[postgres]'") from error
     try:
         # First one connection by itself: a pool would go on trying for longer, and say less.
         psycopg.connect(url, connect_timeout=_CONNECT_S).close()
+        # Looked at before they are used: servers and firewalls end idle ones.
+        pool = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=_CONNECTIONS,
+            kwargs={"autocommit": True},
+            timeout=_CONNECT_S,
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
         try:
-            store = Postgres(url, table=_TABLE, create=create)
-        except psycopg.errors.UniqueViolation:  # somebody made the table at the same moment
-            store = Postgres(url, table=_TABLE, create=False)
+            store = _table(Postgres, pool, create)
+        except BaseException:
+            pool.close()
+            raise
     except psycopg.Error as error:
         why = display(str(error).strip(), limit=500, one_line=True)
         raise StateError(f"the store {shown(url)} cannot be opened: {why}") from error
     # Each commit there is two batches, of which the second publishes the first: what is seen is still all or nothing.
-    return Backend(store, shown(url), contextlib.nullcontext, _nothing, store.close, (psycopg.Error,))
+    return Backend(store, shown(url), contextlib.nullcontext, _nothing, pool.close, (psycopg.Error,))
+
+
+def _table(postgres: type[Postgres], pool: ConnectionPool[Any], create: bool) -> Postgres:
+    from psycopg.errors import UniqueViolation
+
+    try:
+        return postgres(pool=pool, table=_TABLE, create=create)
+    except UniqueViolation:  # somebody made it at the same moment
+        return postgres(pool=pool, table=_TABLE, create=False)
 
 
 def _nothing() -> None:
