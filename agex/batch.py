@@ -37,9 +37,10 @@ class Batch:
         """The outcomes in the order of the items; raises what failed first, once nothing runs any more."""
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+        given = list(items)  # before anything runs, for making them may fail
         with ThreadPoolExecutor(concurrency, thread_name_prefix="agex-map") as threads:
             # Each in a copy of this context, so that it is known whose sub-agents they are, and which loop awaits them.
-            futures = [threads.submit(contextvars.copy_context().run, self._one, item) for item in items]
+            futures = [threads.submit(contextvars.copy_context().run, self._one, item) for item in given]
             try:
                 outcomes = [future.result() for future in futures]
             except BaseException:

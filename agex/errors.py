@@ -104,7 +104,7 @@ class TaskNeedsInput(TaskError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What it would go on with stays in this process.
-        return type(self), (str(self), self.outcome)
+        return type(self), (str(self),), {"outcome": self.outcome}
 
     def _open_question(self) -> Question:
         if self.question_asked is None:

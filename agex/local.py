@@ -99,7 +99,8 @@ class LocalExecutor:
             self._calls.awaiting.cancel()
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Nothing is held but the loop of async host functions."""
+        self._calls.awaiting.close()
 
     def close(self) -> None:
         """End the run under way, and let go of the objects that code was given."""

@@ -43,7 +43,7 @@ def pprint_events(
     """Print an event, several, or those of a TaskOutcome or a state (whatever has `events`).
 
     verbosity: "brief" prints titles, "normal" texts of up to `max_lines` lines, "verbose" the whole of them and the task's
-    message. color: None colours where the stream is a terminal and NO_COLOR is not set. indent: sub-agents stand to the
+    message. width: that of the terminal, where it is not given. color: None colours where the stream is a terminal and NO_COLOR is not set. indent: sub-agents stand to the
     right of who called them. delta: the seconds since the event before, of those printed in one call.
     """
     if verbosity not in ("brief", "normal", "verbose"):
@@ -72,8 +72,8 @@ def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | Non
 def _each(events: Any) -> Iterable[Event]:
     if isinstance(events, Event):
         return [events]
-    inside = getattr(events, "events", events)
-    found = list(inside() if callable(inside) else inside)
+    inside: Any = getattr(events, "events", events)
+    found: list[Any] = list(inside() if callable(inside) else inside)
     for each in found:
         if not isinstance(each, Event):
             raise TypeError(f"pprint_events prints events, not {type(each).__name__}")
@@ -93,24 +93,30 @@ def _console(stream: TextIO | None, color: bool | None, width: int | None) -> Co
         highlight=False,
         markup=False,
         emoji=False,
-        soft_wrap=True,
     )
 
 
 def _print(console: Console, event: Event, verbosity: Verbosity, passed: str, depth: int, max_lines: int) -> None:
-    from rich.padding import Padding
     from rich.text import Text
 
     # The longest text that is printed whole is as long as an event may have it.
     seen = portrait(event, limit=1 << 20) if verbosity == "verbose" else portrait(event)
     where = display(event.namespace or event.agent, limit=200, one_line=True)
     title = Text(seen.title, style=_STYLES[seen.tone])
-    title.append(" " + " · ".join([where, *seen.facts]) + passed, style="default")
-    lines = [title]
+    after = " · ".join(part for part in (where, *seen.facts) if part) + passed
+    title.append(f" {after}" if after else "", style="default")
+    _print_indented(console, title, 2 * depth)
     if verbosity != "brief":
-        lines += _texts(event, seen, max_lines if verbosity == "normal" else None)
-    for line in lines:
-        console.print(Padding(line, (0, 0, 0, 2 * depth + (0 if line is title else 2)), expand=False))
+        for text in _texts(event, seen, max_lines if verbosity == "normal" else None):
+            _print_indented(console, text, 2 * depth + 2)
+
+
+def _print_indented(console: Console, text: Text, by: int) -> None:
+    """Each line, and each that it is wrapped into, as far to the right; nothing is added at the end of any."""
+    for line in text.split("\n", allow_blank=True):
+        for piece in line.wrap(console, max(console.width - by, 20)) if line else [line]:
+            piece.rstrip()
+            console.print(" " * by if piece else "", piece, sep="", soft_wrap=True)
 
 
 def _texts(event: Event, seen: Portrait, max_lines: int | None) -> list[Text]:

@@ -24,7 +24,7 @@ class Question:
     messages: tuple[Message, ...]
     event: str
 
-    def answered(self, text: str) -> Answer:
+    def answered(self, text: object) -> Answer:
         """The question with its answer. ContractError for one that is no text, or an empty one."""
         if not isinstance(text, str) or not text.strip():
             raise ContractError(f"answer() takes what the agent is to know, as text, not {text!r}")

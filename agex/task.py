@@ -115,12 +115,13 @@ class Task(Generic[P, R]):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None or self._bound:
             return self
-        first, *others = self.__signature__.parameters.values() or (None,)
-        if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        parameters = list(self.__signature__.parameters.values())
+        ordinary = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if not parameters or parameters[0].kind not in ordinary:
             raise TypeError(f"task {self.__name__} has no first parameter for what it is called on; see staticmethod")
         other = copy.copy(self)
         other._bound = True
-        other.__signature__ = self.__signature__.replace(parameters=[each for each in others if each is not None])
+        other.__signature__ = self.__signature__.replace(parameters=parameters[1:])
         return other
 
     # --- for sub-agents and answers ---

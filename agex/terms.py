@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, cast, get_args, get_origin, get_type_hints
 
 from agex.errors import ContractError
 from agex.signatures import annotation_text
@@ -116,6 +116,8 @@ def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
         annotation = pending.pop()
         arguments = get_args(annotation)
         pending += [argument for argument in arguments if not isinstance(argument, str)]
+        if (generic := _generic_of(annotation)) is not None:
+            pending.append(generic)  # `Box` of `Box[int]`: code writes the one to make the other
         plain = isinstance(annotation, type) and not arguments
         if (
             plain
@@ -124,3 +126,12 @@ def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
         ):
             found[annotation] = None
     return tuple(sorted(found, key=lambda each: (each.__module__, each.__qualname__)))
+
+
+def _generic_of(annotation: object) -> object:
+    """The class that a parametrised one was made from; pydantic's are classes of their own that tell where they come from."""
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, Generic):
+        return origin
+    metadata: Mapping[str, Any] = getattr(annotation, "__pydantic_generic_metadata__", None) or {}
+    return metadata.get("origin")

@@ -87,7 +87,7 @@ def _tagged(data: Any, kinds: Mapping[str, type[Any]], what: str) -> Any:
     return _record(fields, kinds[kind], kind)
 
 
-def _record(data: Any, cls: type[Any], where: str) -> Any:
+def _record(data: Any, cls: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise ValueError(f"{where} is a JSON object, not {_named(data)}")
     readers = _readers(cls)
@@ -172,13 +172,13 @@ _READERS: dict[Any, Reader] = {
 
 
 @lru_cache(None)
-def _readers(cls: type[Any]) -> dict[str, Reader]:
+def _readers(cls: Any) -> dict[str, Reader]:
     hints = get_type_hints(cls)
     return {field.name: _READERS[hints[field.name]] for field in dataclasses.fields(cls)}
 
 
 @lru_cache(None)
-def _needed(cls: type[Any]) -> tuple[str, ...]:
+def _needed(cls: Any) -> tuple[str, ...]:
     missing = dataclasses.MISSING
     return tuple(
         field.name for field in dataclasses.fields(cls) if field.default is missing and field.default_factory is missing

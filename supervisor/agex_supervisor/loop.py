@@ -143,7 +143,8 @@ def loop(brief: Brief, budget: Budget) -> Loop:
         finish = Finish("cancelled", message="the task was cancelled")
     finish.usage, finish.actions, finish.denials = talk.usage, talk.actions, list(talk.denials)
     finish.last_error = finish.last_error or talk.last_error
-    finish.messages = talk.messages
+    if finish.status == "needs_input":
+        finish.messages = talk.messages
     return finish
 
 

@@ -321,7 +321,7 @@ def test_a_session_serves_one_call_at_a_time(pool: agex.Pool) -> None:
     @agent.fn
     def again() -> None:
         with pytest.raises(agex.SessionBusy, match="default"):
-            count()
+            count.with_options(session="default")()
 
     @agent.task
     def count() -> int:

@@ -421,8 +421,6 @@ def test_what_is_not_there_yet_fails_by_name(pool: agex.Pool) -> None:
     assert "terminal_action is not available" in str(model.requests[1].messages[-1])
     with pytest.raises(agex.ConfigurationError, match="state"):
         agex.Agent(state="sqlite:///file.db")
-    with pytest.raises(agex.ConfigurationError, match="tenant"):
-        do.with_options(tenant="a")
     for name in ("skill", "terminal", "state"):
         assert not hasattr(agent, name)
 

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 import agex
 
 agent = agex.Agent(name="typed", isolation="kernel")
+other = agex.Agent(name="other", isolation="kernel")
 
 
 @agent.fn
@@ -63,6 +64,47 @@ def scaled(factor: int) -> Callable[[int], float]:
 def trusted(line: agex.Opaque[Line] | agex.Handle[Line]) -> Line:
     """Give the line itself."""
     raise NotImplementedError
+
+
+class Service:
+    """Has tasks of its own."""
+
+    @agent.task
+    def double(self, n: int, by: int = 2) -> int:
+        """Double it."""
+        raise NotImplementedError
+
+    @agent.task(setup="print(inputs.n)")
+    async def later(self, n: int) -> str:
+        """Later."""
+        raise NotImplementedError
+
+
+@agent.fn
+@other.task
+def looked_up(text: str) -> float:
+    """Look it up."""
+    raise NotImplementedError
+
+
+def hear(event: agex.Event) -> None:
+    if isinstance(event, agex.ActionEvent):
+        assert_type(event.cost, float | None)
+    assert_type(agex.Event.from_json(event.to_json()), agex.Event)
+
+
+async def use_events() -> None:
+    assert_type(looked_up("x"), float)
+    assert_type(Service().double(3), int)
+    assert_type(Service().double.run(3), agex.TaskOutcome)
+    assert_type(await Service().later(3), str)
+    assert_type(total.with_options(on_event=hear, on_token=agex.pprint_tokens)([1.0]), dict[str, float])
+    agex.pprint_events(total.run([1.0]), width=80)
+    try:
+        total([1.0])
+    except agex.TaskNeedsInput as needs:
+        assert_type(needs.question, str)
+        needs.answer("yes")
 
 
 def use_handles() -> None:
