@@ -1,7 +1,7 @@
 """A store whose contents are what their names say: kvgit names files and trees by the SHA-256 of their bytes.
 
-kvgit itself takes a part of a tree that is missing for an empty one. Here nothing that was stored is missing, or other than
-it was, without somebody being told.
+kvgit itself takes a part of a tree that is missing for an empty one, and goes back a commit where a session's head cannot be
+read. Here nothing that was stored is missing, or other than it was, without somebody being told.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from kvgit.kv.base import KVStore
 from agex_supervisor.errors import StateError
 
 _BY_CONTENT = ("kvgit:blob:", "kvgit:keyset:")
+_HEADS_BEFORE = "__branch_head_prev__"
 
 
 class CheckedStore(KVStore):
@@ -25,6 +26,8 @@ class CheckedStore(KVStore):
         self._name = name
 
     def get(self, key: str) -> bytes | None:
+        if key.startswith(_HEADS_BEFORE):
+            return None
         value = self.store.get(key)
         if key.startswith(_BY_CONTENT):
             self._check(key, value)

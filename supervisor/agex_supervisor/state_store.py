@@ -71,6 +71,9 @@ class StateStore:
     def collect(self) -> int:
         """Remove what no session reaches any more, and give its room back. Says how many commits that were."""
         with self.writing():
+            # Of a damaged history the sweep would take all that it cannot see.
+            for session in self.sessions():
+                self.session(session).history()
             removed = self.repo.gc(min_age=0, deep=True, lease_ttl=_LEASE_S)
         self._backend.shrink()
         return removed

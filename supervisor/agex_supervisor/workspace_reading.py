@@ -122,7 +122,7 @@ class _Walk:
                 except OSError as error:
                     self._leave(path, _told(error))
                     continue
-                if (why := why_unfit(path)) is not None:
+                if path not in self.known and (why := why_unfit(path)) is not None:
                     self._leave(path, why)
                 elif stat.S_ISDIR(facts.st_mode):
                     below.append(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,7 +129,7 @@ def test_a_file_that_is_not_there_and_a_path_that_leads_elsewhere_are_told(ann: 
 
 def test_the_cache_holds_plain_data_as_such_and_everything_else_as_an_opaque(ann: SessionState) -> None:
     plain = {"a": [1, 2.5, None, True, "x"], "b": {"c": b"bytes"}}
-    sealed = Opaque[object](b"\x80\x04.", type="Model", repr="<Model>")
+    sealed: Opaque[object] = Opaque(b"\x80\x04.", type="Model", repr="<Model>")
     ann.cache["plain"] = plain
     ann.cache["sealed"] = sealed
 
@@ -227,11 +226,3 @@ def test_two_objects_of_one_session_see_what_either_writes(tmp_path: Path) -> No
         second.session("ann").files.write("b", b"2")
         assert first.session("ann").files.list() == ["a", "b"]
         assert [each.message for each in first.session("ann").history()] == ["write b", "write a"]
-
-
-def test_a_state_survives_a_fork_of_the_process(tmp_path: Path) -> None:
-    assert os.path.isdir(tmp_path)
-    with State(f"sqlite:///{tmp_path / 'state.db'}") as state:
-        session = state.session("ann")
-        session.files.write("before", b"")
-        assert session.store.base == session.head

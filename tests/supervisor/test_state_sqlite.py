@@ -318,10 +318,25 @@ def test_a_record_that_is_not_what_it_should_be_is_a_state_error(path: Path, key
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         end = key[:-1] + chr(ord(key[-1]) + 1)
         connection.execute("UPDATE entry SET value = ? WHERE key >= ? AND key < ?", (value, key, end))
-        connection.execute("DELETE FROM entry WHERE key LIKE '%head_prev%'")
     with opened(path) as store, pytest.raises(StateError):
         session = store.session("ann")
         session.history(), session.events(), dict(session.files())
+
+
+@pytest.mark.parametrize("key", ["__branch_head__ann", "__parent_commit__", "__commit_root__"])
+def test_a_sweep_takes_nothing_where_something_is_damaged(path: Path, key: str) -> None:
+    commits = made(path)
+    key = key if key.endswith("ann") else f"{key}{commits[1]}"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        (whole,) = connection.execute("SELECT value FROM entry WHERE key = ?", (key,)).fetchone()
+        connection.execute("UPDATE entry SET value = ? WHERE key = ?", (b"[]", key))
+    with opened(path) as store:
+        with pytest.raises(StateError):
+            store.collect()
+        store.repo.store.set(key, whole)
+    with opened(path) as store:
+        assert [each.hash for each in store.session("ann").history()] == commits[::-1]
+        assert store.session("ann").files(commits[0])["0"] == bytes(3000)
 
 
 def test_something_stored_that_is_gone_is_a_state_error_and_not_an_empty_folder(path: Path) -> None:
