@@ -60,11 +60,11 @@ def reading_of(folder: Path, files: int) -> Callable[[], object]:
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     digests = write_workspace({f"data/{number}.bin": os.urandom(CHANGED) for number in range(files)}, directory)
     workspace = WorkspaceReading(max_bytes=1 << 30, max_files=100_000, known=digests)
-    workspace.read(directory)
 
-    def read() -> object:
+    def read() -> None:
         (folder / "data" / "1.bin").write_bytes(os.urandom(CHANGED))
-        return workspace.read(directory)
+        workspace.read(directory)
+        workspace.committed()
 
     return read
 

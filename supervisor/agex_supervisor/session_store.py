@@ -277,8 +277,8 @@ def _check(record: Record) -> None:
 
     if record.time is None or commit_hash(record.parents, record.root, record.time, record.info) != record.hash:
         raise ValueError("a commit is not what its hash says")
-    message, events = _said(record)
-    if not isinstance(message, str) or not all(isinstance(each, str) for each in events):
+    said: Any = record.info
+    if not isinstance(said["message"], str) or not all(isinstance(each, str) for each in said["events"]):
         raise TypeError("a commit's record is not one of ours")
 
 

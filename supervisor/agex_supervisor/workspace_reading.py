@@ -32,16 +32,18 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceChanges:
-    """What is new since the last reading. more: how many were left out beyond those that are named."""
+    """What is new since the last reading that was committed. more: how many were left out beyond those that are named.
+    added: those of the files that were not there before."""
 
     files: Mapping[str, bytes]
     removed: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     more: int = 0
+    added: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 class WorkspaceReading:
-    """One workspace, read again and again.
+    """One workspace, read again and again. What `read` gave is new until `committed` says that it was stored.
 
     max_bytes and max_files: of all files together, as the policy's limits say. known: the sha256 of what is stored of it
     already, by path. apart: names at its top that are not of the session, such as mounted ones.
@@ -55,6 +57,7 @@ class WorkspaceReading:
         self._apart = frozenset(apart)
         self._digests: dict[str, bytes] = dict(known or {})
         self._marks: dict[str, _Mark] = {}
+        self._new: tuple[dict[str, bytes], tuple[str, ...], dict[str, _Mark]] = {}, (), {}
 
     def read(self, directory: int, *, again: bool = False) -> WorkspaceChanges:
         """What changed below an open directory. again: read also what seems untouched.
@@ -63,18 +66,26 @@ class WorkspaceReading:
         """
         walk = _Walk(self._max_bytes, self._max_files, {} if again else self._marks, self._apart)
         walk.directory(os.open(".", _DIRECTORY, dir_fd=directory), "", 0)
-        changed: dict[str, bytes] = {}
-        for path, content in walk.contents.items():
-            digest = hashlib.sha256(content).digest()
-            if self._digests.get(path) != digest:
-                changed[path] = content
-                self._digests[path] = digest
+        digests = {path: hashlib.sha256(content).digest() for path, content in walk.contents.items()}
+        changed = {path: digest for path, digest in digests.items() if self._digests.get(path) != digest}
         # Where there were too many, nobody knows of those that were not looked at.
-        gone = () if walk.is_cut else sorted(self._digests.keys() - walk.seen)
+        gone = () if walk.is_cut else tuple(sorted(self._digests.keys() - walk.seen))
+        self._new = changed, gone, walk.marks
+        return WorkspaceChanges(
+            {path: walk.contents[path] for path in changed},
+            gone,
+            tuple(walk.left_out),
+            walk.more,
+            frozenset(changed.keys() - self._digests.keys()),
+        )
+
+    def committed(self) -> None:
+        """What the last `read` gave is stored."""
+        changed, gone, marks = self._new
+        self._digests.update(changed)
         for path in gone:
-            del self._digests[path]
-        self._marks = walk.marks
-        return WorkspaceChanges(changed, tuple(gone), tuple(walk.left_out), walk.more)
+            self._digests.pop(path, None)
+        self._marks = marks
 
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -41,6 +41,13 @@ def reading(max_bytes: int = 1 << 20, max_files: int = 1000, **more: object) -> 
     return WorkspaceReading(max_bytes=max_bytes, max_files=max_files, **more)  # type: ignore[arg-type]
 
 
+def look(workspace: WorkspaceReading, directory: int) -> WorkspaceChanges:
+    """Read, and say that it was stored."""
+    changes = workspace.read(directory)
+    workspace.committed()
+    return changes
+
+
 def only_left_out(path: str, why: str) -> WorkspaceChanges:
     return WorkspaceChanges({}, (), (LeftOut(path, why),))
 
@@ -67,22 +74,38 @@ def test_the_first_reading_has_everything_and_the_next_only_what_changed(place: 
     (place / "in" / "c").write_bytes(b"c" * 5000)
     workspace = reading()
 
-    assert workspace.read(directory) == WorkspaceChanges({"a.txt": b"a", "in/deep/b": b"", "in/c": b"c" * 5000}, ())
-    assert workspace.read(directory) == WorkspaceChanges({}, ())
+    assert look(workspace, directory) == WorkspaceChanges({"a.txt": b"a", "in/deep/b": b"", "in/c": b"c" * 5000}, ())
+    assert look(workspace, directory) == WorkspaceChanges({}, ())
 
     (place / "a.txt").write_bytes(b"A")
     (place / "in" / "c").unlink()
     (place / "new").write_bytes(b"n")
-    assert workspace.read(directory) == WorkspaceChanges({"a.txt": b"A", "new": b"n"}, ("in/c",))
+    assert look(workspace, directory) == WorkspaceChanges({"a.txt": b"A", "new": b"n"}, ("in/c",))
+    assert look(workspace, directory) == WorkspaceChanges({}, ())
+
+
+def test_what_was_not_committed_is_new_once_more(place: Path, directory: int) -> None:
+    (place / "a").write_bytes(b"1")
+    (place / "b").write_bytes(b"1")
+    workspace = reading()
+    assert look(workspace, directory).added == {"a", "b"}
+    (place / "a").write_bytes(b"2")
+    (place / "b").unlink()
+    (place / "c").write_bytes(b"3")
+    settle(place / "c")
+    for _ in range(3):
+        changes = workspace.read(directory)
+        assert (changes, changes.added) == (WorkspaceChanges({"a": b"2", "c": b"3"}, ("b",)), {"c"})
+    workspace.committed()
     assert workspace.read(directory) == WorkspaceChanges({}, ())
 
 
 def test_a_file_written_again_with_what_it_held_did_not_change(place: Path, directory: int) -> None:
     (place / "a").write_bytes(b"same")
     workspace = reading()
-    workspace.read(directory)
+    look(workspace, directory)
     (place / "a").write_bytes(b"same")
-    assert workspace.read(directory) == WorkspaceChanges({}, ())
+    assert look(workspace, directory) == WorkspaceChanges({}, ())
 
 
 def test_what_is_stored_already_is_not_new_in_another_copy(place: Path, directory: int, tmp_path: Path) -> None:
@@ -90,7 +113,7 @@ def test_what_is_stored_already_is_not_new_in_another_copy(place: Path, director
     workspace = reading(known=digests)
     (place / "in" / "b").write_bytes(b"3")
     (place / "a").unlink()
-    assert workspace.read(directory) == WorkspaceChanges({"in/b": b"3"}, ("a",))
+    assert look(workspace, directory) == WorkspaceChanges({"in/b": b"3"}, ("a",))
 
 
 def test_a_folder_in_the_place_of_a_file_and_the_other_way_round(place: Path, directory: int) -> None:
@@ -98,14 +121,14 @@ def test_a_folder_in_the_place_of_a_file_and_the_other_way_round(place: Path, di
     (place / "b").mkdir()
     (place / "b" / "c").write_bytes(b"2")
     workspace = reading()
-    workspace.read(directory)
+    look(workspace, directory)
     (place / "a").unlink()
     (place / "a").mkdir()
     (place / "a" / "x").write_bytes(b"3")
     (place / "b" / "c").unlink()
     (place / "b").rmdir()
     (place / "b").write_bytes(b"4")
-    assert workspace.read(directory) == WorkspaceChanges({"a/x": b"3", "b": b"4"}, ("a", "b/c"))
+    assert look(workspace, directory) == WorkspaceChanges({"a/x": b"3", "b": b"4"}, ("a", "b/c"))
 
 
 def test_what_the_kernel_says_was_not_touched_is_not_opened(
@@ -115,7 +138,7 @@ def test_what_the_kernel_says_was_not_touched_is_not_opened(
         (place / name).write_bytes(b"1")
         settle(place / name)
     workspace = reading()
-    workspace.read(directory)
+    look(workspace, directory)
     (place / "b").write_bytes(b"2")
     opened: list[object] = []
     real = os.open
@@ -126,7 +149,7 @@ def test_what_the_kernel_says_was_not_touched_is_not_opened(
         return real(path, flags, *args, **kwargs)  # type: ignore[call-overload,no-any-return]
 
     monkeypatch.setattr(os, "open", watched)
-    assert workspace.read(directory) == WorkspaceChanges({"b": b"2"}, ())
+    assert look(workspace, directory) == WorkspaceChanges({"b": b"2"}, ())
     assert opened == ["b"]
 
 
@@ -135,7 +158,7 @@ def test_a_file_changed_again_within_the_same_step_of_the_clock_is_seen(place: P
     workspace = reading()
     for number in range(300):
         file.write_bytes(b"%03d" % number)
-        assert workspace.read(directory).files == {"a": b"%03d" % number}
+        assert look(workspace, directory).files == {"a": b"%03d" % number}
 
 
 def test_times_that_the_file_itself_can_be_given_hide_no_change(place: Path, directory: int) -> None:
@@ -143,11 +166,11 @@ def test_times_that_the_file_itself_can_be_given_hide_no_change(place: Path, dir
     file.write_bytes(b"1")
     settle(file)
     workspace = reading()
-    workspace.read(directory)
+    look(workspace, directory)
     before = file.stat()
     file.write_bytes(b"2")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert workspace.read(directory) == WorkspaceChanges({"a": b"2"}, ())
+    assert look(workspace, directory) == WorkspaceChanges({"a": b"2"}, ())
 
 
 def test_a_mapping_that_leaves_no_trace_is_seen_by_reading_again(place: Path, directory: int) -> None:
@@ -157,7 +180,7 @@ def test_a_mapping_that_leaves_no_trace_is_seen_by_reading_again(place: Path, di
         mapping[0] = ord("2")
         settle(file)
         workspace = reading()
-        workspace.read(directory)
+        look(workspace, directory)
         mapping[0] = ord("3")
         assert workspace.read(directory, again=True).files == {"a": b"3" + b"1" * (mmap.PAGESIZE - 1)}
 
@@ -212,10 +235,10 @@ def test_a_device_is_not_opened(place: Path, directory: int) -> None:
 def test_a_file_that_became_something_else_is_removed_and_named(place: Path, directory: int) -> None:
     (place / "a").write_bytes(b"1")
     workspace = reading()
-    workspace.read(directory)
+    look(workspace, directory)
     (place / "a").unlink()
     os.mkfifo(place / "a")
-    assert workspace.read(directory) == WorkspaceChanges({}, ("a",), (LeftOut("a", "it is a FIFO"),))
+    assert look(workspace, directory) == WorkspaceChanges({}, ("a",), (LeftOut("a", "it is a FIFO"),))
 
 
 def test_a_sparse_file_counts_as_what_it_would_take(place: Path, directory: int) -> None:
@@ -233,9 +256,9 @@ def test_all_files_together_stay_below_the_bound_also_when_they_were_read_before
     for name in ("a", "b"):
         (place / name).write_bytes(bytes(400))
     workspace = reading(max_bytes=1000)
-    assert sorted(workspace.read(directory).files) == ["a", "b"]
+    assert sorted(look(workspace, directory).files) == ["a", "b"]
     (place / "c").write_bytes(bytes(400))
-    changes = workspace.read(directory)
+    changes = look(workspace, directory)
     assert len(changes.left_out) == 1 and changes.left_out[0].why == (
         "its 400 bytes go beyond limits.workspace_size (1000 for all)"
     )
@@ -245,10 +268,10 @@ def test_of_too_many_files_the_first_are_read_and_nothing_is_taken_for_removed(p
     for number in range(10):
         (place / f"{number}").write_bytes(b"1")
     workspace = reading(max_files=12)
-    assert len(workspace.read(directory).files) == 10
+    assert len(look(workspace, directory).files) == 10
     for number in range(10, 40):
         (place / f"{number}").write_bytes(b"1")
-    changes = workspace.read(directory)
+    changes = look(workspace, directory)
     assert changes.removed == ()
     assert changes.left_out == (LeftOut(".", "more than limits.workspace_files (12) files: the rest is not read"),)
 
