@@ -7,13 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from agex.lineage import called_by
+
 logger = logging.getLogger("agex")
 
 
 def handled(handler: Callable[[Any], Any], given: object, name: str) -> Awaitable[None] | None:
     """Call a handler. What an async one is still to do is given back, to be awaited."""
     try:
-        result = handler(given)
+        # What a handler calls is nobody's sub-agent, whoever's event it is.
+        with called_by(None):
+            result = handler(given)
     except Exception:
         logger.exception("%s raised for %s", name, type(given).__name__)
         return None
@@ -22,6 +26,7 @@ def handled(handler: Callable[[Any], Any], given: object, name: str) -> Awaitabl
 
 async def _logged(awaitable: Awaitable[Any], given: object, name: str) -> None:
     try:
-        await awaitable
+        with called_by(None):
+            await awaitable
     except Exception:
         logger.exception("%s raised for %s", name, type(given).__name__)

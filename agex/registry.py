@@ -163,6 +163,8 @@ class Registry:
         and your annotations validated; with `runs="worker"` it runs in the worker and needs no trust. What such a
         function takes along from here is code and numbers; `captures` names the globals and outer variables that may
         go along beside them."""
+        if (as_function := getattr(type(obj), "as_host_function", None)) is not None:
+            obj = as_function(obj)  # a task: code is told how it ended, and gets no hold of an outcome
         if not callable(obj) or isinstance(obj, type):
             raise ConfigurationError(f"fn() takes a function, not {described(obj)}; classes go to agent.cls")
         bare = bare_name(function_name(obj) if name is None else name)

@@ -41,13 +41,13 @@ class SubAgent:
 
     def _value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            return self.task.plain_call(args, kwargs)
+            return self.task(*args, **kwargs)
         except TaskError as error:
             raise self._told(error) from None
 
     async def _awaited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            return await self.task.plain_call(args, kwargs)
+            return await self.task(*args, **kwargs)
         except TaskError as error:
             raise self._told(error) from None
 

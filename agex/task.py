@@ -136,9 +136,12 @@ class Task(Generic[P, R]):
         """Whether a call of it is awaited."""
         return inspect.iscoroutinefunction(self._function)
 
-    def plain_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """As a call, but every keyword is an argument and none an option: for callers who must not choose these."""
-        return self._value(self._call(args, kwargs, inline=False))
+    def as_host_function(self) -> Callable[..., Any]:
+        """What the code of a sandbox gets that was given this task."""
+        # Here, for that module knows tasks.
+        from agex.sub_agent import SubAgent
+
+        return SubAgent(self)
 
     def go_on(self, answer: Answer) -> Any:
         """Call it again with the conversation so far and an answer."""
@@ -200,9 +203,11 @@ class Task(Generic[P, R]):
         if not (self._primer or inspect.getdoc(self._function)):
             raise ValueError(f"task {self.__name__} needs a docstring or a primer that says what to do")
 
-    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, inline: bool = True) -> Call:
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         own = self.__signature__.parameters
-        chosen = [name for name in OPTION_NAMES if inline and name in kwargs and name not in own]
+        # With `**kwargs` every keyword is an argument: agent code that calls a sub-agent chooses these, and no options.
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in own.values())
+        chosen = [] if takes_all else [name for name in OPTION_NAMES if name in kwargs and name not in own]
         options = changed(self._options, {name: kwargs.pop(name) for name in chosen})
         return self._call_with(options, args, kwargs)
 

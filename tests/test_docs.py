@@ -21,6 +21,7 @@ from agex_policies.narrowing import WITHIN
 from agex_policies.schema import Policy, values
 from agex_policies.syscall_options import OPTIONAL
 from agex_protocol import budget, framing, messages, references, turns, zygote_messages
+from agex_supervisor.events import KINDS
 from agex_supervisor.promises import CELLS, FLOOR, PROCESS_HOLDS
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +64,10 @@ def test_the_caps_in_the_document_are_those_of_the_code() -> None:
     assert caps["objects of one worker behind handles in its life"] == f"{references.MAX_NUMBER:,}"
     assert f"No frame\nis longer than {framing.MAX_FRAME_BYTES >> 20} MiB" in text
     assert f"`PROTOCOL_VERSION` is {messages.PROTOCOL_VERSION} " in text
+
+
+def test_every_kind_of_event_has_its_line() -> None:
+    assert _table("docs/tasks.md", "event") == [kind.__name__ for kind in KINDS]
 
 
 def test_every_policy_key_has_its_line_with_its_default() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
@@ -61,6 +60,8 @@ def waited_for(awaitable: Awaitable[T]) -> T:
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             return runner.run(awaited())
     # The loop that runs in this thread can run nothing while we wait in it.
+    from concurrent.futures import ThreadPoolExecutor
+
     context = contextvars.copy_context()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agex-await") as thread:
         return thread.submit(context.run, asyncio.run, awaited()).result()

@@ -65,7 +65,7 @@ class TaskStartEvent(Event):
 
     task: str
     message: str
-    inputs: dict[str, str] = field(default_factory=dict[str, str])
+    inputs: dict[str, str] = field(default_factory=dict[str, str], hash=False)
     captured: tuple[str, ...] = ()
     answers: str | None = None
 

@@ -22,9 +22,11 @@ def run(name: str) -> str:
 def test_every_example_is_tried_here() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
         "embedder.py",
+        "evaluator.py",
         "handles.py",
         "live_objects.py",
         "network.py",
+        "orchestrator.py",
         "server.py",
         "tune_policy.py",
     ]
@@ -42,6 +44,22 @@ def test_objects_that_are_not_data_are_used_where_they_are_stored_sealed_and_cal
         "highest: 21.0",
         "within: 0.25 1.0",
     ]
+
+
+def test_peers_improve_a_draft_in_an_ordinary_loop() -> None:
+    assert run("evaluator.py").splitlines()[1:] == [
+        "sent back: Our kettle boils water extremely quickly and also looks nice.",
+        "approved: Our kettle boils a litre in two minutes.",
+    ]
+
+
+def test_an_orchestrator_counts_what_its_specialists_say_and_what_they_cannot() -> None:
+    lines = run("orchestrator.py").splitlines()
+
+    assert lines[-1] == "good=1 bad=1 unclear=1 summary='1 content, 1 not, 1 unclear'"
+    assert lines[1] == "task report boss · session default"
+    assert lines.count("  task mood boss/sorter · session default.sorter") == 3
+    assert "  the agent asks boss/sorter" in lines
 
 
 def test_the_server_answers_each_tenant_and_is_harmed_by_none() -> None:

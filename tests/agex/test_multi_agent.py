@@ -415,6 +415,70 @@ def test_the_orchestrators_code_chooses_arguments_and_no_options(make: Callable[
     assert {event.session for event in outcome.events} == {"default", "default.specialist"}
 
 
+def test_code_that_calls_a_task_as_a_method_of_a_live_object_chooses_no_options_either(
+    make: Callable[..., agex.Agent],
+) -> None:
+    specialist = make("specialist", ["task_success(str(inputs.more))"])
+    boss = make("boss", ["task_success(service.collect(session='other'))"])
+
+    class Service:
+        @specialist.task
+        def collect(self, **more: object) -> str:
+            """Collect."""
+            raise NotImplementedError
+
+    boss.module(Service(), name="service")
+    outcome = report_of(boss).run()
+
+    assert outcome.value == "{'session': 'other'}", outcome.message
+    assert {event.session for event in outcome.events} == {"default", "default.specialist"}
+
+
+def test_the_code_of_a_sandbox_chooses_arguments_and_no_options(pool: agex.Pool) -> None:
+    specialist = agex.Agent(
+        name="specialist", llm=Scripted(["task_success(str(inputs.more))", "task_fail('no')"]), pool=pool
+    )
+    heard: list[str] = []
+
+    @specialist.task
+    def collect(**more: object) -> str:
+        """Collect."""
+        raise NotImplementedError
+
+    given = collect.with_options(on_event=lambda event: heard.append(event.session))
+    with agex.Sandbox(functions={"collect": given}, pool=pool) as sandbox:
+        assert sandbox.run("collect(session='other')", returns=str).unwrap() == "{'session': 'other'}"
+        assert sandbox.run("collect()").error.message == "TaskFailed: collect(): no"  # type: ignore[union-attr]
+    assert set(heard) == {"default"}
+
+
+def test_no_free_worker_for_a_sub_agent_is_an_error_and_the_orchestrator_goes_on() -> None:
+    with_room_for_one = agex.Pool(max_workers=1, spares=0, wait_s=0.05)
+    specialist = agex.Agent(name="specialist", llm=Scripted([]), isolation="kernel", pool=with_room_for_one)
+    boss = agex.Agent(name="boss", llm=Scripted([SEEN]), isolation="kernel", pool=with_room_for_one)
+    boss.fn(doubled(specialist))
+
+    assert report_of(boss)().startswith("HostError: PoolExhausted: ")
+    with_room_for_one.close()
+
+
+def test_a_task_that_a_handler_calls_is_nobodys_sub_agent(make: Callable[..., agex.Agent]) -> None:
+    specialist = make("specialist", ["task_success(inputs.n * 2)"])
+    boss = make("boss", ["task_success(str(double(3)))"])
+    note = report_of(make("notes", ["task_success('noted')"]))
+    boss.fn(doubled(specialist))
+    noted: list[agex.TaskOutcome] = []
+
+    def take_notes(event: agex.Event) -> None:
+        if event.namespace == "boss/specialist" and isinstance(event, agex.SuccessEvent):
+            noted.append(note.run())
+
+    outcome = report_of(boss).with_options(on_event=take_notes).run()
+
+    assert [event.namespace for event in noted[0].events] == ["notes"] * 3
+    assert {event.namespace for event in outcome.events} == {"boss", "boss/specialist"}
+
+
 def test_arguments_are_checked_by_the_specialists_annotations(make: Callable[..., agex.Agent]) -> None:
     specialist = make("specialist", [])
     boss = make("boss", ["double('three')", "task_success('went on')"])

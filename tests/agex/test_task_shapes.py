@@ -60,7 +60,7 @@ def test_star_parameters_arrive_as_a_tuple_and_a_dict() -> None:
         """Show."""
         raise NotImplementedError
 
-    assert show(1, 2, more=3) == "(1, 2) {'more': 3}"
+    assert show(1, 2, session=3) == "(1, 2) {'session': 3}"
 
 
 @pytest.mark.parametrize("isolation", ["none", "kernel"])

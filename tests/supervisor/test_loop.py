@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from agex_supervisor.death import Death
 from agex_supervisor.events import ActionEvent, NoteEvent, OutputEvent
 from agex_supervisor.execution import ErrorInfo, Executed
-from agex_supervisor.loop import Act, Ask, Brief, Budget, Cancelled, DeadlinePassed, Finish, Tell, loop
+from agex_supervisor.loop import Act, Ask, Brief, Budget, Cancelled, DeadlinePassed, Finish, Spending, Tell, loop
 from agex_supervisor.model import (
     AssistantMessage,
     EditFile,
@@ -32,11 +33,15 @@ TIMED_OUT = Executed("died", death=Death("timeout", "the deadline of the action 
 class Play:
     """Runs a loop with these replies of a model and these results of actions; an exception is thrown in."""
 
-    def __init__(self, replies: list[Any], results: list[Any], **budget: Any) -> None:
+    def __init__(
+        self, replies: list[Any], results: list[Any], more: Mapping[str, Any] | None = None, **budget: Any
+    ) -> None:
         self.requests: list[Request] = []
         self.codes: list[str] = []
         self.events: list[Any] = []
-        brief = Brief("system", "task", (), "act, please", lambda left: f"{left} left" if left <= 1 else None)
+        brief = Brief(
+            "system", "task", (), "act, please", lambda left: f"{left} left" if left <= 1 else None, **(more or {})
+        )
         self.finish = self._run(loop(brief, Budget(**budget)), iter(replies), iter(results))
 
     def _run(self, steps: Any, replies: Any, results: Any) -> Finish:
@@ -176,3 +181,60 @@ def test_what_a_driver_throws_in_ends_the_task_with_what_is_known(thrown: Except
     assert play.finish.status == status
     assert play.finish.usage == (Usage(5, 5) if where == "asking" else Usage(10, 10))
     assert play.finish.last_error == "Traceback\nValueError: no"
+
+
+def test_setup_runs_before_the_first_request_and_counts_neither_as_an_action_nor_as_a_death() -> None:
+    play = Play([reply("a"), reply("b")], [TIMED_OUT, TIMED_OUT, DONE], {"setup": "s"}, max_actions=2)
+
+    assert play.finish.status == "success"
+    assert play.codes == ["s", "a", "b"]
+    assert [(type(event), getattr(event, "source", "")) for event in play.events[:3]] == [
+        (ActionEvent, "setup"),
+        (OutputEvent, "setup"),
+        (NoteEvent, ""),
+    ]
+    first, note = play.requests[0].messages
+    assert first == UserMessage("task")
+    assert isinstance(note, UserMessage) and "It FAILED" in note.text
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (DONE, "success"),
+        (Executed("gave_up", text="no"), "failed"),
+        (Executed("died", death=Death("violation", "noise")), "error"),
+        (Executed("died", death=Death("cancelled", "by the caller")), "cancelled"),
+        (Cancelled(), "cancelled"),
+        (DeadlinePassed(), "timeout"),
+    ],
+)
+def test_setup_may_end_the_task_before_a_model_is_asked(result: Any, status: str) -> None:
+    play = Play([], [result], {"setup": "s"})
+
+    assert (play.finish.status, play.finish.actions, play.requests) == (status, 0, [])
+
+
+def test_what_sub_agents_used_counts_for_the_budget() -> None:
+    spent = iter([Spending(), Spending(Usage(30, 30), 2.0), Spending(Usage(30, 30), 2.0)])
+    play = Play([reply("a", tokens=10)], [RAISED], {"delegated": lambda: next(spent)}, max_tokens=80)
+    assert (play.finish.cause, play.finish.message) == ("max_tokens", "80 tokens used, max_tokens=80")
+
+    spent = iter([Spending(), Spending(cost=2.0)])
+    play = Play([reply("a")], [RAISED], {"delegated": lambda: next(spent)}, max_cost=2.0)
+    assert play.finish.cause == "max_cost"
+
+
+def test_a_question_gives_the_conversation_which_another_loop_goes_on_with() -> None:
+    asked = Executed("asked", text="which year?")
+    said = reply("a", "b")
+    first = Play([said], [Executed("finished", stdout="seen"), asked])
+
+    assert first.finish.messages == (
+        UserMessage("task"),
+        AssistantMessage("", tuple(said.actions)),
+        Observation(("seen", "(this ended the script)")),
+    )
+    second = Play([reply("c")], [DONE], {"earlier": first.finish.messages})
+    assert second.requests[0].messages == (*first.finish.messages, UserMessage("task"))
+    assert second.finish.messages == ()
