@@ -44,8 +44,7 @@ class SqliteStore(KVStore):
         with self._lock, self._told():
             self._connection: sqlite3.Connection | None = _opened(path, create)
         self._left: list[sqlite3.Connection | None] = []
-        mine: weakref.ref[SqliteStore] = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forked(mine))
+        _stores.add(self)
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -55,9 +54,9 @@ class SqliteStore(KVStore):
                 yield
                 return
             connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
             self._within = True
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield
                 connection.execute("COMMIT")
             finally:
@@ -159,9 +158,15 @@ class SqliteStore(KVStore):
             raise StateError(f"the store {display(str(self._path), one_line=True)} {_reason(error)}") from error
 
 
-def _forked(store: weakref.ref[SqliteStore]) -> None:
-    if (mine := store()) is not None:
-        mine.forked()
+_stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for store in _stores:
+        store.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _opened(path: Path, create: bool) -> sqlite3.Connection:

@@ -51,6 +51,7 @@ KNOWN = {
     "agex/signatures.py: typing.get_type_hints": "annotations of registered functions",
     "agex/terms.py: get_type_hints": "annotations of tasks",
     "supervisor/agex_supervisor/annotations.py: typing.get_type_hints": "annotations of tasks and registered functions",
+    "supervisor/agex_supervisor/event_json.py: get_type_hints": "annotations of our own events",
     "supervisor/agex_supervisor/records.py: get_type_hints": "annotations of declared classes",
     "supervisor/agex_supervisor/reach.py: typing.get_type_hints": "annotations of the class behind a handle",
     "agex/hosted_members.py: load": "modules that the application registers",
