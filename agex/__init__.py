@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from agex.outcome import TaskOutcome
     from agex.printers import pprint_events, pprint_tokens
     from agex.sandbox import Sandbox, SandboxOutcome
+    from agex.session_state import SessionState
+    from agex.state import State, events
     from agex.task import Task
     from agex_policies.schema import Policy
     from agex_supervisor.denials import Denial
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from agex_supervisor.opaque import Opaque
     from agex_supervisor.pool import Pool, PoolStats
     from agex_supervisor.promises import LockdownReport
+    from agex_supervisor.versions import Commit, Diff
 
 _HOMES = {
     "agex.agent": "Agent",
@@ -76,6 +79,8 @@ _HOMES = {
     "agex.outcome": "TaskOutcome",
     "agex.printers": "pprint_events pprint_tokens",
     "agex.sandbox": "Sandbox SandboxOutcome",
+    "agex.session_state": "SessionState",
+    "agex.state": "State events",
     "agex.task": "Task",
     "agex_policies.schema": "Policy",
     "agex_supervisor.denials": "Denial",
@@ -89,6 +94,7 @@ _HOMES = {
     "agex_supervisor.opaque": "Opaque",
     "agex_supervisor.pool": "Pool PoolStats",
     "agex_supervisor.promises": "LockdownReport",
+    "agex_supervisor.versions": "Commit Diff",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -101,9 +107,11 @@ __all__ = [
     "ChapterEvent",
     "ClarifyEvent",
     "CodeError",
+    "Commit",
     "ConfigurationError",
     "ContractError",
     "Denial",
+    "Diff",
     "ErrorEvent",
     "ErrorInfo",
     "Event",
@@ -130,6 +138,8 @@ __all__ = [
     "Sandbox",
     "SandboxOutcome",
     "SessionBusy",
+    "SessionState",
+    "State",
     "StateError",
     "SuccessEvent",
     "Task",
@@ -144,6 +154,7 @@ __all__ = [
     "Unsent",
     "WorkerDied",
     "WorkerFailed",
+    "events",
     "llm",
     "pprint_events",
     "pprint_tokens",

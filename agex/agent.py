@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from agex_protocol.plan import Isolation
 from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
 from agex_supervisor.pool import Pool
+from agex_supervisor.session_name import check_session_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -320,9 +320,6 @@ class Agent:
             self._benches.clear()
 
 
-SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
-
-
 class Sessions:
     """The agent's sessions: a name, a workspace that lasts as long as the agent, and one task at a time in it."""
 
@@ -334,10 +331,7 @@ class Sessions:
 
     def acquire(self, name: str) -> Path:
         """The session's workspace, once no other task uses it. ValueError for a bad name, SessionBusy after `wait_s`."""
-        if not SESSION_NAME.fullmatch(name):
-            raise ValueError(
-                f"session name {name!r} must be 1 to 128 of the characters A-Z a-z 0-9 . _ @ - and begin with a letter or digit"
-            )
+        check_session_name(name)
         with self._lock:
             turn = self._turns.setdefault(name, threading.Lock())
         wait_s = self._agent.pool.wait_s

@@ -13,6 +13,7 @@ import typer
 from agex.errors import AgexError, IsolationUnavailable, PolicyError
 from agex.policy_commands import AsJson, policies
 from agex.sandbox import Sandbox, SandboxOutcome
+from agex.state_commands import states
 from agex_supervisor.display import display
 from agex_supervisor.execution import Unsent
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(policies, name="policy")
+app.add_typer(states, name="state")
 
 PolicyOption = Annotated[str, typer.Option("--policy", help="A packaged policy's name, or a path to a .toml file.")]
 

@@ -51,6 +51,7 @@ KNOWN = {
     "agex/signatures.py: typing.get_type_hints": "annotations of registered functions",
     "agex/terms.py: get_type_hints": "annotations of tasks",
     "supervisor/agex_supervisor/annotations.py: typing.get_type_hints": "annotations of tasks and registered functions",
+    "supervisor/agex_supervisor/event_json.py: get_type_hints": "annotations of our own events",
     "supervisor/agex_supervisor/records.py: get_type_hints": "annotations of declared classes",
     "supervisor/agex_supervisor/reach.py: typing.get_type_hints": "annotations of the class behind a handle",
     "agex/hosted_members.py: load": "modules that the application registers",
@@ -143,3 +144,39 @@ print(json.dumps(sorted(event.split()[0] for event in watched.events)))
 """
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert json.loads(finished.stdout) == ["compile", "exec", "os.system", "pickle.find_class"], finished.stderr
+
+
+def test_the_store_of_versions_is_opened_in_one_place_and_there_with_plain_bytes() -> None:
+    found: list[str] = []
+    for path in sources():
+        tree = ast.parse(path.read_text())
+        for name, call in calls(tree):
+            if name == "Repo" or ast.unparse(call.func) == "kvgit.open":
+                codec = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "codec"]
+                found.append(f"{path.name}: {ast.unparse(call.func)} {codec}")
+            assert not ({"codec", "encoder", "decoder"} & {keyword.arg for keyword in call.keywords}) or name == "Repo"
+    assert found == ["state_store.py: Repo [\"'bytes'\"]"]
+
+
+def test_nobody_imports_what_of_the_store_of_versions_unpickles() -> None:
+    imports = {
+        (node.module, alias.name)
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kvgit")
+        for alias in node.names
+    }
+    errors = ("BranchExistsError", "BranchMovedError", "KvgitError", "StorageVersionError", "UnknownBranchError", "UnknownCommitError")  # fmt: skip
+    assert imports == {
+        *(("kvgit", name) for name in ("Commit", "ROOT_COMMIT", "Repo", "Snapshot", "Worktree", *errors)),
+        ("kvgit.kv.base", "KVStore"),
+        ("kvgit.kv.memory", "Memory"),
+        ("kvgit.kv.postgres", "Postgres"),
+        ("kvgit.versioned.kv", "commit_hash"),
+    }
+
+
+def test_reading_a_store_full_of_pickles_finds_no_class_and_runs_nothing() -> None:
+    seen = watched("store")
+    assert seen["read"] > 100
+    assert seen["events"] == {}

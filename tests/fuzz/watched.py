@@ -1,4 +1,4 @@
-"""A supervisor under audit while it reads what is hostile: `python -m tests.fuzz.watched decode | worker`.
+"""A supervisor under audit while it reads what is hostile: `python -m tests.fuzz.watched decode | worker | store`.
 
 Prints, as JSON, how much was read and every event of Python's that would tell of an unpickler, of code made or run, of a module or
 a file looked for. Nothing can take an audit hook away, so it has a process of its own.
@@ -6,6 +6,7 @@ a file looked for. Nothing can take an audit hook away, so it has a process of i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import random
@@ -17,6 +18,8 @@ from typing import Any, get_args
 import agex
 from agex_protocol import messages as m
 from agex_protocol.codec import pack_message, unpack_message
+from agex_protocol.errors import AgexError
+from agex_supervisor.state_store import StateStore
 from tests.fuzz.mutation import mutated_buffers, mutated_head
 from tests.fuzz.samples import sample
 from tests.fuzz.subjects import SUBJECTS, Subject
@@ -105,8 +108,44 @@ def run_hostile_workers() -> int:
     return read
 
 
+def read_stores() -> int:
+    """Stores whose files, entries and own records are pickles; read and written to by who does not know."""
+    read = 0
+    for turn in range(2):
+        for data in PICKLES:
+            for key in (
+                "",
+                "kvgit:blob:",
+                "kvgit:keyset:",
+                "__info__",
+                "__commit_root__",
+                "__parent_commit__",
+                "__branch_head__",
+            ):
+                with StateStore.open("memory:") as store:
+                    first, second = store.session("ann"), store.session("ann")
+                    first.commit(files={"a": data, "b": data}, cache={"k": data}, events=["{}"])
+                    for name in list(store.repo.store.keys(key)) if key else ():
+                        store.repo.store.set(name, data)
+                    if store.repo.cache is not None:
+                        store.repo.cache.clear()
+                    # The first turn has all imported that is needed.
+                    watching.update(WATCHED if turn else ())
+                    for use in (first.events, first.history, lambda: dict(first.files()), lambda: dict(first.cache())):  # noqa: B023
+                        with contextlib.suppress(AgexError):
+                            use()
+                            read += 1
+                    for session in (second, first):
+                        with contextlib.suppress(AgexError):
+                            session.commit(files={"a": data + b"."}, cache={"k": data})
+                    with contextlib.suppress(AgexError):
+                        store.collect()
+                    watching.clear()
+    return read
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     sys.addaudithook(hook)
-    count = {"decode": decode_everything, "worker": run_hostile_workers}[sys.argv[1]]()
+    count = {"decode": decode_everything, "worker": run_hostile_workers, "store": read_stores}[sys.argv[1]]()
     print(json.dumps({"read": count, "events": events}))

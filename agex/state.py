@@ -1,0 +1,86 @@
+"""State: where sessions are kept, with every version that they ever had; and the events in it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Self
+
+from agex.errors import StateError
+from agex.session_state import SessionState
+from agex_supervisor.display import display
+from agex_supervisor.events import Event
+from agex_supervisor.state_backend import MEMORY, check_url, shown
+from agex_supervisor.state_store import StateStore
+
+
+class State:
+    """Files, cache and events of sessions, one commit for each action; what `Agent(state=)` takes, beside a URL.
+
+    url: "memory:" (of this object alone), "sqlite:///file.db" (several processes may share it) or "postgresql://...". It is
+    opened when it is first used. create=False: StateError where there is none yet. Several agents may share one State.
+    """
+
+    def __init__(self, url: str = MEMORY, *, create: bool = True) -> None:
+        check_url(url)
+        self._url = url
+        self._create = create
+        self._lock = threading.Lock()
+        self._store: StateStore | None = None
+
+    def session(self, name: str = "default") -> SessionState:
+        """One session; it is there as soon as something is committed to it. ValueError for what cannot be its name."""
+        return SessionState(self.store.session(name))
+
+    def sessions(self) -> list[str]:
+        """The names of all sessions."""
+        return self.store.sessions()
+
+    def forget(self, session: str) -> None:
+        """Remove a session with all its versions; what no other session shares goes at the next `collect()`."""
+        self.store.forget(session)
+
+    def collect(self) -> int:
+        """Remove what no session reaches any more; says how many commits that were."""
+        return self.store.collect()
+
+    def close(self) -> None:
+        """Close the store. The next use opens it again; of "memory:" nothing is left then."""
+        with self._lock:
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    @property
+    def store(self) -> StateStore:
+        """The store itself, opened. StateError or ConfigurationError says why it cannot be."""
+        with self._lock:
+            if self._store is None:
+                self._store = StateStore.open(self._url, create=self._create)
+            return self._store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<State {shown(self._url)}>"
+
+
+def events(state: SessionState) -> list[Event]:
+    """All that happened in a session up to where `state` stands, oldest first.
+
+    `commit_hash` of each is the state as that event's action left it: `state.checkout(event.commit_hash)`.
+    """
+    found: list[Event] = []
+    for text, commit in state.store.events(state.head):
+        try:
+            found.append(replace(Event.from_json(text), commit_hash=commit))
+        except ValueError as error:
+            why = display(str(error), limit=300, one_line=True)
+            raise StateError(
+                f"commit {commit} holds an event that cannot be read: {why}; it may be of a newer agex"
+            ) from error
+    return found
