@@ -12,6 +12,7 @@ from typing import Any, cast
 from agex.captures import captured_by, refuse_riders
 from agex.errors import ConfigurationError, ContractError
 from agex.registry import Registry
+from agex.stdlib_modules import ordinary_grants
 from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unenforced
 from agex_policies.errors import PolicyError
 from agex_policies.host_calls import host_call_limits_of
@@ -55,7 +56,9 @@ class Workbench:
         self._pool = pool
         self._bindings = {**{cls.__name__: cls for cls in classes}, **registry.bindings()}
         self.unenforced = unenforced(self.policy, isolation)
-        self.sandbox: SandboxPlan = compile_sandbox(self.policy, registry.grants())
+        said = [entry.name for entry in registry.modules]
+        self.ordinary = ordinary_grants(self.policy, isolation, said)
+        self.sandbox: SandboxPlan = compile_sandbox(self.policy, (*registry.grants(), *self.ordinary))
         self.limits: Limits = limits_of(self.policy)
         self._plan: LockdownPlan | None = None
         self._equipment: Equipment | None = None

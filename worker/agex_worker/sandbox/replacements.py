@@ -19,7 +19,7 @@ from agex_worker.sandbox.classes import EnumBase
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.names import REFUSED_TO_BIND, Refused, is_dunder
 from agex_worker.sandbox.own import is_own, is_own_class
-from agex_worker.sandbox.paths import with_opened
+from agex_worker.sandbox.paths import with_opened, with_picture_opened
 
 # By package and name: functions whose first argument may be a path, its keyword, and how the file is opened.
 _PATH_FUNCTIONS: dict[tuple[str, str], tuple[str, str]] = {
@@ -36,7 +36,9 @@ _PATH_FUNCTIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("numpy", "savez"): ("file", "wb"),
     ("numpy", "savez_compressed"): ("file", "wb"),
     ("numpy", "savetxt"): ("fname", "wb"),
+    ("matplotlib", "imread"): ("fname", "rb"),
 }
+_PICTURES = frozenset({("matplotlib", "savefig"), ("matplotlib", "imsave")})
 _COPIED = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
@@ -82,6 +84,8 @@ class Replacements:
             return stand_in
         package = str(getattr(value, "__module__", None)).partition(".")[0]
         key = (package, str(getattr(value, "__name__", None)))
+        if key in _PICTURES:
+            return self._saving(value)
         if key not in _PATH_FUNCTIONS:
             return None
         return self._opening(value, *_PATH_FUNCTIONS[key], fixed={"allow_pickle": False} if key[1] == "load" else {})
@@ -92,6 +96,14 @@ class Replacements:
 
         def call(*args: Any, **named: Any) -> Any:
             return with_opened(real, files, mode, (keyword,), args, named | fixed, infers_compression=infers)
+
+        return functools.update_wrapper(call, real, assigned=(*_COPIED,), updated=())
+
+    def _saving(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        files = self._files
+
+        def call(*args: Any, **named: Any) -> Any:
+            return with_picture_opened(real, files, args, named)
 
         return functools.update_wrapper(call, real, assigned=(*_COPIED,), updated=())
 
