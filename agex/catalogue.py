@@ -63,7 +63,9 @@ def render_registry(
     """
     room = chars_of(budget_tokens)
     text = _rendered(registry, room, skills or {})
-    while (used := estimated_tokens(text)) > budget_tokens:  # what is no ASCII takes more bytes than characters
+    while (
+        used := estimated_tokens(text)
+    ) > budget_tokens and room > 0:  # what is no ASCII takes more bytes than characters
         room = min(room * budget_tokens // used, room - 1)
         text = _rendered(registry, room, skills or {})
     return text
@@ -192,7 +194,7 @@ _kept = KeptTexts()
 
 def _module_section(entry: ModuleEntry, budget: int) -> str:
     module = entry.load()
-    key = (repr(entry.identity), str(getattr(module, "__version__", "")), budget)
+    key = (repr(entry.identity), str(vars(module).get("__version__")), budget)
     return _kept.text(key, module, lambda: _made_section(entry, module, budget))
 
 

@@ -54,6 +54,7 @@ class SandboxPlan:
     mode: Literal["restricted", "full"] = "restricted"
     modules: tuple[ModuleGrant, ...] = ()
     builtins: tuple[str, ...] = ()  # names beyond the standard table that the policy allows
+    read_only: tuple[str, ...] = ()  # folders at the top of the workspace in which code writes nothing
 
 
 @dataclass(frozen=True, slots=True)
