@@ -1,7 +1,7 @@
 """What an agent may reach: modules and classes in its worker, functions and live objects in your process.
 
-Nothing is reachable that is not registered here, and nothing registered here is silently weaker than it was asked for:
-what this version cannot enforce is refused.
+Nothing is reachable that is not registered here, but for harmless modules of the standard library (stdlib_modules.py), and
+nothing registered here is silently weaker than it was asked for: what this version cannot enforce is refused.
 """
 
 from __future__ import annotations
@@ -310,5 +310,6 @@ def _of_members(
     return configuration(configure, owner, find, lambda: names, sides=("host",))
 
 
-# polars starts a thread when it is imported, which no fork would inherit: each worker imports it when it first needs it.
-_IMPORTED_LATE = frozenset({"polars"})
+# polars starts a thread when it is imported, which no fork would inherit; matplotlib wants a folder to write in, which only a
+# worker has. Each worker imports these when it first needs them.
+_IMPORTED_LATE = frozenset({"matplotlib", "polars"})

@@ -13,7 +13,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from agex_worker.sandbox.classes import EnumBase
 from agex_worker.sandbox.files import WorkspaceFiles
@@ -73,7 +73,7 @@ class Replacements:
             (dataclasses.dataclass, dataclass),
             (typing.get_type_hints, get_type_hints),
             (types.SimpleNamespace, Namespace),
-            (io.open, files.open if files is not None else None),
+            (io.open, files.open if files is not None else no_files),
             *((each, EnumBase(each)) for each in vars(enum).values() if _is_enum(each)),
         ]
         self._table = {id(real): stand_in for real, stand_in in table}
@@ -124,6 +124,11 @@ class Replacements:
     def _methodcaller(self, name: str, /, *args: Any, **named: Any) -> Callable[[Any], Any]:
         get = self._get
         return lambda value: get(value, name)(*args, **named)
+
+
+def no_files(path: object = "", *_args: object, **_named: object) -> NoReturn:
+    """open() where there is no workspace."""
+    raise Refused(f"{path!r} cannot be opened: there is no workspace here", str(path), "read")
 
 
 def update_wrapper(wrapper: Any, wrapped: Any, assigned: Any = None, updated: Any = None) -> Any:
