@@ -246,7 +246,7 @@ def _most_used(names: list[str], members: dict[str, Any]) -> list[str]:
     """Most mentioned as a call ("pd.concat(") in the documentation of all of them first; then the best documented."""
     mentions: Counter[str] = Counter()
     for name in names:
-        mentions.update(re.findall(r"\b\w+\.(\w+)\(", str(members[name].__doc__)))
+        mentions.update(re.findall(r"(?<=\w)\.(\w+)\(", str(members[name].__doc__)))
     return sorted(names, key=lambda name: (-mentions[name], -len(str(members[name].__doc__)), name))
 
 
