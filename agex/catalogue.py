@@ -16,6 +16,8 @@ from textwrap import indent
 from types import ModuleType
 from typing import Any
 
+from agex.class_members import allows as class_allows
+from agex.class_members import attributes
 from agex.entries import ClassEntry, FunctionEntry, MemberSpec, ModuleEntry, ObjectEntry, Visibility
 from agex.kept_texts import KeptTexts
 from agex.listing import listing, names_line
@@ -128,8 +130,9 @@ def _function_item(entry: FunctionEntry) -> _Item:
 def _class_item(entry: ClassEntry) -> _Item:
     def text(room: int) -> str:
         hosted = entry.runs == "host"
-        given = hosted and entry.constructor is None
-        short = f"{entry.name}: given by functions and methods" if given else _class_text(entry.name, entry.cls)
+        given = entry.constructor is None if hosted else entry.grant is not None and not entry.grant.constructable
+        where = "functions and methods" if hosted else "inputs and functions"
+        short = f"{entry.name}: given by {where}" if given else _class_text(entry.name, entry.cls)
         docstring = entry.docstring or vars(entry.cls).get("__doc__")
         if hosted:
             return _with_members(short, docstring, entry, room)
@@ -139,7 +142,11 @@ def _class_item(entry: ClassEntry) -> _Item:
         if docstring:
             lines.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
         chosen = dict(entry.configure)
-        methods = [(name, getattr(entry.cls, name)) for name in sorted(vars(entry.cls)) if not name.startswith("_")]
+        data = [name for name in attributes(entry.cls) if class_allows(entry.grant, name)]
+        if data and not issubclass(entry.cls, enum.Enum):
+            lines.append(indent(names_line(data, SIGNATURE_CHARS, opening="attributes: "), "    "))
+        public = [name for name in sorted(vars(entry.cls)) if not name.startswith("_")]
+        methods = [(name, getattr(entry.cls, name)) for name in public if class_allows(entry.grant, name)]
         for name, method in methods:
             spec = chosen.get(name, MemberSpec())
             if callable(method) and spec.visibility != "low":

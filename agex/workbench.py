@@ -19,7 +19,7 @@ from agex_policies.errors import PolicyError
 from agex_policies.host_calls import host_call_limits_of
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
-from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
+from agex_protocol.plan import ClassGrant, Isolation, Limits, LockdownPlan, SandboxPlan
 from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.furnishing import Furniture
@@ -64,6 +64,8 @@ class Workbench:
         self.ordinary = ordinary_grants(self.policy, isolation, said)
         self.sandbox: SandboxPlan = compile_sandbox(self.policy, (*registry.grants(), *self.ordinary))
         self.limits: Limits = limits_of(self.policy)
+        if registry.class_grants():
+            self.sandbox = replace(self.sandbox, classes=_enforceable(registry, self.policy))
         self._furniture = Furniture(FOLDER, skills) if skills else None
         if self._furniture is not None:
             self.sandbox = replace(self.sandbox, read_only=(FOLDER,))
@@ -150,6 +152,17 @@ def refusal(policy: Policy, key: str, message: str) -> PolicyError:
     """A policy that forbids what is asked by one of its keys, which is a flag."""
     name = key.rpartition(".")[2]
     return policy.set_by(key).error(message, key=key, remedy=f'write `{name} = true`, and widen = ["{key}"] if need be')
+
+
+def _enforceable(registry: Registry, policy: Policy) -> tuple[ClassGrant, ...]:
+    """What is taken away of classes in the worker, which the inner sandbox holds. ConfigurationError where there is none."""
+    grants = registry.class_grants()
+    if policy.python.mode == "full":
+        raise ConfigurationError(
+            f"class {grants[0].qualname!r} is registered with include, exclude or constructable=False, which nothing holds with"
+            f" mode = 'full' (policy {policy.name!r}): register it with runs='host', or use mode 'restricted'"
+        )
+    return grants
 
 
 @dataclass(frozen=True, slots=True)

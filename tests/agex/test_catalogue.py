@@ -69,6 +69,7 @@ def test_functions_and_classes_of_the_developer_are_shown_by_their_visibility() 
         "Classes, known by their bare names:",
         "Customer(name: str)",
         "    One who buys.",
+        "    attributes: name",
         "    .pay(self, amount: float) -> None",
         "        Settle a bill.",
         "Color: one of RED, BLUE",

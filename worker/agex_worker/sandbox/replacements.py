@@ -5,6 +5,7 @@ They stand in wherever the real object appears, so a module that merely imported
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import functools
@@ -20,6 +21,7 @@ from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.names import REFUSED_TO_BIND, Refused, is_dunder
 from agex_worker.sandbox.own import is_own, is_own_class
 from agex_worker.sandbox.paths import with_opened, with_picture_opened
+from agex_worker.sandbox.types_shown import is_closed
 
 # By package and name: functions whose first argument may be a path, its keyword, and how the file is opened.
 _PATH_FUNCTIONS: dict[tuple[str, str], tuple[str, str]] = {
@@ -71,6 +73,8 @@ class Replacements:
             (functools.wraps, wraps),
             (functools.total_ordering, total_ordering),
             (dataclasses.dataclass, dataclass),
+            (dataclasses.replace, replaced),
+            *([(copy.replace, replaced)] if hasattr(copy, "replace") else []),
             (typing.get_type_hints, get_type_hints),
             (types.SimpleNamespace, Namespace),
             (io.open, files.open if files is not None else no_files),
@@ -168,6 +172,13 @@ def dataclass(cls: Any = None, /, **options: Any) -> Any:
         return dataclasses.dataclass(**options)(cls)
 
     return decorate if cls is None else decorate(cls)
+
+
+def replaced(obj: Any, /, **changes: Any) -> Any:
+    """As dataclasses.replace, where code may make objects of the class."""
+    if is_closed(type(obj)):
+        raise Refused(f"replace() is not allowed here: objects of {type(obj).__name__} come from elsewhere", "replace")
+    return obj.__replace__(**changes) if hasattr(obj, "__replace__") else dataclasses.replace(obj, **changes)
 
 
 def get_type_hints(obj: Any, globalns: Any = None, localns: Any = None, include_extras: bool = False) -> dict[str, Any]:
