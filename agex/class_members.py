@@ -56,6 +56,6 @@ def _assigned(cls: type) -> Iterator[str]:
         return
     first = next(iter(inspect.signature(init).parameters), "")
     for node in ast.walk(tree):
-        match node:
-            case ast.Attribute(ast.Name(owner), name, ast.Store()) if owner == first:
-                yield name
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if isinstance(node.value, ast.Name) and node.value.id == first:
+                yield node.attr

@@ -60,7 +60,7 @@ class Furniture:
                     found.add(path)
         finally:
             os.close(top)
-        return found == self.files.keys()
+        return found == set(self.files)
 
     def _make(self, workspace: int) -> None:
         os.mkdir(self.folder, 0o700, dir_fd=workspace)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import enum
+import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy
 import pandas
 import pytest
 
+import agex
 from agex.catalogue import render_registry
 from agex.entries import MemberSpec
 from agex.errors import ConfigurationError
@@ -189,3 +192,45 @@ def test_a_module_that_fails_to_import_is_named_with_the_cause(tmp_path: Path, m
     assert str(caught.value) == (
         "module 'agex_test_broken' was registered but importing it fails: RuntimeError: no key file"
     )
+
+
+def test_what_the_sandbox_keeps_back_is_not_shown_unless_the_registration_names_it() -> None:
+    registry = Registry()
+    registry.module(pandas)
+    shown = render_registry(registry, 20_000)
+    assert "read_csv(" in shown
+    assert not {"read_pickle", "read_sql", "HDFStore", "ExcelWriter", "eval"} & set(re.split(r"[\s,(]+", shown))
+    registry.module(pandas, include=["read_*", "read_pickle"])
+    assert "read_pickle(" in render_registry(registry, 20_000)
+
+
+def test_a_default_that_cannot_be_hashed_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agex_test_default.py").write_text("def many(names: list = []): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry()
+    registry.module("agex_test_default", runs="host")
+    assert render_registry(registry) == "import agex_test_default\nmany(names: list = ...)"
+
+
+def test_a_module_that_was_replaced_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry()
+    (tmp_path / "agex_test_replaced.py").write_text("def one(): ...\n")
+    registry.module("agex_test_replaced")
+    assert render_registry(registry) == "import agex_test_replaced\none()"
+    monkeypatch.delitem(sys.modules, "agex_test_replaced")
+    (tmp_path / "agex_test_replaced.py").write_text("def another(): ...\n")
+    importlib.invalidate_caches()
+    assert render_registry(registry) == "import agex_test_replaced\nanother()"
+
+
+def test_a_sub_agents_task_is_shown_as_a_plain_function() -> None:
+    specialist, boss = agex.Agent(), agex.Agent()
+
+    @boss.fn
+    @specialist.task
+    def plot(prompt: str, points: list[float]) -> str:
+        """Draw points."""
+        raise NotImplementedError
+
+    assert "\nplot(prompt: str, points: list[float]) -> str\n    Draw points.\n" in boss.system_prompt(()) + "\n"

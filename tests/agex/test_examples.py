@@ -26,6 +26,7 @@ def test_every_example_is_tried_here() -> None:
         "live_objects.py",
         "network.py",
         "server.py",
+        "skills.py",
         "tune_policy.py",
     ]
 
@@ -42,6 +43,10 @@ def test_objects_that_are_not_data_are_used_where_they_are_stored_sealed_and_cal
         "highest: 21.0",
         "within: 0.25 1.0",
     ]
+
+
+def test_an_agent_reads_its_skill_and_does_as_it_says() -> None:
+    assert run("skills.py") == "gross: 12.44\n"
 
 
 def test_the_server_answers_each_tenant_and_is_harmed_by_none() -> None:

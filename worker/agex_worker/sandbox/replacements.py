@@ -74,7 +74,7 @@ class Replacements:
             (functools.total_ordering, total_ordering),
             (dataclasses.dataclass, dataclass),
             (dataclasses.replace, replaced),
-            *([(copy.replace, replaced)] if hasattr(copy, "replace") else []),
+            (getattr(copy, "replace", dataclasses.replace), replaced),  # of Python 3.13 on
             (typing.get_type_hints, get_type_hints),
             (types.SimpleNamespace, Namespace),
             (io.open, files.open if files is not None else no_files),
