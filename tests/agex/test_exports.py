@@ -9,13 +9,14 @@ import sys
 
 import agex
 import agex.errors
+import agex.helpers
 import agex.llm
 
 SLOW = ("openai", "httpx", "pandas", "numpy", "pyarrow", "typer", "rich", "asyncio", "agex_worker")
 
 
 def test_every_public_name_is_there_sorted_and_documented() -> None:
-    for module in (agex, agex.llm, agex.errors):
+    for module in (agex, agex.llm, agex.helpers, agex.errors):
         names = list(module.__all__)
         assert len(set(names)) == len(names)
         for name in names:
@@ -43,5 +44,4 @@ def test_importing_agex_leaves_the_slow_libraries_alone() -> None:
 
 
 def test_what_is_not_there_yet_cannot_be_imported() -> None:
-    for name in ("events", "helpers"):
-        assert not hasattr(agex, name)
+    assert not hasattr(agex, "events")
