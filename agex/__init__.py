@@ -1,8 +1,9 @@
 """agex: typed Python functions whose bodies a language model writes, run in kernel-locked workers.
 
 Agent and its tasks: agent.py, task.py, call.py. Code without a model: sandbox.py. What may be reached: registry.py.
-What can go wrong: errors.py. Models: the subpackage llm. Ready registrations: helpers.py. `isolation="none"` is wired in local.py; workers are
-agex_supervisor's. Names are imported when they are first used, so that `import agex` costs a program next to nothing.
+What can go wrong: errors.py. Models: the subpackage llm. Ready registrations: helpers.py. `isolation="none"` is wired in
+local.py; workers are agex_supervisor's. Names are imported when they are first used, so that `import agex` costs a program
+next to nothing.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import cloudpickle
 import pandas
 import pytest
 
+import agex
 from agex.entries import MemberSpec, Module
 from agex.errors import ConfigurationError
 from agex.registry import Registry
@@ -362,3 +363,22 @@ def _run_script(folder: Path, seed: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+def test_what_is_registered_is_not_changed_by_that() -> None:
+    class Plain:
+        def act(self) -> None: ...
+
+    def function() -> None: ...
+
+    before = (dict(vars(Plain)), dict(vars(function)), dict(vars(json)))
+    registry = Registry()
+    registry.cls(Plain, include="act", constructable=False)
+    registry.fn(function)
+    registry.module(json, configure={"JSONDecoder": MemberSpec(constructable=False)})
+    assert (dict(vars(Plain)), dict(vars(function)), dict(vars(json))) == before
+
+
+def test_two_agents_of_one_name_are_no_hindrance_to_each_other() -> None:
+    first, second = agex.Agent(name="dup"), agex.Agent(name="dup")
+    assert first.name == second.name == "dup"
