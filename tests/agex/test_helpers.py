@@ -131,11 +131,11 @@ def test_no_member_that_a_ready_module_gives_is_of_a_module_that_leads_out(name:
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("import random\nrandom.seed(1)", "module 'random' gives no 'seed' here"),
-        ("import numpy\nnumpy.random.seed(1)", "module 'numpy.random' gives no 'seed' here"),
-        ("import decimal\ndecimal.getcontext().prec = 5", "module 'decimal' gives no 'getcontext' here"),
-        ("import calendar\ncalendar.setfirstweekday(3)", "module 'calendar' gives no 'setfirstweekday' here"),
-        ("import pandas\npandas.set_option('display.max_rows', 1)", "module 'pandas' gives no 'set_option' here"),
+        ("import random\nrandom.seed", "module 'random' gives no 'seed' here"),
+        ("import numpy\nnumpy.random.seed", "module 'numpy.random' gives no 'seed' here"),
+        ("import decimal\ndecimal.getcontext", "module 'decimal' gives no 'getcontext' here"),
+        ("import calendar\ncalendar.setfirstweekday", "module 'calendar' gives no 'setfirstweekday' here"),
+        ("import pandas\npandas.set_option", "module 'pandas' gives no 'set_option' here"),
     ],
 )
 def test_what_the_rest_of_the_process_would_notice_is_left_out_where_code_runs_in_it(code: str, told: str) -> None:
@@ -143,7 +143,7 @@ def test_what_the_rest_of_the_process_would_notice_is_left_out_where_code_runs_i
     with pytest.raises(AttributeError) as caught:
         run(code, *grants_of(*everything))
     assert str(caught.value).startswith(told)
-    run(code, *grants_of(*everything, isolation="process"))
+    assert callable(run(code, *grants_of(*everything, isolation="process")))
 
 
 def test_the_address_of_a_network_card_is_asked_of_nobody() -> None:
