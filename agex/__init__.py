@@ -1,8 +1,9 @@
 """agex: typed Python functions whose bodies a language model writes, run in kernel-locked workers.
 
 Agent and its tasks: agent.py, task.py, call.py. Code without a model: sandbox.py. What may be reached: registry.py.
-What can go wrong: errors.py. Models: the subpackage llm. `isolation="none"` is wired in local.py; workers are
-agex_supervisor's. Names are imported when they are first used, so that `import agex` costs a program next to nothing.
+What can go wrong: errors.py. Models: the subpackage llm. Ready registrations: helpers.py. `isolation="none"` is wired in
+local.py; workers are agex_supervisor's. Names are imported when they are first used, so that `import agex` costs a program
+next to nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agex import llm
+    from agex import helpers, llm
     from agex.agent import Agent
     from agex.asking import Token
     from agex.entries import MemberSpec, Module
@@ -155,6 +156,7 @@ __all__ = [
     "WorkerDied",
     "WorkerFailed",
     "events",
+    "helpers",
     "llm",
     "pprint_events",
     "pprint_tokens",
@@ -162,8 +164,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "llm":
-        return importlib.import_module("agex.llm")
+    if name in ("helpers", "llm"):
+        return importlib.import_module(f"agex.{name}")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,10 +16,12 @@ from agex.entries import MemberSpec, Side, Visibility
 from agex.errors import ConfigurationError, SessionBusy
 from agex.isolation import asked
 from agex.members import Pattern
+from agex.policy_words import policy_words
 from agex.pools import shared_pool
-from agex.prompt import policy_text, system_prompt
+from agex.prompt import system_prompt
 from agex.registry import Registry
 from agex.running import Running
+from agex.skills import Skills
 from agex.sub_agent import SubAgent, check_narrow
 from agex.task import Task
 from agex.workbench import Workbench, refusal
@@ -64,6 +66,7 @@ class Agent:
     ) -> None:
         self.isolation: Isolation = asked(isolation)
         self.name = name or f"agent-{secrets.token_hex(4)}"
+        self._given_name = name
         self.primer = primer
         if state not in (None, "memory:"):
             raise ConfigurationError(f"state={state!r} is not available in this version; leave it out")
@@ -78,6 +81,8 @@ class Agent:
         self._llm: LLM | None = None
         self._registry = Registry()
         self._sub_agents: dict[str, SubAgent] = {}
+        self._skills = Skills()
+        self._prompts: dict[tuple[type, ...], str] = {}
         self._benches: dict[tuple[Any, ...], Workbench] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -147,6 +152,15 @@ class Agent:
             self._registry.fn(obj, **choices)
         self._changed()
         return obj
+
+    def skill(self, source: object) -> None:
+        """Give the agent a skill: a folder with a SKILL.md, such a file, its bytes, or a Traversable of a package.
+
+        SKILL.md opens with front matter: `name`, `description` and, for those it is about, `modules`. Its files are read-only
+        below `skills/NAME/` of the workspace, and the prompt says what there is. ConfigurationError says what is wrong.
+        """
+        self._skills.add(source)
+        self._changed()
 
     @overload
     def task(self, given: Callable[P, R], /) -> Task[P, R]: ...
@@ -258,7 +272,8 @@ class Agent:
             bench = self._benches.get(classes)
             if bench is None:
                 check_narrow(self, self.loaded_policy(), self._sub_agents.values())
-                bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes)
+                skills = self._skills.files()
+                bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes, skills)
                 self._benches[classes] = bench
             return bench
 
@@ -281,22 +296,28 @@ class Agent:
             )
 
     def system_prompt(self, classes: tuple[type, ...]) -> str:
-        """What the model is told above every task of this agent."""
+        """What the model is told above every task of this agent: the same text, byte by byte, until something is registered."""
         bench = self.workbench(classes)
-        policy = bench.policy
+        text = self._prompts.get(classes)
+        if text is None:
+            text = self._prompts[classes] = self._made_prompt(bench)
+        return text
+
+    def _made_prompt(self, bench: Workbench) -> str:
+        policy, registry = bench.policy, self._registry
+        ordinary = [grant.name for grant in bench.ordinary]
+        importable = {*ordinary, *(entry.name for entry in registry.modules)}
+        if policy.python.mode != "full":
+            self._skills.check(importable.__contains__)
         return system_prompt(
-            agent_name=self.name,
+            agent_name=self._given_name,
             primer=self.primer,
-            registry_text=render_registry(self._registry),
-            policy_text=policy_text(
-                policy=policy.name,
-                isolation=self.isolation,
-                limits=bench.limits,
-                read=policy.filesystem.read,
-                write=policy.filesystem.write,
-            ),
+            registry_text=render_registry(registry, skills=self._skills.modules()),
+            policy_text=policy_words(policy, self.isolation, bench.limits),
             mode=policy.python.mode,
             max_actions=self.budget.max_actions,
+            ordinary=ordinary,
+            skills=[(each.name, each.entry, each.description) for each in self._skills],
         )
 
     def _add_sub_agent(
@@ -318,6 +339,7 @@ class Agent:
     def _changed(self) -> None:
         with self._lock:
             self._benches.clear()
+            self._prompts.clear()
 
 
 class Sessions:

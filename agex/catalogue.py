@@ -1,4 +1,4 @@
-"""The registrations of an agent as its model reads them, within a budget of characters.
+"""The registrations of an agent as its model reads them, within a budget of tokens.
 
 What the developer wrote comes first and in full, libraries share what is left. The text depends on the registrations
 alone, so a provider can cache the prompt it stands in.
@@ -10,14 +10,16 @@ import enum
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from textwrap import indent
 from types import ModuleType
 from typing import Any
 
+from agex.class_members import allows as class_allows
+from agex.class_members import attributes
 from agex.entries import ClassEntry, FunctionEntry, MemberSpec, ModuleEntry, ObjectEntry, Visibility
+from agex.kept_texts import KeptTexts
 from agex.listing import listing, names_line
 from agex.members import allows, find, public_members
 from agex.registry import Registry
@@ -30,7 +32,9 @@ from agex.signatures import (
     first_line,
     render_signature,
 )
+from agex.tokens import chars_of, estimated_tokens
 from agex_supervisor.host_objects import Member
+from agex_worker.sandbox.dangerous import kept_back
 
 _OWN_SHARE = 0.6  # of the budget, at most, is for functions and classes while a module also waits for its part
 # How each operator that a registration can give is written.
@@ -47,17 +51,36 @@ _OPERATORS = {
 _MODULE_CHARS = 3000  # of one module, at most: a model knows the famous ones
 
 
-def render_registry(registry: Registry, budget_chars: int = 4500) -> str:
-    """Everything registered, in at most `budget_chars`; '' when nothing is.
+BUDGET_TOKENS = 1400
 
-    "high" shows documentation too, "medium" the signature, "low" the name only. ConfigurationError when a module that
-    has to be shown cannot be imported here.
+
+def render_registry(
+    registry: Registry, budget_tokens: int = BUDGET_TOKENS, skills: Mapping[str, str] | None = None
+) -> str:
+    """Everything registered, in at most `budget_tokens`; '' when nothing is.
+
+    "high" shows documentation too, "medium" the signature, "low" the name only. `skills` maps a module to the file that
+    says how it is used, in place of its signatures. ConfigurationError when a module that has to be shown cannot be
+    imported here.
     """
+    room = chars_of(budget_tokens)
+    text = _rendered(registry, room, skills or {})
+    while (
+        used := estimated_tokens(text)
+    ) > budget_tokens and room > 0:  # what is no ASCII takes more bytes than characters
+        room = min(room * budget_tokens // used, room - 1)
+        text = _rendered(registry, room, skills or {})
+    return text
+
+
+def _rendered(registry: Registry, budget_chars: int, skills: Mapping[str, str]) -> str:
     functions = [_function_item(entry) for entry in registry.functions]
     objects = [_object_item(entry) for entry in registry.objects]
     classes = [_class_item(entry) for entry in registry.classes]
-    shown = [entry for entry in registry.modules if _speaks(entry)]
-    quiet = [entry.name for entry in registry.modules if not _speaks(entry)]
+    taught = [f"{entry.name} ({skills[entry.name]})" for entry in registry.modules if entry.name in skills]
+    others = [entry for entry in registry.modules if entry.name not in skills]
+    shown = [entry for entry in others if _speaks(entry)]
+    quiet = [entry.name for entry in others if not _speaks(entry)]
     own = int(budget_chars * (_OWN_SHARE if registry.modules else 1)) // max(
         bool(functions) + bool(objects) + bool(classes), 1
     )
@@ -65,6 +88,7 @@ def render_registry(registry: Registry, budget_chars: int = 4500) -> str:
         _section("Functions, called by their bare names:", functions, own - 2),
         _section("Objects, known by their bare names:", objects, own - 2),
         _section("Classes, known by their bare names:", classes, own - 2),
+        names_line(taught, budget_chars // 4, opening="To import once you have read how to use it: "),
         names_line(quiet, budget_chars // 4, opening="Also available to import: "),
     ]
     left = budget_chars - sum(len(section) + 2 for section in sections if section)
@@ -106,8 +130,9 @@ def _function_item(entry: FunctionEntry) -> _Item:
 def _class_item(entry: ClassEntry) -> _Item:
     def text(room: int) -> str:
         hosted = entry.runs == "host"
-        given = hosted and entry.constructor is None
-        short = f"{entry.name}: given by functions and methods" if given else _class_text(entry.name, entry.cls)
+        given = entry.constructor is None if hosted else entry.grant is not None and not entry.grant.constructable
+        where = "functions and methods" if hosted else "inputs and functions"
+        short = f"{entry.name}: given by {where}" if given else _class_text(entry.name, entry.cls)
         docstring = entry.docstring or vars(entry.cls).get("__doc__")
         if hosted:
             return _with_members(short, docstring, entry, room)
@@ -117,7 +142,11 @@ def _class_item(entry: ClassEntry) -> _Item:
         if docstring:
             lines.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
         chosen = dict(entry.configure)
-        methods = [(name, getattr(entry.cls, name)) for name in sorted(vars(entry.cls)) if not name.startswith("_")]
+        data = [name for name in attributes(entry.cls) if class_allows(entry.grant, name)]
+        if data and not issubclass(entry.cls, enum.Enum):
+            lines.append(indent(names_line(data, SIGNATURE_CHARS, opening="attributes: "), "    "))
+        public = [name for name in sorted(vars(entry.cls)) if not name.startswith("_")]
+        methods = [(name, getattr(entry.cls, name)) for name in public if class_allows(entry.grant, name)]
         for name, method in methods:
             spec = chosen.get(name, MemberSpec())
             if callable(method) and spec.visibility != "low":
@@ -167,9 +196,16 @@ def _speaks(entry: ModuleEntry) -> bool:
     return entry.visibility != "low" or any(spec.visibility in ("high", "medium") for _, spec in entry.configure)
 
 
-@lru_cache(maxsize=256)
+_kept = KeptTexts()
+
+
 def _module_section(entry: ModuleEntry, budget: int) -> str:
     module = entry.load()
+    key = (repr(entry.identity), str(vars(module).get("__version__")), budget)
+    return _kept.text(key, module, lambda: _made_section(entry, module, budget))
+
+
+def _made_section(entry: ModuleEntry, module: ModuleType, budget: int) -> str:
     heading = f"import {entry.name}"
     if entry.visibility == "high" and (about := first_line(module.__doc__)):
         heading += f"  # {about}"
@@ -192,7 +228,7 @@ def _module_items(entry: ModuleEntry, module: ModuleType) -> list[_Item]:
 
 def _offered(entry: ModuleEntry, module: ModuleType) -> dict[str, Any]:
     """Granted members that the module means to offer: where it has an `__all__`, no more than that."""
-    members = {name: value for name, value in public_members(module).items() if allows(entry.grant, name)}
+    members = {name: value for name, value in public_members(module).items() if _gives(entry, name)}
     if entry.runs == "host":
         here = {each.name.rpartition(".")[2] for each in entry.hosted}
         return {name: value for name, value in members.items() if name in here}
@@ -200,6 +236,12 @@ def _offered(entry: ModuleEntry, module: ModuleType) -> dict[str, Any]:
     parts = {name: value for name, value in modules.items() if entry.grant.recursive and _is_own(value, module)}
     listed = set(getattr(module, "__all__", members))
     return {name: value for name, value in members.items() if name in listed and name not in modules} | parts
+
+
+def _gives(entry: ModuleEntry, name: str) -> bool:
+    """Whether code gets it: the registration says so, and the inner sandbox does not keep it back."""
+    held = entry.runs == "worker" and name not in entry.grant.include and kept_back(entry.name, name)
+    return allows(entry.grant, name) and not held
 
 
 def _is_own(value: object, module: ModuleType) -> bool:
@@ -211,7 +253,7 @@ def _most_used(names: list[str], members: dict[str, Any]) -> list[str]:
     """Most mentioned as a call ("pd.concat(") in the documentation of all of them first; then the best documented."""
     mentions: Counter[str] = Counter()
     for name in names:
-        mentions.update(re.findall(r"\b\w+\.(\w+)\(", str(members[name].__doc__)))
+        mentions.update(re.findall(r"(?<=\w)\.(\w+)\(", str(members[name].__doc__)))
     return sorted(names, key=lambda name: (-mentions[name], -len(str(members[name].__doc__)), name))
 
 

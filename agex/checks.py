@@ -87,14 +87,15 @@ def configuration(
         )
         if spec.visibility is not None:
             check_visibility(spec.visibility, where)
-        check_constructable(spec.constructable or spec.runs == "host", where)
         check_side(spec.runs, sides, repr(where))
         try:
-            find(dotted)
+            found = find(dotted)
         except AttributeError as error:
             near = difflib.get_close_matches(dotted, names(), 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigurationError(f"configure names {dotted!r}, which {owner!r} does not have{hint}") from error
+        if not spec.constructable and not isinstance(found, type):
+            raise ConfigurationError(f"{where}: constructable=False is for classes, and this is {described(found)}")
     return chosen
 
 
@@ -114,15 +115,6 @@ def check_side(runs: str | None, sides: tuple[Side, ...], where: str) -> None:
     """ConfigurationError for a side on which it cannot run."""
     if runs is not None and runs not in sides:
         raise ConfigurationError(f"{where}: runs={runs!r} is none of {', '.join(map(repr, sides))}, which it can have")
-
-
-def check_constructable(constructable: bool, where: str) -> None:
-    """ConfigurationError where it would not be enforced."""
-    if not constructable:
-        raise ConfigurationError(
-            f"{where}: constructable=False is not enforced for what runs in the worker; leave the class unregistered "
-            "and give instances to the agent by the inputs of a task, or register it with agent.cls(..., runs='host')"
-        )
 
 
 def described(obj: object) -> str:

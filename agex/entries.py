@@ -12,7 +12,7 @@ from typing import Any, Literal
 from agex.errors import ConfigurationError
 from agex.members import Pattern
 from agex.signatures import OWN_SIGNATURE_CHARS, render_signature
-from agex_protocol.plan import ModuleGrant
+from agex_protocol.plan import ClassGrant, ModuleGrant
 from agex_supervisor.host_objects import Member
 
 Visibility = Literal["high", "medium", "low"]
@@ -52,7 +52,8 @@ class Module:
 class ModuleEntry:
     """A module that agent code may import. It need not be imported here until it is shown to a model.
 
-    With `runs="host"` the worker imports nothing. hosted: members that run in this process, by their dotted names.
+    With `runs="host"` the worker imports nothing. hosted: members that run in this process, by their dotted names. classes:
+    those of which code makes no objects.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ModuleEntry:
     configure: tuple[tuple[str, MemberSpec], ...] = ()
     runs: Side = "worker"
     hosted: tuple[FunctionEntry | ClassEntry, ...] = ()
+    classes: tuple[ClassGrant, ...] = ()
 
     def load(self) -> ModuleType:
         """The module, imported into this process. ConfigurationError when that fails."""
@@ -75,7 +77,7 @@ class ModuleEntry:
     def identity(self) -> tuple[object, ...]:
         """What makes this entry differ from another, the same in every process."""
         hosted = tuple(entry.identity for entry in self.hosted)
-        return ("module", self.grant, self.visibility, self.configure, self.runs, hosted)
+        return ("module", self.grant, self.visibility, self.configure, self.runs, hosted, self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class ClassEntry:
     runs: Side = "worker"
     members: tuple[Member, ...] = ()
     constructor: inspect.Signature | None = None
+    grant: ClassGrant | None = None  # what is taken away of one in the worker
 
     @property
     def subject(self) -> object:
@@ -103,7 +106,7 @@ class ClassEntry:
     def identity(self) -> tuple[object, ...]:
         """As of a ModuleEntry."""
         where = f"{self.cls.__module__}:{self.cls.__qualname__}"
-        offered = (self.runs, _identity(self.members), self.constructor is not None)
+        offered = (self.runs, _identity(self.members), self.constructor is not None, self.grant)
         return ("class", self.name, where, self.visibility, self.docstring, self.configure, offered)
 
 

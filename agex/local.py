@@ -21,6 +21,7 @@ from agex_supervisor.display import display
 from agex_supervisor.error_info import MAX_TEXT_CHARS, error_info
 from agex_supervisor.errors import ContractError
 from agex_supervisor.execution import Executed, RunUsage
+from agex_supervisor.furnishing import Furniture
 from agex_supervisor.handle import Handle
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.local_holder import local_object
@@ -44,8 +45,10 @@ class LocalExecutor:
         workspace: Path,
         limits: Limits,
         unenforced: Sequence[str] = (),
+        furniture: Furniture | None = None,
     ) -> None:
         self._sandbox = sandbox
+        self._furniture = furniture
         self._calls = calls
         self._interruption = Interruption()
         self._direct = DirectCalls(calls, self._interruption.away)
@@ -67,6 +70,8 @@ class LocalExecutor:
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
     ) -> Executed:
         self._runs += 1
+        if self._furniture is not None:
+            self._furniture.place(self._workspace)
         inputs = {name: replaced(value, _opened) for name, value in inputs.items()}
         output = TextOutput(self._limits.output_bytes)
         started, cpu = time.monotonic(), time.thread_time()
@@ -86,7 +91,7 @@ class LocalExecutor:
                         given,
                         task=task,
                         filename=f"<action {self._runs}>",
-                        files=WorkspaceFiles(self._workspace),
+                        files=WorkspaceFiles(self._workspace, self._sandbox.read_only),
                         accept=lambda value: _accepted(self._direct.found(value), returns),
                         members=self._direct.names.modules,
                     ),

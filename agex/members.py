@@ -81,6 +81,11 @@ def globs(pattern: Pattern, where: str, what: str) -> tuple[str, ...] | Callable
     return given
 
 
+def matches(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of these globs speaks of the name."""
+    return any(fnmatchcase(name, glob) for glob in patterns)
+
+
 def _is_glob(glob: object) -> bool:
     return isinstance(glob, str) and bool(glob)
 

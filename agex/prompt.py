@@ -25,18 +25,34 @@ SILENT_TURN = (
 
 
 def system_prompt(
-    *, agent_name: str, primer: str | None, registry_text: str, policy_text: str, mode: str, max_actions: int
+    *,
+    agent_name: str | None,
+    primer: str | None,
+    registry_text: str,
+    policy_text: str,
+    mode: str,
+    max_actions: int,
+    ordinary: Sequence[str] = (),
+    skills: Sequence[tuple[str, str, str]] = (),
 ) -> str:
-    """The text above every task of an agent. `mode` is the policy's [python] mode, "restricted" or "full"."""
+    """The text above every task of an agent. `mode` is the policy's [python] mode, "restricted" or "full".
+
+    agent_name: None where it was made up, since text that differs in every process cannot be cached.
+
+    ordinary: modules that code may import without a registration. skills: name, file and description of each.
+    """
     sections = [
-        f"You are {agent_name}, a Python function at work: a program called you with typed inputs and waits for a value.",
+        f"You are {'' if agent_name is None else f'{agent_name}, '}a Python function at work: a program called you with typed"
+        " inputs and waits for a value.",
         _HOW.format(actions=max_actions),
         _ENDING,
-        _FULL if mode == "full" else _RESTRICTED,
+        _FULL if mode == "full" else _RESTRICTED.format(modules=_importable(ordinary, registry_text)),
         f"# Policy in force\n{policy_text}",
     ]
     if registry_text:
         sections.append(f"# What you may use\n{registry_text}")
+    if skills:
+        sections.append("\n".join([_SKILLS, *(f"- {file}: {about}" for _, file, about in skills)]))
     if primer:
         sections.append(f"# Instructions from the developer\n{primer.strip()}")
     return "\n\n".join(sections)
@@ -75,9 +91,11 @@ def policy_text(
     read: Sequence[str] = (),
     write: Sequence[str] = (),
     network: Sequence[str] = (),
+    environment: Sequence[str] = (),
+    calls: str = "",
 ) -> str:
     """The policy as the agent has to know it. `read` and `write` are granted paths beside the workspace; `network` holds
-    "host:port" entries."""
+    "host:port" entries, `environment` the names of variables; `calls` says how the functions of the developer are bounded."""
     lines = [
         f"Policy {policy!r}, isolation {isolation!r}. What it forbids raises an error; do not try ways around it.",
         f"Files: read and write in the working directory: {_size(limits.workspace_size_bytes)}, "
@@ -88,6 +106,10 @@ def policy_text(
     if write:
         lines.append(f"Also writeable: {_some(write)}.")
     lines.append(f"Network: {f'only {_some(network)}' if network else 'none'}. Other programs cannot be started.")
+    if environment:
+        lines.append(f"Environment variables: {_some(environment)}.")
+    if calls:
+        lines.append(f"Calls of functions and objects listed below: at most {calls}.")
     lines.append(
         f"Limits: {limits.wall_time_s:g} s for an action, {_size(limits.memory_bytes)} of memory, {limits.cpu_time_s:g} s "
         f"of CPU time, {limits.threads} threads, {_size(limits.output_bytes)} of output."
@@ -121,11 +143,23 @@ Call one of these in a script; it ends the script at once:
 - task_clarify(question): you cannot go on without an answer from the caller."""
 
 _RESTRICTED = """# The Python you have
-Ordinary Python with these bounds: only the modules listed below can be imported; names starting with an underscore, \
-eval, exec and the like are out of reach. An error says what was refused: use something else."""
+Ordinary Python with these bounds: {modules} can be imported; names starting with an underscore, eval, exec and the like \
+are out of reach. An error says what was refused: use something else."""
 
 _FULL = """# The Python you have
 Ordinary Python: any installed module can be imported. The process itself is confined by the policy below."""
+
+
+_SKILLS = """# Skills
+Instructions for special work, as read-only files in the working directory. Before you do what one is about, read it: \
+print(open("skills/NAME/SKILL.md").read()). It may name further files beside it."""
+
+
+def _importable(ordinary: Sequence[str], registry_text: str) -> str:
+    if not ordinary:
+        return "only the modules listed below" if registry_text else "no modules"
+    listed = ", ".join(ordinary)
+    return f"only {listed}{' and the modules listed below' if registry_text else ''}"
 
 
 def _input(key: str, kind: str, shown: str) -> str:

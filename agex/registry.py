@@ -1,7 +1,7 @@
 """What an agent may reach: modules and classes in its worker, functions and live objects in your process.
 
-Nothing is reachable that is not registered here, and nothing registered here is silently weaker than it was asked for:
-what this version cannot enforce is refused.
+Nothing is reachable that is not registered here, but for harmless modules of the standard library (stdlib_modules.py), and
+nothing registered here is silently weaker than it was asked for: what this version cannot enforce is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from agex import members
 from agex.captures import captured_by
 from agex.checks import (
     bare_name,
-    check_constructable,
     check_kind,
     check_side,
     check_visibility,
@@ -25,6 +24,7 @@ from agex.checks import (
     function_name,
     module_name,
 )
+from agex.class_members import class_grant
 from agex.entries import (
     ClassEntry,
     FunctionEntry,
@@ -41,7 +41,7 @@ from agex.hosted_members import members_of_module, named_members
 from agex.members import Pattern
 from agex.offered import offered, told_signature
 from agex.signatures import resolved_signature
-from agex_protocol.plan import ModuleGrant
+from agex_protocol.plan import ClassGrant, ModuleGrant
 from agex_supervisor.outbound import is_importable
 
 Entry = ModuleEntry | ClassEntry | FunctionEntry | ObjectEntry
@@ -108,7 +108,14 @@ class Registry:
                 raise ConfigurationError(
                     f"module {full!r}: configure names {dotted!r}, which include/exclude take away"
                 )
-        return self._add(ModuleEntry(full, given, visibility, shown, hosted=named_members(full, load, shown)))
+        closed = tuple(
+            ClassGrant(cls.__module__, cls.__qualname__, constructable=False)
+            for cls in (
+                members.find(load(), dotted) for dotted, spec in shown if not spec.constructable and not spec.runs
+            )
+        )
+        hosted = named_members(full, load, shown)
+        return self._add(ModuleEntry(full, given, visibility, shown, hosted=hosted, classes=closed))
 
     def cls(
         self,
@@ -125,9 +132,9 @@ class Registry:
     ) -> ClassEntry:
         """Give agent code a class under a bare name. The worker imports it, or gets it by value from a script.
 
-        With `runs="host"` its instances stay HERE, and code holds handles: methods run in YOUR process, and `include`,
-        `exclude` and `constructable=False` say which of them code may use, as for a live object. For a class in the worker
-        these three are refused, since there they are enforced for classes of registered modules only.
+        `include` and `exclude` say which members code has, and with `constructable=False` it makes no instances. With
+        `runs="host"` instances stay HERE, code holds handles to them, and their methods run in YOUR process; there all three
+        are a wall. In the worker they stand on the inner sandbox.
         """
         check_kind(obj, type, "cls() takes a class", "functions go to agent.fn")
         bare = bare_name(obj.__name__ if name is None else name)
@@ -138,16 +145,11 @@ class Registry:
             shown = _of_members(configure, bare, [member.name for member in given])
             constructor = told_signature(obj, f"class {bare!r}") if constructable else None
             return self._add(ClassEntry(bare, obj, visibility, docstring, shown, "host", given, constructor))
-        if include is not None or exclude is not None:
-            raise ConfigurationError(
-                f"class {bare!r}: include and exclude are not enforced for single classes in this version; "
-                f"use agent.module({obj.__module__!r}, include={obj.__name__!r}, exclude='{obj.__name__}.NAME')"
-            )
-        check_constructable(constructable, bare)
+        grant = class_grant(obj, include, exclude, constructable, f"class {bare!r}")
         if not is_importable(obj):
             captured_by(obj, f"class {bare!r}")
         shown = configuration(configure, bare, lambda dotted: members.find(obj, dotted), lambda: dir(obj))
-        return self._add(ClassEntry(bare, obj, visibility, docstring, shown))
+        return self._add(ClassEntry(bare, obj, visibility, docstring, shown, grant=grant))
 
     def fn(
         self,
@@ -205,6 +207,11 @@ class Registry:
         """What the inner sandbox lets agent code import in the worker."""
         return tuple(entry.grant for entry in self.modules if entry.runs == "worker")
 
+    def class_grants(self) -> tuple[ClassGrant, ...]:
+        """Classes in the worker of which something is taken away."""
+        own = tuple(entry.grant for entry in self.classes if entry.grant is not None)
+        return (*own, *(grant for entry in self.modules for grant in entry.classes))
+
     def preload(self) -> tuple[str, ...]:
         """Modules for the zygote to import: those registered, and those that registered classes and functions live in."""
         named = [entry.name for entry in self.modules if entry.runs == "worker"]
@@ -256,7 +263,8 @@ class Registry:
                 runs=given.runs,
             )
             return
-        check_constructable(given.constructable, described(given.obj))
+        if not given.constructable:
+            raise ConfigurationError(f"constructable=False is for classes, and this is {described(given.obj)}")
         self.module(
             given.obj,
             name=given.name,
@@ -312,5 +320,6 @@ def _of_members(
     return configuration(configure, owner, find, lambda: names, sides=("host",))
 
 
-# polars starts a thread when it is imported, which no fork would inherit: each worker imports it when it first needs it.
-_IMPORTED_LATE = frozenset({"polars"})
+# polars starts a thread when it is imported, which no fork would inherit; matplotlib wants a folder to write in, which only a
+# worker has. Each worker imports these when it first needs them.
+_IMPORTED_LATE = frozenset({"matplotlib", "polars"})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,14 +12,17 @@ from typing import Any, cast
 from agex.captures import captured_by, refuse_riders
 from agex.errors import ConfigurationError, ContractError
 from agex.registry import Registry
+from agex.skills import FOLDER
+from agex.stdlib_modules import ordinary_grants
 from agex_policies.compile import compile_plan, compile_sandbox, limits_of, unenforced
 from agex_policies.errors import PolicyError
 from agex_policies.host_calls import host_call_limits_of
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
-from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
+from agex_protocol.plan import ClassGrant, Isolation, Limits, LockdownPlan, SandboxPlan
 from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
+from agex_supervisor.furnishing import Furniture
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
 from agex_supervisor.host_objects import HostedObject, hosted_object
 from agex_supervisor.outbound import NotSendable, dump_bindings, is_importable
@@ -30,7 +33,8 @@ from agex_supervisor.session import Equipment, Session
 class Workbench:
     """Compiles the policy once, when it is first needed, and makes executors from it.
 
-    classes: those that a task's signature names; agent code knows them by their bare names.
+    classes: those that a task's signature names; agent code knows them by their bare names. skills: files that stand below
+    `skills/` in every workspace, for code to read only.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Workbench:
         isolation: Isolation,
         pool: Pool,
         classes: Iterable[type] = (),
+        skills: Mapping[str, bytes] | None = None,
     ) -> None:
         here = {entry.cls for entry in registry.host_classes().values()} | {
             type(each.live) for each in registry.objects
@@ -55,8 +60,15 @@ class Workbench:
         self._pool = pool
         self._bindings = {**{cls.__name__: cls for cls in classes}, **registry.bindings()}
         self.unenforced = unenforced(self.policy, isolation)
-        self.sandbox: SandboxPlan = compile_sandbox(self.policy, registry.grants())
+        said = [entry.name for entry in registry.modules]
+        self.ordinary = ordinary_grants(self.policy, isolation, said)
+        self.sandbox: SandboxPlan = compile_sandbox(self.policy, (*registry.grants(), *self.ordinary))
         self.limits: Limits = limits_of(self.policy)
+        if registry.class_grants():
+            self.sandbox = replace(self.sandbox, classes=_enforceable(registry, self.policy))
+        self._furniture = Furniture(FOLDER, skills) if skills else None
+        if self._furniture is not None:
+            self.sandbox = replace(self.sandbox, read_only=(FOLDER,))
         self._plan: LockdownPlan | None = None
         self._equipment: Equipment | None = None
         self._host: _Host | None = None
@@ -77,11 +89,21 @@ class Workbench:
 
             place = workspace or Path(own_workspace)
             direct = HostCalls(host.functions, caps, objects=host.objects)
-            return LocalExecutor(self.sandbox, self._bindings, direct, place, self.limits, self.unenforced)
+            return LocalExecutor(
+                self.sandbox, self._bindings, direct, place, self.limits, self.unenforced, self._furniture
+            )
         calls = HostCalls(host.functions, caps, refuse_riders, host_call_limits_of(self.policy), host.objects)
         kit = Kit(self.plan(), self._preload(), own_workspace)
         equipment = self._equip(calls)
-        session = Session(self._pool, kit, equipment, workspace, self.unenforced, handles=calls.handles)
+        session = Session(
+            self._pool,
+            kit,
+            equipment,
+            workspace,
+            self.unenforced,
+            handles=calls.handles,
+            furniture=self._furniture,
+        )
         return WorkerExecutor(session, calls, caps)
 
     def check_result(self, contract: Contract) -> None:
@@ -130,6 +152,17 @@ def refusal(policy: Policy, key: str, message: str) -> PolicyError:
     """A policy that forbids what is asked by one of its keys, which is a flag."""
     name = key.rpartition(".")[2]
     return policy.set_by(key).error(message, key=key, remedy=f'write `{name} = true`, and widen = ["{key}"] if need be')
+
+
+def _enforceable(registry: Registry, policy: Policy) -> tuple[ClassGrant, ...]:
+    """What is taken away of classes in the worker, which the inner sandbox holds. ConfigurationError where there is none."""
+    grants = registry.class_grants()
+    if policy.python.mode == "full":
+        raise ConfigurationError(
+            f"class {grants[0].qualname!r} is registered with include, exclude or constructable=False, which nothing holds with"
+            f" mode = 'full' (policy {policy.name!r}): register it with runs='host', or use mode 'restricted'"
+        )
+    return grants
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import TYPE_CHECKING
 
 from agex.errors import ConfigurationError
-from agex.llm.openai import OpenAI
 from agex_supervisor.model import LLM
+
+if TYPE_CHECKING:
+    from agex.llm.openai import OpenAI
 
 _REMEDY = (
     "give llm='openai:MODEL' or an agex.llm client, or set AGEX_MODEL=openai:MODEL and OPENAI_API_KEY "
@@ -28,8 +32,10 @@ def from_setting(llm: object) -> LLM:
         return _named(llm, "llm is")
     if not isinstance(llm, LLM):
         raise TypeError(f"llm is a string or has model, complete and acomplete; {type(llm).__name__} has not")
-    if isinstance(llm, OpenAI):
-        llm.check()
+    # The client takes longer to import than all the rest: an object of it shows that it is there.
+    client = sys.modules.get("agex.llm.openai")
+    if client is not None and isinstance(llm, client.OpenAI):
+        client.OpenAI.check(llm)
     return llm
 
 
@@ -37,6 +43,8 @@ def _named(setting: str, subject: str) -> OpenAI:
     provider, _, model = setting.partition(":")
     if provider != "openai" or not model:
         raise ConfigurationError(f"{subject} {setting!r}, which names no model: {_REMEDY}")
+    from agex.llm.openai import OpenAI
+
     client = OpenAI(model)
     client.check()
     return client

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
 
 SIZE_UNITS = {
     "B": 1,
@@ -19,7 +19,8 @@ SIZE_UNITS = {
     "GB": 10**9,
     "TB": 10**12,
 }
-TIME_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60), "h": Decimal(3600)}
+# Fractions, since decimals would count as the context of the thread says, which code in this process may have changed.
+TIME_UNITS = {"ms": Fraction(1, 1000), "s": Fraction(1), "min": Fraction(60), "h": Fraction(3600)}
 
 # Far above anything sensible, and far below what the kernel's own counters can hold.
 _MOST_BYTES = 1 << 50
@@ -71,9 +72,9 @@ def rate(text: object) -> Rate:
     return Rate(count, float(TIME_UNITS[found["unit"]]))
 
 
-def _split(text: object, units: tuple[str, ...], example: str) -> tuple[Decimal, str]:
+def _split(text: object, units: tuple[str, ...], example: str) -> tuple[Fraction, str]:
     if not isinstance(text, str) or (found := _QUANTITY.fullmatch(text)) is None:
         raise ValueError(f"{text!r} is not a number with a unit in a string: write it like {example!r}")
     if found["unit"] not in units:
         raise ValueError(f"{text!r} has the wrong unit {found['unit']!r}: use one of {', '.join(units)}")
-    return Decimal(found["number"]), found["unit"]
+    return Fraction(found["number"]), found["unit"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,7 +41,11 @@ def resolve(allow: Iterable[str] = (), deny: Iterable[str] = ()) -> tuple[Group,
 
     What is refused already stays so: deny never weakens. ValueError names the entry, the rule and the remedy.
     """
-    wanted, unwanted = frozenset(allow), frozenset(deny)
+    return _resolved(frozenset(allow), frozenset(deny))
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved(wanted: frozenset[str], unwanted: frozenset[str]) -> tuple[Group, ...]:
     for entry in sorted(wanted):
         _check_allowed(entry)
     for entry in sorted(unwanted):

@@ -48,12 +48,28 @@ class ModuleGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassGrant:
+    """A class of the worker's that agent code does not have whole, known by where it was defined.
+
+    `include` and `exclude` are globs over the names of its members; exclude wins.
+    """
+
+    module: str
+    qualname: str
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    constructable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxPlan:
     """What the inner sandbox lets agent code name. In `full` mode there is no inner sandbox."""
 
     mode: Literal["restricted", "full"] = "restricted"
     modules: tuple[ModuleGrant, ...] = ()
     builtins: tuple[str, ...] = ()  # names beyond the standard table that the policy allows
+    classes: tuple[ClassGrant, ...] = ()  # those not listed are given whole
+    read_only: tuple[str, ...] = ()  # folders at the top of the workspace in which code writes nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from agex_protocol.plan import LockdownPlan
 from agex_supervisor.arena_stock import ArenaStock
 from agex_supervisor.cgroup import Group, Groups
 from agex_supervisor.errors import PoolExhausted, WorkerFailed
+from agex_supervisor.furnishing import Furniture
 from agex_supervisor.homecoming import Homecomings
 from agex_supervisor.keeping import Keeping
 from agex_supervisor.own_code import own_extensions
@@ -112,10 +113,12 @@ class Pool:
         self._closed = False
         self._owner = os.getpid()
 
-    def checkout(self, kit: Kit, home: Path | None, until: float = float("inf")) -> Place:
+    def checkout(
+        self, kit: Kit, home: Path | None, until: float = float("inf"), furniture: Furniture | None = None
+    ) -> Place:
         """A worker that is locked, verified from outside and has the workspace `home`; None means the kit's own.
 
-        Late where a large workspace does not get there before `until`, as time.monotonic() counts.
+        furniture: files that stand in `home` before the worker has it. Late where a large workspace does not get there before `until`, as time.monotonic() counts.
         """
         if self._owner != os.getpid():
             raise RuntimeError("this pool was made before a fork; make one in this process")
@@ -127,6 +130,8 @@ class Pool:
         try:
             if home is not None:
                 self._homecomings.wait_for(home, until)
+                if furniture is not None:
+                    furniture.place(home)
             worker = self._worker(kit)
             try:
                 if home is not None:

@@ -23,6 +23,7 @@ from agex_supervisor.broker import Broker
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
 from agex_supervisor.errors import PreloadFailed, SessionBusy, WorkerFailed
+from agex_supervisor.furnishing import Furniture
 from agex_supervisor.handle import Handle
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeper import CLOSED, Keeper, Service
@@ -52,7 +53,8 @@ class Session:
 
     workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
     keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names. handles: the
-    objects of this process that its worker may name; a worker that stays for handles keeps its own of them.
+    objects of this process that its worker may name; a worker that stays for handles keeps its own of them. furniture: what
+    each of its workers finds in the workspace as it was given.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class Session:
         *,
         resolve: Resolve = socket.getaddrinfo,
         handles: HostHandles | None = None,
+        furniture: Furniture | None = None,
     ) -> None:
+        self._furniture = furniture
         self._unenforced = list(unenforced)
         self._pool = pool
         self._kit = kit
@@ -112,7 +116,7 @@ class Session:
         self._let_go()
         if self._keeper is not None:
             raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
-        place = self._pool.checkout(self._kit, self._workspace, until)
+        place = self._pool.checkout(self._kit, self._workspace, until, self._furniture)
         self._place, self._keeper = place, Keeper(self._pool, place)
         place.worker.on_returned = self.handles.returned
         place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)

@@ -28,6 +28,7 @@ def test_every_example_is_tried_here() -> None:
         "network.py",
         "orchestrator.py",
         "server.py",
+        "skills.py",
         "tune_policy.py",
     ]
 
@@ -60,6 +61,10 @@ def test_an_orchestrator_counts_what_its_specialists_say_and_what_they_cannot() 
     assert lines[1] == "task report boss · session default"
     assert lines.count("  task mood boss/sorter · session default.sorter") == 3
     assert "  the agent asks boss/sorter" in lines
+
+
+def test_an_agent_reads_its_skill_and_does_as_it_says() -> None:
+    assert run("skills.py") == "gross: 12.44\n"
 
 
 def test_the_server_answers_each_tenant_and_is_harmed_by_none() -> None:

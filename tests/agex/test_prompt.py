@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy
 import pandas
 import pytest
 
-from agex.catalogue import render_registry
+import agex
+from agex import agent as agent_module
+from agex.catalogue import BUDGET_TOKENS, render_registry
+from agex.llm import Scripted
 from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, policy_text, system_prompt, task_message, wrap_up
 from agex.registry import Registry
 from agex.render import render_value
+from agex.tokens import estimated_tokens
 from agex_protocol.plan import Limits
 from agex_supervisor.model import Request, UserMessage
 
@@ -39,7 +48,8 @@ def test_the_system_prompt_says_how_tasks_work_and_end_and_what_the_policy_is() 
 
 
 def test_full_mode_does_not_claim_that_modules_must_be_registered() -> None:
-    assert "only the modules listed below" in _system(mode="restricted")
+    assert "only the modules listed below can be imported" in _system("import pandas", mode="restricted")
+    assert "no modules can be imported" in _system(mode="restricted")
     assert "any installed module can be imported" in _system(mode="full")
 
 
@@ -62,6 +72,104 @@ def test_the_policy_is_told_in_plain_words() -> None:
         "- Limits: 2.5 s for an action, 512 MiB of memory, 10 s of CPU time, 4 threads, 1000 bytes of output.",
     ]
     assert "- Network: none. Other programs cannot be started." in POLICY.splitlines()
+
+
+def test_what_a_policy_gives_is_told_as_far_as_this_isolation_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGEX_TEST_TOLD", "secret value")
+    monkeypatch.delenv("AGEX_TEST_UNSET", raising=False)
+    grants = {
+        "python": {"mode": "full"},
+        "filesystem": {"read": [str(tmp_path)]},
+        "network": {"allow": ["api.example.com:443", "[2001:db8::1]:80"]},
+        "env": {"pass": ["AGEX_TEST_TOLD", "AGEX_TEST_UNSET"]},
+        "host_calls": {"max_rate": "200/s", "max_bytes": "1MiB"},
+        "isolation": {"accept": ["process", "none"]},
+    }
+    policy = agex.Policy.load("default").extend(
+        {**grants, "widen": ["python.mode", "filesystem.read", "network.allow", "env.pass"]}
+    )
+
+    def told(isolation: str, policy: agex.Policy = policy) -> list[str]:
+        text = agex.Agent(isolation=isolation, policy=policy).system_prompt(())
+        return text[text.index("# Policy in force") :].splitlines()[3:-1]
+
+    assert told("kernel") == [
+        f"- Also readable: {tmp_path}.",
+        "- Network: only api.example.com:443, [2001:db8::1]:80. Other programs cannot be started.",
+        "- Environment variables: AGEX_TEST_TOLD.",
+        "- Calls of functions and objects listed below: at most 200/s and 1MiB.",
+    ]
+    assert told("process")[0] == "- Network: none. Other programs cannot be started."
+    assert "secret value" not in agex.Agent(isolation="kernel", policy=policy).system_prompt(())
+    behind_sandbox = policy.extend({"python": {"mode": "restricted"}})
+    assert told("kernel", behind_sandbox)[0].startswith("- Network: only")  # code opens workspace files only
+    assert told("none", behind_sandbox) == ["- Network: none. Other programs cannot be started."]
+
+
+def test_the_prompt_of_an_agent_is_the_same_byte_by_byte_for_every_turn_call_and_agent_made_alike() -> None:
+    def agent(**choices: object) -> agex.Agent:
+        made = agex.Agent(isolation="none", llm=Scripted(["1", "task_success(1)"] * 2), **choices)  # type: ignore[arg-type]
+        made.module(pandas)
+        made.module(numpy)
+        return made
+
+    first, second = agent(), agent()
+
+    @first.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    assert (work(), work()) == (1, 1)
+    systems = {request.system for request in first.model.requests}  # type: ignore[attr-defined]
+    assert systems == {second.system_prompt(())} and len(first.model.requests) == 4  # type: ignore[attr-defined]
+    assert agent(name="Ann").system_prompt(()).startswith("You are Ann, a Python function")
+    program = (
+        "import agex, hashlib, pandas, numpy\na = agex.Agent()\na.module(pandas)\na.module(numpy)\n"
+        "print(hashlib.sha256(a.system_prompt(()).encode()).hexdigest())"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == hashlib.sha256(second.system_prompt(()).encode()).hexdigest()
+
+
+def test_a_prompt_is_made_once_until_something_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    real = agent_module.system_prompt
+    monkeypatch.setattr(agent_module, "system_prompt", lambda **given: made.append("x") or real(**given))
+    agent = agex.Agent()
+    texts = {agent.system_prompt(()) for _ in range(3)}
+    assert (len(texts), len(made)) == (1, 1)
+    agent.module("hashlib")
+    assert "import hashlib" in agent.system_prompt(()) and len(made) == 2
+
+
+def test_pandas_and_numpy_together_fit_into_the_budget_of_tokens() -> None:
+    registry = Registry()
+    registry.module(pandas)
+    registry.module(numpy)
+    text = render_registry(registry)
+    assert 1000 < estimated_tokens(text) <= BUDGET_TOKENS
+    assert {"DataFrame(", "concat(", "array(", "linspace("} <= {
+        line.partition("(")[0] + "(" for line in text.splitlines()
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("a", 1), ("x" * 33, 10), ("语言" * 11, 20)],
+)
+def test_tokens_are_estimated_by_bytes_so_that_no_tokenizer_is_downloaded(text: str, tokens: int) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+def test_documentation_in_another_script_takes_no_more_tokens_than_the_budget() -> None:
+    registry = Registry()
+    for number in range(30):
+        registry.fn(lambda: None, name=f"f{number}", docstring="计算每个地区的收入" * 20)
+    text = render_registry(registry, 300)
+    assert 150 < estimated_tokens(text) <= 300
 
 
 def test_a_task_message_carries_everything_of_the_call() -> None:

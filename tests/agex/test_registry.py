@@ -15,6 +15,7 @@ import cloudpickle
 import pandas
 import pytest
 
+import agex
 from agex.entries import MemberSpec, Module
 from agex.errors import ConfigurationError
 from agex.registry import Registry
@@ -152,16 +153,13 @@ def test_patterns_are_never_shared_with_the_caller(shop: str) -> None:
             "configure names 'loads', which include/exclude take away",
         ),
         (
-            lambda r: r.module(json, configure={"JSONDecoder": MemberSpec(constructable=False)}),
-            "constructable=False is not enforced for what runs in the worker",
+            lambda r: r.module(json, configure={"loads": MemberSpec(constructable=False)}),
+            "json.loads: constructable=False is for classes, and this is function 'loads'",
         ),
         (lambda r: r.module(json, configure={"loads": {"visibility": "high"}}), "takes an agex.MemberSpec"),
         (lambda r: r.cls(price), "functions go to agent.fn"),
-        (
-            lambda r: r.cls(Customer, constructable=False),
-            "constructable=False is not enforced for what runs in the worker",
-        ),
-        (lambda r: r.cls(Customer, include="pay"), "include and exclude are not enforced for single classes"),
+        (lambda r: r.cls(Customer, include="send_*"), "nothing of it is left to offer"),
+        (lambda r: r.cls(Customer, include="pay", exclude="*"), "nothing of it is left to offer"),
         (lambda r: r.fn(Customer), "classes go to agent.cls"),
         (lambda r: r.fn(3), "fn() takes a function"),
         (lambda r: r.fn(lambda: 1), "has no name of its own; give one with name="),
@@ -365,3 +363,22 @@ def _run_script(folder: Path, seed: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=environment)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+def test_what_is_registered_is_not_changed_by_that() -> None:
+    class Plain:
+        def act(self) -> None: ...
+
+    def function() -> None: ...
+
+    before = (dict(vars(Plain)), dict(vars(function)), dict(vars(json)))
+    registry = Registry()
+    registry.cls(Plain, include="act", constructable=False)
+    registry.fn(function)
+    registry.module(json, configure={"JSONDecoder": MemberSpec(constructable=False)})
+    assert (dict(vars(Plain)), dict(vars(function)), dict(vars(json))) == before
+
+
+def test_two_agents_of_one_name_are_no_hindrance_to_each_other() -> None:
+    first, second = agex.Agent(name="dup"), agex.Agent(name="dup")
+    assert first.name == second.name == "dup"

@@ -421,7 +421,7 @@ def test_what_is_not_there_yet_fails_by_name(pool: agex.Pool) -> None:
     assert "terminal_action is not available" in str(model.requests[1].messages[-1])
     with pytest.raises(agex.ConfigurationError, match="state"):
         agex.Agent(state="sqlite:///file.db")
-    for name in ("skill", "terminal", "state"):
+    for name in ("terminal", "state"):
         assert not hasattr(agent, name)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 import agex
+from agex.stdlib_modules import FURTHER
 from agex_supervisor.pool import Kit, Place, Pool
 from tests.attacks.cell import Cell
 from tests.attacks.ground import Ground, own_state
@@ -33,8 +34,9 @@ ALLOWED_OVERRUN_S = 5.0
 OUTPUT_BYTES = 1 << 20
 HOST_MEMORY_BYTES = 1 << 30
 
-# What the L1 payloads expect to be registered.
+# What the L1 payloads expect to be registered, and all else that `agex.helpers` would register of the standard library.
 MODULES = (
+    *FURTHER,
     *("numpy", "pandas", "json", "re", "functools", "operator", "statistics", "typing", "dataclasses", "string"),
     *("logging", "collections", "itertools", "math", "random", "contextlib", "enum", "inspect", "types"),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+
 import pytest
 
 from agex_policies.quantities import Rate, rate, size_bytes, time_s
@@ -66,3 +68,9 @@ def test_a_rate_that_is_not_a_count_in_a_time_says_how_to_write_one(wrong: objec
 def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="out of range"):
         rate("0/s")
+
+
+def test_a_limit_means_the_same_whatever_decimals_are_set_to_in_this_thread() -> None:
+    with decimal.localcontext() as context:
+        context.prec = 2
+        assert (size_bytes("1GiB"), size_bytes("1.5MiB"), time_s("1234ms")) == (1 << 30, 3 << 19, 1.234)

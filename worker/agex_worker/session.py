@@ -114,7 +114,7 @@ class Session:
             inputs,
             task=run.task,
             filename=f"<action {self._actions}>",
-            files=WorkspaceFiles(Path.cwd()),
+            files=WorkspaceFiles(Path.cwd(), self._sandbox.read_only),
             accept=lambda value: self._encoded(value, shape),
             keep=shape.kind == "any",
             members=self._host.modules,

@@ -7,6 +7,13 @@ depend on these tables; with isolation="none" they are all there is.
 from __future__ import annotations
 
 
+def kept_back(module: str, member: str) -> bool:
+    """Whether a registration has to name this member of the module for code to have it."""
+    if module in ONLY:
+        return member not in ONLY[module]
+    return module in EXPLICIT or module.partition(".")[0] in EXPLICIT or member in HIDDEN.get(module, ())
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -75,6 +82,12 @@ HIDDEN: dict[str, frozenset[str]] = {
     "hashlib": _words("file_digest"),
     "io": _words("FileIO open_code IOBase RawIOBase"),
     "lzma": _words("open LZMAFile"),
+    # Settings are the process's own, and name programs, modules and files.
+    "matplotlib": _words(
+        "use rc rc_context rc_file rc_file_defaults rc_params rc_params_from_file rcdefaults rcParams rcParamsDefault"
+        " rcParamsOrig RcParams test"
+    ),
+    "matplotlib.pyplot": _words("switch_backend rc rc_context rcdefaults rcParams rcParamsDefault rcParamsOrig"),
     "mimetypes": _words("init read_mime_types"),
     "numpy": _words(
         "DataSource chararray ctypeslib deprecate f2py fromfile fromregex get_include lookfor memmap recarray seterrcall source test testing"
@@ -83,13 +96,18 @@ HIDDEN: dict[str, frozenset[str]] = {
         "HDFStore ExcelFile ExcelWriter eval read_clipboard read_gbq read_hdf read_html read_iceberg read_pickle read_sas"
         " read_spss read_sql read_sql_query read_sql_table read_stata read_xml to_pickle test show_versions"
     ),
+    "plotly.io": _words(
+        "defaults full_figure_for_development kaleido orca read_json renderers show to_image write_html write_image"
+        " write_images write_json"
+    ),
     "pydantic": _words("ImportString PyObject TypeAdapter create_model parse_file_as parse_obj_as v1 BaseSettings"),
     "attr": _words("make_class resolve_types"),
     "attrs": _words("make_class resolve_types"),
     "string": _words("Formatter"),
+    "time": _words("clock_settime clock_settime_ns pthread_getcpuclockid tzset"),
     "tokenize": _words("open"),
     "typing": _words("ForwardRef"),
-    "uuid": _words("getnode"),
+    "uuid": _words("getnode uuid1 uuid6"),  # these ask programs for the address of a network card
     "wave": _words("open Wave_read Wave_write"),
     "xml.etree.ElementTree": _words("parse iterparse ElementTree"),
     "zoneinfo": _words("reset_tzpath"),
@@ -139,8 +157,20 @@ MEMBERS: dict[str, dict[str, str]] = {
         ),
         "an event loop opens sockets and starts processes",
     ),
-    "matplotlib": dict.fromkeys(_words("savefig print_figure"), _FILE),
-    "plotly": dict.fromkeys(_words("write_html write_image write_json show"), _FILE),
+    "matplotlib": {
+        **dict.fromkeys(
+            _words(
+                "print_figure print_png print_jpg print_jpeg print_tif print_tiff print_webp print_gif print_pdf print_svg"
+                " print_svgz print_ps print_eps print_pgf print_raw print_rgba"
+            ),
+            "it reads or writes a file beyond the workspace; use savefig()",
+        ),
+        **dict.fromkeys(_words("manager switch_backends set_usetex"), "it starts programs or imports modules"),
+    },
+    "plotly": {
+        **dict.fromkeys(_words("write_html write_image write_json show"), _FILE),
+        **dict.fromkeys(_words("to_image full_figure_for_development"), "it starts a program"),
+    },
     "logging": dict.fromkeys(_words("manager handlers root addHandler setLoggerClass"), _STATE),
     "pydantic": dict.fromkeys(_words("parse_file parse_raw model_rebuild update_forward_refs from_orm"), _TEXT),
     "xml": dict.fromkeys(_words("parse write"), _FILE),

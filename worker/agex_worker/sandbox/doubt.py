@@ -15,7 +15,10 @@ _ALWAYS = DOUBTFUL | METHODS.keys() | {name for members in MEMBERS.values() for 
 
 def doubtful_names(plan: SandboxPlan) -> Callable[[str], bool]:
     """The question whether a public attribute name needs a gate."""
-    globs = tuple({tail for grant in plan.modules for pattern in grant.exclude if (tail := _tail(pattern))})
+    if any(grant.include != ("*",) for grant in plan.classes):
+        return lambda name: True  # of such a class everything is refused that is not named
+    tails = {tail for grant in plan.modules for pattern in grant.exclude if (tail := _tail(pattern))}
+    globs = tuple(tails.union(*(grant.exclude for grant in plan.classes)))
 
     def doubtful(name: str) -> bool:
         return name in _ALWAYS or any(fnmatchcase(name, glob) for glob in globs)

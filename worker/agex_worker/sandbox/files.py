@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,13 +15,18 @@ _ACCESS = {
     "a": (os.O_WRONLY | os.O_CREAT | os.O_APPEND, os.O_RDWR | os.O_CREAT | os.O_APPEND),
     "x": (os.O_WRONLY | os.O_CREAT | os.O_EXCL, os.O_RDWR | os.O_CREAT | os.O_EXCL),
 }
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class WorkspaceFiles:
-    """Opens files beneath `root`. Paths are relative to it; an absolute one counts if it begins with `root`."""
+    """Opens files beneath `root`. Paths are relative to it; an absolute one counts if it begins with `root`.
 
-    def __init__(self, root: Path) -> None:
+    read_only: folders at its top in which nothing is opened for writing.
+    """
+
+    def __init__(self, root: Path, read_only: Collection[str] = ()) -> None:
         self._root = Path(os.path.abspath(root))
+        self._read_only = frozenset(read_only)
 
     def open(
         self,
@@ -48,6 +54,11 @@ class WorkspaceFiles:
         parts = os.path.relpath(whole, self._root).split(os.sep)
         if "\0" in text or parts[0] == os.pardir:
             raise _outside(text, flags)
+        if parts[0] in self._read_only and flags & _WRITING:
+            denials.note("sandbox", "write", text)
+            raise PermissionError(
+                f"open of {text!r} for writing refused: {parts[0]}/ is read-only; copy what you want to change elsewhere"
+            )
         return parts
 
     def _descend(self, parts: list[str], flags: int) -> int:
@@ -93,8 +104,7 @@ def _flags(mode: object) -> int:
 
 
 def _outside(path: str, flags: int) -> PermissionError:
-    changes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    denials.note("sandbox", "write" if changes else "read", path)
+    denials.note("sandbox", "write" if flags & _WRITING else "read", path)
     return PermissionError(
         f"open of {path!r} refused: it is, or leads, outside the workspace, and agent code opens workspace files only;"
         " give a relative path without symbolic links, or grant the path in the policy under [filesystem] and register"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from agex_protocol.plan import ModuleGrant, SandboxPlan
+from agex_protocol.plan import ClassGrant, ModuleGrant, SandboxPlan
 from agex_worker.sandbox.annotation_text import checked_annotation
 from agex_worker.sandbox.dangerous import MEMBERS
 from agex_worker.sandbox.facade import Facade
@@ -50,6 +50,7 @@ class Gates:
     def __init__(self, plan: SandboxPlan, files: WorkspaceFiles | None) -> None:
         self._files = files
         self._excluding = tuple(grant for grant in plan.modules if grant.exclude)
+        self._classes = {(grant.module, grant.qualname): grant for grant in plan.classes}
 
     def names(self) -> dict[str, object]:
         """The gates by the names under which compiled code finds them."""
@@ -120,7 +121,7 @@ class Gates:
 
     def private(self, value: Any, name: str) -> Any:
         """An attribute with a leading underscore: of the agent's own objects, and the public ones of named tuples."""
-        if is_own(value) or (name in _NAMED_TUPLE and issubclass(class_of(value), tuple)):
+        if is_own(value) or (name in _NAMED_TUPLE and issubclass(class_of(value), tuple) and not _makes(value, name)):
             return getattr(value, name)
         if type(value) is super and is_own_class(class_of(value)):
             return getattr(value, name)
@@ -150,6 +151,10 @@ class Gates:
 
     def _check_member(self, cls: type, name: str) -> None:
         for base in cls.__mro__:
+            grant_of_class = self._classes.get((base.__module__, base.__qualname__))
+            if grant_of_class is not None and _taken_away(grant_of_class, cls, base, name):
+                text = f"{base.__name__}.{name} is not allowed here: the class is registered without it"
+                raise Refused(text, f"{base.__qualname__}.{name}", "member")
             package = base.__module__.partition(".")[0].lstrip("_")
             if reason := MEMBERS.get(package, {}).get(name):
                 raise Refused(f"{base.__name__}.{name} is not allowed here: {reason}", name, "attribute")
@@ -242,6 +247,21 @@ def _checked_store(store: Callable[..., None], *, bound: bool = False) -> Callab
         store(target(instance, name), name, *value)
 
     return on_any
+
+
+def _taken_away(grant: ClassGrant, cls: type, base: type, name: str) -> bool:
+    """Whether a class is registered without this member. What code's own subclasses add to it is theirs."""
+    if cls is not base and is_own_class(cls):
+        added = any(name in vars(each) for each in cls.__mro__[: cls.__mro__.index(base)])
+        if added or not hasattr(base, name):
+            return False
+    included = any(fnmatchcase(name, glob) for glob in grant.include)
+    return not included or any(fnmatchcase(name, glob) for glob in grant.exclude)
+
+
+def _makes(value: Any, name: str) -> bool:
+    """Whether a named tuple's member would make another object of a class that code makes none of."""
+    return name in ("_make", "_replace") and is_closed(class_of(value))
 
 
 def _excluded(grant: ModuleGrant, base: type, name: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from agex_worker.sandbox.dangerous import MEMBERS
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.names import Refused, kind_of
-from agex_worker.sandbox.paths import with_opened
+from agex_worker.sandbox.paths import with_opened, with_picture_opened
 
 _PLAIN_CALLABLES = (
     types.FunctionType,
@@ -55,6 +55,10 @@ def _to_csv(found: Callable[..., Any], files: WorkspaceFiles | None, *args: Any,
         return with_opened(found, files, "w", ("path_or_buf",), args, named)
     mode = "ab" if named.pop("mode", "w").startswith("a") else "wb"
     return with_opened(found, files, mode, ("path_or_buf",), args, named | {"mode": mode}, infers_compression=True)
+
+
+def _savefig(found: Callable[..., Any], files: WorkspaceFiles | None, *args: Any, **named: Any) -> Any:
+    return with_picture_opened(found, files, args, named)
 
 
 def _evaluates(found: Callable[..., Any], _: WorkspaceFiles | None, expr: Any, *args: Any, **named: Any) -> Any:
@@ -138,4 +142,5 @@ METHODS: dict[str, Method] = {
     "transform": Method(_calls_by_name),
     "apply": Method(_calls_by_name),
     "resize": Method(_resize, "numpy"),
+    "savefig": Method(_savefig, "matplotlib"),
 }

@@ -13,7 +13,7 @@ from typing import Any
 from agex_protocol.plan import ModuleGrant
 from agex_worker import denials
 from agex_worker.sandbox.classes import Metaclass
-from agex_worker.sandbox.dangerous import EXPLICIT, HIDDEN, ONLY, PARTS
+from agex_worker.sandbox.dangerous import PARTS, kept_back
 from agex_worker.sandbox.facade import Facade, attach, facade
 from agex_worker.sandbox.replacements import Replacements
 from agex_worker.sandbox.types_shown import shown
@@ -116,7 +116,7 @@ class Modules:
             if not _allows(grant, prefix + member):
                 raise _missing(name, member, f"the registration of {grant.name} leaves it out")
             exact = prefix + member in grant.include
-            if not exact and _kept_back(name, member):
+            if not exact and kept_back(name, member):
                 raise _missing(
                     name,
                     member,
@@ -126,7 +126,7 @@ class Modules:
 
         def names() -> list[str]:
             public = [each for each in dir(module) if not each.startswith("_")]
-            return [each for each in public if _allows(grant, prefix + each) and not _kept_back(name, each)]
+            return [each for each in public if _allows(grant, prefix + each) and not kept_back(name, each)]
 
         version = getattr(module, "__version__", None)
         return facade(name, vet, names, about=module.__doc__, version=version if isinstance(version, str) else None)
@@ -178,12 +178,6 @@ def _why_missing(found: Facade, member: str) -> AttributeError | None:
 def _allows(grant: ModuleGrant, member: str) -> bool:
     included = any(fnmatchcase(member, glob) for glob in grant.include)
     return included and not any(fnmatchcase(member, glob) for glob in grant.exclude)
-
-
-def _kept_back(name: str, member: str) -> bool:
-    if name in ONLY:
-        return member not in ONLY[name]
-    return name in EXPLICIT or name.partition(".")[0] in EXPLICIT or member in HIDDEN.get(name, ())
 
 
 def _is_foreign(value: Any, name: str) -> bool:

@@ -13,6 +13,7 @@ from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.gates import Gates
 from agex_worker.sandbox.modules import Modules
 from agex_worker.sandbox.replacements import Namespace, Replacements
+from agex_worker.sandbox.types_shown import close, shown
 
 
 def namespace(
@@ -29,6 +30,7 @@ def namespace(
     scope: dict[str, Any] = {"__name__": "__main__"}
     if plan.mode == "full":
         return scope | {"__builtins__": builtins} | dict(names)
+    close((grant.module, grant.qualname) for grant in plan.classes if not grant.constructable)
     gates = Gates(plan, files)
     modules = Modules(plan.modules, Replacements(gates.get, files), members)
     scope["__builtins__"] = builtin_table(plan, gates, modules, files)
@@ -40,4 +42,6 @@ def _presented(value: object, modules: Modules) -> object:
         return modules.wrap(value)
     if type(value) is types.SimpleNamespace:
         return Namespace(**vars(value))
+    if isinstance(value, type):
+        return shown(value)
     return value

@@ -40,3 +40,22 @@ def with_opened(
                 named["compression"] = _COMPRESSIONS.get(os.path.splitext(file.name)[1])
             return call(*args, **named)
     return call(*args, **named)
+
+
+# What matplotlib draws by itself; for others it starts programs.
+_DRAWN = frozenset({"png", "jpg", "jpeg", "webp", "tif", "tiff", "pdf", "svg", "svgz"})
+
+
+def with_picture_opened(
+    call: Callable[..., Any], files: WorkspaceFiles | None, args: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
+    """As `with_opened`, for a figure or an array that is saved: the format is told by the name, which the file has not."""
+    path = named["fname"] if "fname" in named else args[0] if args else None
+    if "backend" in named:
+        raise Refused("saving with backend= is not allowed here: it imports a module by name", "backend")
+    if isinstance(path, str | os.PathLike) and named.get("format") is None:
+        named = {**named, "format": os.path.splitext(os.fspath(path))[1][1:].lower() or "png"}
+    kind = named.get("format")
+    if kind is not None and (type(kind) is not str or kind not in _DRAWN):
+        raise Refused(f"saving as {kind!r} is not allowed here; use one of {', '.join(sorted(_DRAWN))}", "format")
+    return with_opened(call, files, "wb", ("fname",), args, named)

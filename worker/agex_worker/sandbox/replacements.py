@@ -5,6 +5,7 @@ They stand in wherever the real object appears, so a module that merely imported
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import functools
@@ -13,13 +14,14 @@ import operator
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from agex_worker.sandbox.classes import EnumBase
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.names import REFUSED_TO_BIND, Refused, is_dunder
 from agex_worker.sandbox.own import is_own, is_own_class
-from agex_worker.sandbox.paths import with_opened
+from agex_worker.sandbox.paths import with_opened, with_picture_opened
+from agex_worker.sandbox.types_shown import is_closed
 
 # By package and name: functions whose first argument may be a path, its keyword, and how the file is opened.
 _PATH_FUNCTIONS: dict[tuple[str, str], tuple[str, str]] = {
@@ -36,7 +38,9 @@ _PATH_FUNCTIONS: dict[tuple[str, str], tuple[str, str]] = {
     ("numpy", "savez"): ("file", "wb"),
     ("numpy", "savez_compressed"): ("file", "wb"),
     ("numpy", "savetxt"): ("fname", "wb"),
+    ("matplotlib", "imread"): ("fname", "rb"),
 }
+_PICTURES = frozenset({("matplotlib", "savefig"), ("matplotlib", "imsave")})
 _COPIED = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
@@ -69,9 +73,11 @@ class Replacements:
             (functools.wraps, wraps),
             (functools.total_ordering, total_ordering),
             (dataclasses.dataclass, dataclass),
+            (dataclasses.replace, replaced),
+            (getattr(copy, "replace", dataclasses.replace), replaced),  # of Python 3.13 on
             (typing.get_type_hints, get_type_hints),
             (types.SimpleNamespace, Namespace),
-            (io.open, files.open if files is not None else None),
+            (io.open, files.open if files is not None else no_files),
             *((each, EnumBase(each)) for each in vars(enum).values() if _is_enum(each)),
         ]
         self._table = {id(real): stand_in for real, stand_in in table}
@@ -82,6 +88,8 @@ class Replacements:
             return stand_in
         package = str(getattr(value, "__module__", None)).partition(".")[0]
         key = (package, str(getattr(value, "__name__", None)))
+        if key in _PICTURES:
+            return self._saving(value)
         if key not in _PATH_FUNCTIONS:
             return None
         return self._opening(value, *_PATH_FUNCTIONS[key], fixed={"allow_pickle": False} if key[1] == "load" else {})
@@ -92,6 +100,14 @@ class Replacements:
 
         def call(*args: Any, **named: Any) -> Any:
             return with_opened(real, files, mode, (keyword,), args, named | fixed, infers_compression=infers)
+
+        return functools.update_wrapper(call, real, assigned=(*_COPIED,), updated=())
+
+    def _saving(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        files = self._files
+
+        def call(*args: Any, **named: Any) -> Any:
+            return with_picture_opened(real, files, args, named)
 
         return functools.update_wrapper(call, real, assigned=(*_COPIED,), updated=())
 
@@ -112,6 +128,11 @@ class Replacements:
     def _methodcaller(self, name: str, /, *args: Any, **named: Any) -> Callable[[Any], Any]:
         get = self._get
         return lambda value: get(value, name)(*args, **named)
+
+
+def no_files(path: object = "", *_args: object, **_named: object) -> NoReturn:
+    """open() where there is no workspace."""
+    raise Refused(f"{path!r} cannot be opened: there is no workspace here", str(path), "read")
 
 
 def update_wrapper(wrapper: Any, wrapped: Any, assigned: Any = None, updated: Any = None) -> Any:
@@ -151,6 +172,13 @@ def dataclass(cls: Any = None, /, **options: Any) -> Any:
         return dataclasses.dataclass(**options)(cls)
 
     return decorate if cls is None else decorate(cls)
+
+
+def replaced(obj: Any, /, **changes: Any) -> Any:
+    """As dataclasses.replace, where code may make objects of the class."""
+    if is_closed(type(obj)):
+        raise Refused(f"replace() is not allowed here: objects of {type(obj).__name__} come from elsewhere", "replace")
+    return obj.__replace__(**changes) if hasattr(obj, "__replace__") else dataclasses.replace(obj, **changes)
 
 
 def get_type_hints(obj: Any, globalns: Any = None, localns: Any = None, include_extras: bool = False) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import types
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from agex_worker.sandbox.dangerous import MEMBERS, UNCONSTRUCTIBLE
@@ -74,6 +75,11 @@ class StandIn(type):
         return repr(cls.__real__)
 
 
+def close(kinds: Iterable[tuple[str, str]]) -> None:
+    """Of these classes, by module and qualified name, code makes no objects from now on; nobody's code in this process."""
+    _closed.update(kinds)
+
+
 def type_of(value: Any) -> Any:
     """The class of a value as agent code may hold it."""
     kind = type(value)
@@ -82,17 +88,21 @@ def type_of(value: Any) -> Any:
 
 def shown(kind: Any) -> Any:
     """The class itself, or its stand-in."""
-    return _stand_in(kind) if (kind.__module__, kind.__qualname__) in UNCONSTRUCTIBLE else kind
+    return _stand_in(kind) if (kind.__module__, kind.__qualname__) in _closed else kind
 
 
 def is_closed(kind: Any) -> bool:
     """Whether the class stands for, or inherits from, one that only has stand-ins."""
     return issubclass(type(kind), StandIn) or any(
-        (base.__module__, base.__qualname__) in UNCONSTRUCTIBLE for base in kind.__mro__
+        (base.__module__, base.__qualname__) in _closed for base in kind.__mro__
     )
+
+
+_closed = set(UNCONSTRUCTIBLE)
 
 
 @functools.lru_cache(maxsize=32)
 def _stand_in(kind: Any) -> Any:
-    members = {"__real__": kind, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    texts = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    members = {"__real__": kind, **texts}
     return type.__new__(StandIn, kind.__name__, (), members)
