@@ -156,7 +156,8 @@ class Worker:
         for output in (self._stdout, self._stderr):
             output.drain()
             output.take()  # late output of an earlier action
-        start = self._conversation.run if isinstance(run, m.Run) else self._conversation.use
+        talk = self._conversation
+        start = talk.run if isinstance(run, m.Run) else talk.use if isinstance(run, m.Use) else talk.tend
         start(run.action)
         self.arenas.begin()
         self._process.go_on()

@@ -65,6 +65,11 @@ class WorkspaceFiles:
             os.close(here)
 
 
+def open_below(directory: int, name: str, flags: int, shown: str) -> int:
+    """A descriptor of one entry of an open directory, unless it is a symbolic link."""
+    return _open_at(directory, name, flags, shown, flags)
+
+
 def _open_at(directory: int, name: str, flags: int, shown: str, wanted: int) -> int:
     """`shown` and `wanted`: the whole path and its flags, of which this may be one step."""
     try:
