@@ -24,6 +24,7 @@ from agex.pools import shared_pool
 from agex.prompt import policy_text, system_prompt
 from agex.registry import Registry
 from agex.task import Task
+from agex.terminal import Commands, Handler
 from agex.workbench import Workbench, refusal
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation
@@ -36,6 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
+H = TypeVar("H", bound=Handler)
 
 logger = logging.getLogger("agex")
 
@@ -81,6 +83,7 @@ class Agent:
         self._given_llm = llm
         self._llm: LLM | None = None
         self._registry = Registry()
+        self._commands = Commands()
         self._benches: dict[tuple[Any, ...], Workbench] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -146,6 +149,26 @@ class Agent:
         self._registry.fn(obj, **choices)
         self._changed()
         return obj
+
+    @overload
+    def terminal(self, handler: H, **choices: Any) -> H: ...
+    @overload
+    def terminal(self, **choices: Any) -> Callable[[H], H]: ...
+    def terminal(
+        self,
+        handler: Any = None,
+        *,
+        name: str | None = None,
+        visibility: Visibility = "high",
+        docstring: str | None = None,
+    ) -> Any:
+        """Give the agent's terminal a command; also a decorator. `handler(ctx)` runs HERE, in your process, trusted, on a
+        thread of its own: treat ctx.args, ctx.stdin and files as chosen by an adversary. What it raises is exit code 1."""
+        if handler is None:
+            return partial(self.terminal, name=name, visibility=visibility, docstring=docstring)
+        self._commands.add(handler, name, visibility, docstring)
+        self._changed()
+        return handler
 
     @overload
     def task(self, given: Callable[P, R], /) -> Task[P, R]: ...
@@ -238,9 +261,14 @@ class Agent:
         with self._lock:
             bench = self._benches.get(classes)
             if bench is None:
-                bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes)
+                commands = self._commands.all
+                bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes, commands)
                 self._benches[classes] = bench
             return bench
+
+    def commands_text(self) -> str:
+        """What the model is told of the commands that `terminal` registered."""
+        return self._commands.text()
 
     def check_trust(self) -> None:
         """PolicyError unless the policy lets tasks unpickle results in this process."""

@@ -17,6 +17,7 @@ from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.host_calls import HostCalls, spread
 from agex_supervisor.outbound import NotSendable, Refer
 from agex_supervisor.wording import as_worker_says
+from agex_worker.host_function import proxy
 from agex_worker.host_objects import HostNames, host_names
 
 
@@ -27,6 +28,7 @@ class DirectCalls:
         self._calls = calls
         self._away = away
         self.names: HostNames = host_names(calls.declared, calls.objects, self._ask, self._gone)
+        self.commanding = {each.name: proxy(each, self._ask) for each in calls.commanding}
 
     def presented(self, value: object) -> object:
         """A value as agent code gets it. NotSendable when it holds too many handles already."""

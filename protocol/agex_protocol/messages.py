@@ -21,6 +21,10 @@ PROTOCOL_VERSION = 3
 SLOT = "/sandbox"
 WORK = "work"
 
+# The functions by which a worker runs commands of the terminal that are the supervisor's. No identifier has a space.
+START_COMMAND = "a command"
+CONTINUE_COMMAND = "a command's next step"
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:

@@ -1,12 +1,12 @@
 """The terminal's `python`: a file of the workspace, `-c` text or standard input, run as agent code is, behind the same inner
-sandbox. There is no task in it: task_success and its kin, `inputs` and the functions of the application are not there."""
+sandbox and with the same names. There is no task in it: task_success and its kin and `inputs` are not there."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import types
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NoReturn
 
 from termish import CommandContext, CommandResult, TerminalError
@@ -21,7 +21,12 @@ _HELP = "python FILE [ARGS], python -c TEXT [ARGS], or python - for standard inp
 
 
 def python_command(
-    sandbox: SandboxPlan, names: Mapping[str, object], files: WorkspaceFiles, *, redirects: bool
+    sandbox: SandboxPlan,
+    names: Mapping[str, object],
+    members: Mapping[str, Mapping[str, object]],
+    files: WorkspaceFiles,
+    *,
+    redirects: bool,
 ) -> Callable[[CommandContext], CommandResult | None]:
     """The command. redirects: this process is the worker's own, so what libraries print is caught as well."""
 
@@ -34,7 +39,12 @@ def python_command(
                 stack.enter_context(contextlib.redirect_stdout(out))
                 stack.enter_context(contextlib.redirect_stderr(err))
                 stack.enter_context(system.installed())
-            code = _run(filename, source, sandbox, {**names, **system.names()}, files, err)
+            if sandbox.mode == "full":
+                scope = namespace(sandbox, names, files=files, members=members)
+            else:
+                given = {**members, "sys": {**members.get("sys", {}), **system.members()}}
+                scope = namespace(sandbox, {**names, **system.names()}, files=files, members=given)
+            code = _run(filename, source, sandbox, scope, err)
         ctx.stdout.write(out.getvalue())
         return CommandResult(exit_code=code, stderr=err.getvalue())
 
@@ -58,19 +68,10 @@ def _source(ctx: CommandContext) -> tuple[str, str, list[str]]:
             raise TerminalError(f"python: {_HELP}")
 
 
-def _run(
-    filename: str,
-    source: str,
-    sandbox: SandboxPlan,
-    names: Mapping[str, object],
-    files: WorkspaceFiles,
-    err: io.StringIO,
-) -> int:
+def _run(filename: str, source: str, sandbox: SandboxPlan, scope: dict[str, Any], err: io.StringIO) -> int:
     remember_source(filename, source)
     try:
-        members = {"sys": {name: value for name, value in vars(names["sys"]).items()}} if "sys" in names else {}
-        given = {name: value for name, value in names.items() if name != "sys"}
-        exec(compile(source, sandbox, filename), namespace(sandbox, given, files=files, members=members))
+        exec(compile(source, sandbox, filename), scope)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
@@ -89,15 +90,14 @@ class _System:
         self._arguments, self._stdin, self._out, self._err = arguments, stdin, out, err
 
     def names(self) -> dict[str, object]:
-        own = types.SimpleNamespace(
-            argv=self._arguments, stdin=self._stdin, stdout=self._out, stderr=self._err, exit=_exit
-        )
-        return {"sys": own, "print": self._print, "input": self._input, "exit": _exit}
+        return {"print": self._print, "input": self._input, "exit": _exit}
+
+    def members(self) -> dict[str, object]:
+        own = {"stdin": self._stdin, "stdout": self._out, "stderr": self._err}
+        return {"argv": self._arguments, "exit": _exit, **own}
 
     @contextlib.contextmanager
-    def installed(self) -> Any:
-        import sys
-
+    def installed(self) -> Generator[None]:
         before = sys.argv, sys.stdin
         sys.argv, sys.stdin = self._arguments, self._stdin
         try:
@@ -105,7 +105,14 @@ class _System:
         finally:
             sys.argv, sys.stdin = before
 
-    def _print(self, *values: object, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
+    def _print(
+        self,
+        *values: object,
+        sep: str | None = " ",
+        end: str | None = "\n",
+        file: Any = None,
+        flush: bool = False,
+    ) -> None:
         print(*values, sep=sep, end=end, file=self._out if file is None else file)
 
     def _input(self, prompt: str = "") -> str:

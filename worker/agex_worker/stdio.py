@@ -22,6 +22,14 @@ def flush() -> None:
             stream.flush()
 
 
+def write_out(text: str) -> None:
+    sys.stdout.write(text)
+
+
+def write_err(text: str) -> None:
+    sys.stderr.write(text)
+
+
 _ours: dict[str, TextIO] = {}
 
 

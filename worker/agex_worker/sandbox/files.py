@@ -47,7 +47,7 @@ class WorkspaceFiles:
         whole = os.path.normpath(os.path.join(self._root, text))
         parts = os.path.relpath(whole, self._root).split(os.sep)
         if "\0" in text or parts[0] == os.pardir:
-            raise _outside(text, flags)
+            raise outside(text, flags)
         return parts
 
     def _descend(self, parts: list[str], flags: int) -> int:
@@ -76,7 +76,7 @@ def _open_at(directory: int, name: str, flags: int, shown: str, wanted: int) -> 
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=directory)
     except OSError as error:
         if _is_link(directory, name):
-            raise _outside(shown, wanted) from None
+            raise outside(shown, wanted) from None
         raise type(error)(error.errno, error.strerror, shown) from None
 
 
@@ -97,7 +97,8 @@ def _flags(mode: object) -> int:
     return _ACCESS[kinds[0]]["+" in mode]
 
 
-def _outside(path: str, flags: int) -> PermissionError:
+def outside(path: str, flags: int) -> PermissionError:
+    """The error for a path that lies, or leads, outside; it is noted as a refusal."""
     changes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     denials.note("sandbox", "write" if changes else "read", path)
     return PermissionError(

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypedDict
 
-from agex_worker.sandbox.files import WorkspaceFiles, open_below
+from agex_worker.sandbox.files import WorkspaceFiles, open_below, outside
 
 if TYPE_CHECKING:
     from termish import FileInfo, FileMetadata
@@ -172,8 +172,9 @@ class WorkspaceTree(WorkspaceFiles):
     def _absolute(self, path: str, *, follow: bool = True) -> str:
         """Where a path lies, from the current directory. PermissionError for one outside the workspace."""
         where = os.path.normpath(os.path.join(self._cwd, path))
-        if follow or not self._leads_here(where):
-            self._parts(where, os.O_RDONLY)
+        if where != str(self._root) and not where.startswith(str(self._root) + os.sep):
+            if follow or not self._leads_here(where):
+                raise outside(path, os.O_RDONLY)
         return where
 
     def _leads_here(self, path: str) -> bool:
