@@ -151,9 +151,13 @@ class Agent:
         return obj
 
     @overload
-    def terminal(self, handler: H, **choices: Any) -> H: ...
+    def terminal(
+        self, handler: H, *, name: str | None = None, visibility: Visibility = "high", docstring: str | None = None
+    ) -> H: ...
     @overload
-    def terminal(self, **choices: Any) -> Callable[[H], H]: ...
+    def terminal(
+        self, *, name: str | None = None, visibility: Visibility = "high", docstring: str | None = None
+    ) -> Callable[[H], H]: ...
     def terminal(
         self,
         handler: Any = None,

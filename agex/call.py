@@ -88,7 +88,9 @@ class Call:
         if not isinstance(action, PythonAction):
             return self._executor.tend(action, timeout_s=wall)
         try:
-            return self._executor.execute(action.code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall)
+            return self._executor.execute(
+                action.code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall
+            )
         except NotSendable as error:
             raise ContractError(f"{self._task.__name__}(): {error}") from error
 

@@ -97,12 +97,10 @@ class LocalExecutor:
             self._sandbox, self._names, direct.names.modules, self._commands.declared, direct.commanding
         )
         asked = asked_of(action)
-        try:
+        with self._commands.opened():
             executed = self._run(
                 timeout_s, lambda: terminal.tend(asked, self._workspace, out.write, err.write, redirects=False)
             )
-        finally:
-            self._commands.abandon()
         executed.stdout, executed.stderr = out.take(), err.take()
         return executed
 

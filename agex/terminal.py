@@ -51,7 +51,9 @@ class Commands:
         if bare in _RESERVED:
             raise ConfigurationError(f"terminal command {bare!r}: the shell itself has this word; give name='...'")
         if visibility not in ("high", "medium", "low"):
-            raise ConfigurationError(f"terminal command {bare!r}: visibility is high, medium or low, not {visibility!r}")
+            raise ConfigurationError(
+                f"terminal command {bare!r}: visibility is high, medium or low, not {visibility!r}"
+            )
         if inspect.iscoroutinefunction(handler):
             raise ConfigurationError(f"terminal command {bare!r}: a command is a plain function, run on its own thread")
         try:
@@ -66,7 +68,5 @@ class Commands:
         """What the model is told of them: all of the text, its first line, or nothing, by visibility."""
         shown = {"high": lambda text: text, "medium": lambda text: text.partition("\n")[0]}
         return "\n".join(
-            shown[entry.visibility](entry.command.help)
-            for entry in self._entries.values()
-            if entry.visibility in shown
+            shown[entry.visibility](entry.command.help) for entry in self._entries.values() if entry.visibility in shown
         )

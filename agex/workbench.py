@@ -80,9 +80,7 @@ class Workbench:
 
             place = workspace or Path(own_workspace)
             terminal = TerminalCommands(self._commands)
-            direct = HostCalls(
-                host.functions, caps, objects=host.objects, commanding=terminal.functions(local=True)
-            )
+            direct = HostCalls(host.functions, caps, objects=host.objects, commanding=terminal.functions(local=True))
             return LocalExecutor(
                 self.sandbox, self._bindings, direct, place, self.limits, self.unenforced, commands=terminal
             )

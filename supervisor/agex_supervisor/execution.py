@@ -19,8 +19,8 @@ from agex_supervisor.error_info import MAX_TEXT_CHARS as MAX_TEXT_CHARS
 from agex_supervisor.error_info import ErrorInfo as ErrorInfo
 from agex_supervisor.error_info import error_info as error_info
 from agex_supervisor.host_calls import HostCalls
-from agex_supervisor.promises import LockdownReport
 from agex_supervisor.model import EditFile, TerminalAction, WriteFile
+from agex_supervisor.promises import LockdownReport
 from agex_supervisor.session import Session
 from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.turn import Turn
@@ -150,7 +150,7 @@ class WorkerExecutor:
         self, session: Session, host_calls: HostCalls, caps: Caps, commands: TerminalCommands | None = None
     ) -> None:
         self._session = session
-        self._commands = commands
+        self._commands = TerminalCommands(()) if commands is None else commands
         self._host_calls = host_calls
         self._caps = caps
 
@@ -179,11 +179,8 @@ class WorkerExecutor:
             return refused
         started = time.monotonic()
         self._host_calls.awaiting.renew()
-        try:
+        with self._commands.opened():
             turn = self._session.tend(asked_of(action), timeout_s=timeout_s, on_call=self._host_calls)
-        finally:
-            if self._commands is not None:
-                self._commands.abandon()
         executed = self._tended(turn)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
         executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)

@@ -239,7 +239,11 @@ class Session:
 
     def _run(self, asked: m.Run | m.OnWorkspace, cargo: Cargo | None, timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
-        if cargo is not None and self._place is not None and not self._place.worker.arenas.has_room_for(cargo.placed_bytes):
+        if (
+            cargo is not None
+            and self._place is not None
+            and not self._place.worker.arenas.has_room_for(cargo.placed_bytes)
+        ):
             self._let_go()  # it kept earlier inputs, which cannot be written again while it lives
         try:
             self.start(until)

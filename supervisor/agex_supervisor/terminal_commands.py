@@ -14,7 +14,8 @@ import inspect
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ _ERRORS: dict[str, type[OSError]] = {
     for each in (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 }
 Step = dict[str, Any]
+Names = list[str]  # `list` is that of a method below
 
 
 class CommandFailed(Exception):
@@ -86,10 +88,10 @@ class CommandFiles:
     def write(self, path: str, content: bytes | str) -> None:
         self._ask("write", path, content.encode() if isinstance(content, str) else bytes(content))
 
-    def list(self, path: str = ".") -> list[str]:
+    def list(self, path: str = ".") -> Names:
         return self._ask("list", path, b"")[1]
 
-    def glob(self, pattern: str) -> list[str]:
+    def glob(self, pattern: str) -> Names:
         return self._ask("glob", pattern, b"")[1]
 
 
@@ -116,6 +118,7 @@ class TerminalCommands:
         self._numbers = itertools.count(1)
         self._running: dict[int, _Running] = {}
         self._lock = threading.Lock()
+        self._open = False
 
     @property
     def declared(self) -> tuple[m.HostCommand, ...]:
@@ -133,6 +136,8 @@ class TerminalCommands:
         if command is None:
             raise LookupError(f"no command {name[:60]!r}")
         with self._lock:
+            if not self._open:
+                raise RuntimeError("commands run within a terminal action only")
             if len(self._running) >= MAX_RUNNING:
                 raise RuntimeError(f"more than {MAX_RUNNING} commands at once")
             number = next(self._numbers)
@@ -147,12 +152,19 @@ class TerminalCommands:
         failed = _ERRORS.get(error_type, OSError)(display(error, limit=MAX_ERROR_CHARS)) if error_type else None
         return self._stepped(run, lambda: running.go_on(failed if failed is not None else (content, names)))
 
-    def abandon(self) -> None:
-        """The action is over: commands that wait for their worker end."""
+    @contextmanager
+    def opened(self) -> Generator[None]:
+        """For one action of the terminal: afterwards commands that still wait for their worker end."""
         with self._lock:
-            running, self._running = list(self._running.values()), {}
-        for each in running:
-            each.abandon()
+            self._open = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open = False
+                running, self._running = list(self._running.values()), {}
+            for each in running:
+                each.abandon()
 
     def _calls(self) -> Mapping[str, Callable[..., Step]]:
         return {m.START_COMMAND: self.start, m.CONTINUE_COMMAND: self.go_on}

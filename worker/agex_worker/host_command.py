@@ -49,7 +49,8 @@ def _perform(operation: str, path: str, content: bytes, tree: WorkspaceTree) -> 
         case "read":
             return tree.read(path)
         case "write":
-            return tree.write(path, content)
+            tree.write(path, content)
+            return None
         case "list":
             return tree.list(path)
         case "glob":

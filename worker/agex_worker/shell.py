@@ -9,8 +9,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NoReturn
 
-from termish import Command, CommandContext, CommandFunc, CommandResult, ParseError, Pipeline, Script, TerminalError
-from termish import execute_script, to_script
+from termish import (
+    Command,
+    CommandContext,
+    CommandFunc,
+    CommandResult,
+    ParseError,
+    Pipeline,
+    Script,
+    TerminalError,
+    execute_script,
+    to_script,
+)
 
 from agex_worker.sandbox.tree import WorkspaceTree
 from agex_worker.shell_script import (

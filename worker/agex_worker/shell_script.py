@@ -1,7 +1,7 @@
 """Shell text taken apart into statements: what is one pipeline is left to termish, loops, conditions and assignments are not.
 
-    echo a | sort && for f in *.py; do wc -l $f; done > counts
-    `--- Simple ---'    `--- For, with its redirects -------'
+echo a | sort && for f in *.py; do wc -l $f; done > counts
+`--- Simple ---'    `--- For, with its redirects -------'
 """
 
 from __future__ import annotations
@@ -104,14 +104,17 @@ def parse(text: str) -> list[Statement]:
 
 def words_of(text: str) -> list[tuple[str, bool]]:
     """The words of a text, quotes and all, and whether each is a bare variable."""
-    words, start, quote = list[str](), -1, _Quotes()
-    for at, character in enumerate(text + " "):
+    words, start, at, quote = list[str](), -1, 0, _Quotes()
+    while at <= len(text):
+        character = text[at] if at < len(text) else " "
         inside = quote.step(character)
         if inside or not character.isspace():
             start = at if start < 0 else start
         elif start >= 0:
             words.append(text[start:at])
             start = -1
+        whole = text.startswith("$(", at) and quote.kind != "'" and not quote.escaped
+        at = max(at, _closing(text, at + 1) if whole else at) + 1
     return [(word, _BARE.fullmatch(word) is not None) for word in words]
 
 
@@ -277,7 +280,8 @@ class _Reader:
             if self._depth > 40:
                 raise ShellSyntaxError("loops and conditions within one another, too many")
             try:
-                return {"for": self._for, "if": self._if}.get(piece.first, self._while)(piece)
+                readers: dict[str, Callable[[_Piece], Compound]] = {"for": self._for, "if": self._if}
+                return readers.get(piece.first, self._while)(piece)
             finally:
                 self._depth -= 1
         given, text = list[Assign](), piece.text

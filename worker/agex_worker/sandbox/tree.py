@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypedDict
+from typing import IO, TYPE_CHECKING, TypeAlias, TypedDict
 
 from agex_worker.sandbox.files import WorkspaceFiles, open_below, outside
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 # A tree deeper or wider than this is refused rather than walked.
 MAX_ENTRIES = 100_000
+# By other names than `list`, which is that of a method here.
+Entries = list[tuple[str, os.stat_result]]
+Names = list[str]
+Infos: TypeAlias = "list[FileInfo]"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -135,14 +139,14 @@ class WorkspaceTree(WorkspaceFiles):
 
         return FileMetadata(**_told(found))
 
-    def list(self, path: str = ".", recursive: bool = False) -> list[str]:
+    def list(self, path: str = ".", recursive: bool = False) -> Names:
         """The entries of a directory by their paths in it."""
         where = self._absolute(path, follow=False)
         if self._leads_here(where):
             return [os.path.relpath(self._root, where).split(os.sep)[0]]
         return [name for name, _ in self._walk(where, "", recursive)]
 
-    def list_detailed(self, path: str = ".", recursive: bool = False) -> list[FileInfo]:
+    def list_detailed(self, path: str = ".", recursive: bool = False) -> Infos:
         """The same with sizes and times."""
         from termish import FileInfo
 
@@ -152,7 +156,7 @@ class WorkspaceTree(WorkspaceFiles):
             for name, found in self._walk(where, "", recursive)
         ]
 
-    def glob(self, pattern: str) -> list[str]:
+    def glob(self, pattern: str) -> Names:
         """Files of the workspace whose path from its root fits the pattern; `*` does not stop at a slash."""
         found = self._walk(str(self._root), "", recursive=True)
         return sorted(name for name, each in found if stat.S_ISREG(each.st_mode) and fnmatchcase(name, pattern))
@@ -217,16 +221,16 @@ class WorkspaceTree(WorkspaceFiles):
         except (OSError, ValueError):
             return None
 
-    def _walk(self, where: str, below: str, recursive: bool) -> list[tuple[str, os.stat_result]]:
+    def _walk(self, where: str, below: str, recursive: bool) -> Entries:
         opened = self._descend(self._parts(where, os.O_RDONLY), _DIRECTORY)
         try:
-            found: list[tuple[str, os.stat_result]] = []
+            found: Entries = []
             self._gather(opened, below, recursive, found)
             return found
         finally:
             os.close(opened)
 
-    def _gather(self, opened: int, below: str, recursive: bool, found: list[tuple[str, os.stat_result]]) -> None:
+    def _gather(self, opened: int, below: str, recursive: bool, found: Entries) -> None:
         for name in sorted(os.listdir(opened)):
             try:
                 status = os.stat(name, dir_fd=opened, follow_symlinks=False)
