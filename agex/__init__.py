@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from agex_supervisor.opaque import Opaque
     from agex_supervisor.pool import Pool, PoolStats
     from agex_supervisor.promises import LockdownReport
+    from agex_supervisor.terminal_commands import CommandContext
 
 _HOMES = {
     "agex.agent": "Agent",
@@ -83,6 +84,7 @@ _HOMES = {
     "agex_supervisor.opaque": "Opaque",
     "agex_supervisor.pool": "Pool PoolStats",
     "agex_supervisor.promises": "LockdownReport",
+    "agex_supervisor.terminal_commands": "CommandContext",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -94,6 +96,7 @@ __all__ = [
     "CancelledEvent",
     "ClarifyEvent",
     "CodeError",
+    "CommandContext",
     "ConfigurationError",
     "ContractError",
     "Denial",

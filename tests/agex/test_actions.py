@@ -15,6 +15,11 @@ from agex.terminal import CommandContext
 
 ISOLATIONS = ["none", "process", "kernel"]
 DONE = "task_success(0)"
+MADE = """
+for name, data in {'bytes': b'a\\xff', 'huge': b'a' * 9_000_000, 'text': b'a\\nb\\nb\\n'}.items():
+    with open(name, 'wb') as file:
+        file.write(data)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +63,13 @@ def test_files_are_written_edited_and_used_by_all_actions_alike(pool: agex.Pool,
             EditFile("src/tool.py", "print('sum',", "print('total',"),
             TerminalAction("python src/tool.py 1 2 3 | tr a-z A-Z > out; cat out; ls src"),
             WriteFile("out", "more\n", append=True),
-            PythonAction("print(open('out').read())"),
+            PythonAction("with open('out') as file: print(file.read())"),
         ],
-        "task_success(open('src/tool.py').read())",
+        "with open('src/tool.py') as file: task_success(file.read())",
     )
     assert play.do() == "import sys\nif True:\n    print('total', sum(map(int, sys.argv[1:])))\n"
     assert play.observed(1) == (
-        "[1 of 5: write_file src/tool.py]\nwrote src/tool.py: 67 bytes, 3 lines",
+        "[1 of 5: write_file src/tool.py]\nwrote src/tool.py: 66 bytes, 3 lines",
         "[2 of 5: edit_file src/tool.py]\nsrc/tool.py: replaced 1 place",
         "[3 of 5: terminal_action]\nTOTAL 6\ntool.py",
         "[4 of 5: write_file out]\nappended to out: 5 bytes, 1 lines",
@@ -95,21 +100,22 @@ def test_files_are_written_edited_and_used_by_all_actions_alike(pool: agex.Pool,
 def test_what_cannot_be_done_is_told_and_the_later_actions_are_not_run(
     pool: agex.Pool, isolation: str, action: Any, said: str
 ) -> None:
-    made = "open('bytes', 'wb').write(b'a\\xff'); open('huge', 'w').write('a' * 9_000_000)"
-    play = Play(pool, isolation, f"{made}; open('text', 'w').write('a\\nb\\nb\\n')", [action, PythonAction("1")], DONE)
+    play = Play(pool, isolation, MADE, [action, PythonAction("1")], DONE)
     assert play.do() == 0
     first, second = play.observed(2)
     assert said in first
     assert second == "[2 of 2: python_action]\nnot run: action 1 failed"
 
 
-def test_output_without_end_is_cut_at_the_deadline_and_what_came_before_is_kept(pool: agex.Pool, isolation: str) -> None:
+def test_output_without_end_is_cut_at_the_deadline_and_what_came_before_is_kept(
+    pool: agex.Pool, isolation: str
+) -> None:
     play = Play(
-        pool, isolation, [TerminalAction("echo first; while true; do echo spam; done")], DONE, action_timeout_s=1.0
+        pool, isolation, [TerminalAction("echo first; while true; do seq 1 5000; done")], DONE, action_timeout_s=1.0
     )
     assert play.do() == 0
     (text,) = play.observed(1)
-    assert text.startswith("first\nspam\n") and "characters left out" in text
+    assert text.startswith("first\n1\n2\n") and "characters left out" in text
     assert "The process that ran this action was ended (timeout:" in text
     assert len(text) < 20_000
 
@@ -174,8 +180,14 @@ def test_a_command_runs_here_in_a_pipe_and_works_on_the_workspace_through_the_wo
         ("raise", "[stderr]\nbroken: KeyError: 'x\\x1b'\n[exit code 1]"),
         ("exit", "[stderr]\nbroken: SystemExit: 0\n[exit code 1]"),
         ("flood", "[stderr]\nbroken: ValueError: more than 1048576 characters of output: write a file by ctx.files"),
-        ("outside", "[stderr]\nbroken: PermissionError: open of '../x' refused: it is, or leads, outside the workspace"),
-        ("missing", "[stderr]\nbroken: FileNotFoundError: [Errno 2] No such file or directory: 'nosuch'\n[exit code 1]"),
+        (
+            "outside",
+            "[stderr]\nbroken: PermissionError: open of '../x' refused: it is, or leads, outside the workspace",
+        ),
+        (
+            "missing",
+            "[stderr]\nbroken: FileNotFoundError: [Errno 2] No such file or directory: 'nosuch'\n[exit code 1]",
+        ),
     ],
 )
 def test_a_command_that_ends_badly_is_an_exit_code_and_a_text(
@@ -279,12 +291,12 @@ def test_a_worker_that_dies_under_a_command_leaves_none_waiting(pool: agex.Pool,
     assert ended.wait(30.0) and told == ["CommandAbandoned"]
 
 
-def test_python_scripts_of_the_terminal_cannot_start_commands_nor_see_how_they_are_run(pool: agex.Pool) -> None:
-    code = "from inspect import *" if False else "globals()"
-    play = Play(pool, "none", code, "task_success(sorted(dir()))")
+def test_scripts_have_no_name_for_the_commands_of_the_terminal(pool: agex.Pool) -> None:
+    play = Play(pool, "none", "import terminal", "print(secret)", DONE)
 
     @play.agent.terminal
     def secret(ctx: CommandContext) -> None:
         raise AssertionError("nobody calls it")
 
-    assert not [name for name in play.do() if " " in name and "command" in name]
+    assert play.do() == 0
+    assert "is not registered" in play.observed(1)[0] and "NameError: name 'secret'" in play.observed(2)[0]

@@ -26,6 +26,7 @@ def test_every_example_is_tried_here() -> None:
         "live_objects.py",
         "network.py",
         "server.py",
+        "terminal.py",
         "tune_policy.py",
     ]
 

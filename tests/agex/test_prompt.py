@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
+
 import numpy
 import pandas
 import pytest
 
 from agex.catalogue import render_registry
-from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, policy_text, system_prompt, task_message, wrap_up
+from agex.llm.tool_calls import ACTION_OF_TOOL
+from agex.prompt import (
+    SILENT_TURN,
+    TOOLS,
+    is_time_to_wrap_up,
+    policy_text,
+    system_prompt,
+    task_message,
+    tools,
+    wrap_up,
+)
 from agex.registry import Registry
 from agex.render import render_value
 from agex_protocol.plan import Limits

@@ -21,7 +21,7 @@ import pytest
 from pydantic import BaseModel
 
 import agex
-from agex.llm import PythonAction, Reply, Scripted, TerminalAction
+from agex.llm import PythonAction, Reply, Scripted
 
 
 class Colour(enum.Enum):

@@ -152,7 +152,11 @@ def test_the_model_is_told_when_its_actions_run_out() -> None:
 
 def test_each_observation_of_a_turn_says_which_action_it_belongs_to() -> None:
     actions: list[Any] = [WriteFile("a", "b"), EditFile("a\n", "b", "c"), TerminalAction("ls"), PythonAction("x")]
-    results = [Executed("finished", text="wrote a"), Executed("finished", text="edited"), Executed("finished", stdout="a")]
+    results = [
+        Executed("finished", text="wrote a"),
+        Executed("finished", text="edited"),
+        Executed("finished", stdout="a"),
+    ]
     play = Play([Reply(actions=actions, problems=["no such tool: y"]), reply("b")], [*results, RAISED, DONE])
     assert play.requests[1].messages[-1] == Observation(
         (

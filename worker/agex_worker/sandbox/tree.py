@@ -71,6 +71,8 @@ class WorkspaceTree(WorkspaceFiles):
     def write(self, path: str, content: bytes, mode: str = "w") -> None:
         """Write or append bytes. Folders on the way are made."""
         where = self._absolute(path)
+        if where == str(self._root):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
         if (above := os.path.dirname(where)) != str(self._root):
             self.makedirs(above)
         is_new = not self.exists(where)
