@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import agex
 from agex.errors import ConfigurationError
 from agex.llm import EditFile, OpenAI, PythonAction, Reply, Scripted, TerminalAction, WriteFile, scripted_server
 from agex.terminal import CommandContext
+from tests.nobody import need_nobody
 
 ISOLATIONS = ["none", "process", "kernel"]
 DONE = "task_success(0)"
@@ -145,6 +149,23 @@ def test_the_same_over_http_with_the_tools_as_a_server_sees_them(pool: agex.Pool
         "[1 of 3: write_file a]\nwrote a: 2 bytes, 1 lines",
         "[2 of 3: terminal_action]\nx\n[exit code 1]",
     ]
+
+
+@pytest.mark.parametrize("policy", ["strict", "dataframes", "full-python"])
+def test_every_packaged_policy_lets_the_terminal_work(pool: agex.Pool, policy: str) -> None:
+    commands = TerminalAction("for x in b a; do echo $x; done | sort > f; python -c 'print(1 + 1)'; cat f")
+    play = Play(pool, "kernel", [commands, EditFile("f", "a\n", "c\n")], DONE, policy=policy)
+    assert play.do() == 0
+    assert play.observed(1) == ("[1 of 2: terminal_action]\n2\na\nb", "[2 of 2: edit_file f]\nf: replaced 1 place")
+
+
+def test_somebody_without_privileges_has_the_same_terminal() -> None:
+    example = Path(__file__).parents[2] / "examples" / "terminal.py"
+    finished = subprocess.run(
+        [sys.executable, str(example)], user=need_nobody(), env={}, capture_output=True, text=True, timeout=120
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.endswith("tea     3 pieces\ncup    12 pieces\n")
 
 
 # --- commands of the application ---

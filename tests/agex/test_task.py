@@ -421,7 +421,7 @@ def test_what_is_not_there_yet_fails_by_name(pool: agex.Pool) -> None:
         agex.Agent(state="sqlite:///file.db")
     with pytest.raises(agex.ConfigurationError, match="tenant"):
         do.with_options(tenant="a")
-    for name in ("skill", "terminal", "state"):
+    for name in ("skill", "state"):
         assert not hasattr(agent, name)
 
 
