@@ -66,7 +66,10 @@ class Commands:
 
     def text(self) -> str:
         """What the model is told of them: all of the text, its first line, or nothing, by visibility."""
-        shown = {"high": lambda text: text, "medium": lambda text: text.partition("\n")[0]}
-        return "\n".join(
-            shown[entry.visibility](entry.command.help) for entry in self._entries.values() if entry.visibility in shown
-        )
+        lines: list[str] = []
+        for entry in self._entries.values():
+            if entry.visibility == "high":
+                lines.append(entry.command.help)
+            elif entry.visibility == "medium":
+                lines.append(entry.command.help.partition("\n")[0])
+        return "\n".join(lines)
