@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from agex_supervisor.opaque import Opaque
     from agex_supervisor.pool import Pool, PoolStats
     from agex_supervisor.promises import LockdownReport
+    from agex_supervisor.terminal_commands import CommandContext
     from agex_supervisor.versions import Commit, Diff
 
 _HOMES = {
@@ -95,6 +96,7 @@ _HOMES = {
     "agex_supervisor.opaque": "Opaque",
     "agex_supervisor.pool": "Pool PoolStats",
     "agex_supervisor.promises": "LockdownReport",
+    "agex_supervisor.terminal_commands": "CommandContext",
     "agex_supervisor.versions": "Commit Diff",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -109,6 +111,7 @@ __all__ = [
     "ClarifyEvent",
     "CodeError",
     "Commit",
+    "CommandContext",
     "ConfigurationError",
     "ContractError",
     "Denial",

@@ -24,6 +24,7 @@ from agex.running import Running
 from agex.skills import Skills
 from agex.sub_agent import SubAgent, check_narrow
 from agex.task import Task
+from agex.terminal import Commands, Handler
 from agex.workbench import Workbench, refusal
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation
@@ -36,6 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
+H = TypeVar("H", bound=Handler)
 
 
 class Agent:
@@ -83,6 +85,7 @@ class Agent:
         self._sub_agents: dict[str, SubAgent] = {}
         self._skills = Skills()
         self._prompts: dict[tuple[type, ...], str] = {}
+        self._commands = Commands()
         self._benches: dict[tuple[Any, ...], Workbench] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -161,6 +164,30 @@ class Agent:
         """
         self._skills.add(source)
         self._changed()
+
+    @overload
+    def terminal(
+        self, handler: H, *, name: str | None = None, visibility: Visibility = "high", docstring: str | None = None
+    ) -> H: ...
+    @overload
+    def terminal(
+        self, *, name: str | None = None, visibility: Visibility = "high", docstring: str | None = None
+    ) -> Callable[[H], H]: ...
+    def terminal(
+        self,
+        handler: Any = None,
+        *,
+        name: str | None = None,
+        visibility: Visibility = "high",
+        docstring: str | None = None,
+    ) -> Any:
+        """Give the agent's terminal a command; also a decorator. `handler(ctx)` runs HERE, in your process, trusted, on a
+        thread of its own: treat ctx.args, ctx.stdin and files as chosen by an adversary. What it raises is exit code 1."""
+        if handler is None:
+            return partial(self.terminal, name=name, visibility=visibility, docstring=docstring)
+        self._commands.add(handler, name, visibility, docstring)
+        self._changed()
+        return handler
 
     @overload
     def task(self, given: Callable[P, R], /) -> Task[P, R]: ...
@@ -272,10 +299,14 @@ class Agent:
             bench = self._benches.get(classes)
             if bench is None:
                 check_narrow(self, self.loaded_policy(), self._sub_agents.values())
-                skills = self._skills.files()
-                bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes, skills)
+                skills, commands = self._skills.files(), self._commands.all
+                bench = Workbench(self._registry, self._policy, self.isolation, self.pool, classes, skills, commands)
                 self._benches[classes] = bench
             return bench
+
+    def commands_text(self) -> str:
+        """What the model is told of the commands that `terminal` registered."""
+        return self._commands.text()
 
     def loaded_policy(self) -> Policy:
         """The policy as it is now. PolicyError where it is none."""

@@ -16,7 +16,7 @@ from agex.kin import Kin
 from agex.lineage import called_by, caller
 from agex.options import EventHandler, Options
 from agex.outcome import TaskOutcome, outcome_of
-from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, task_message, wrap_up
+from agex.prompt import SILENT_TURN, is_time_to_wrap_up, task_message, tools, wrap_up
 from agex.question import Answer, Question
 from agex.render import render_value
 from agex_supervisor.bridge import waited_for
@@ -34,7 +34,7 @@ from agex_supervisor.events import (
 )
 from agex_supervisor.execution import Executed, Executor
 from agex_supervisor.loop import Brief, Finish
-from agex_supervisor.model import LLM, Usage
+from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
 
 if TYPE_CHECKING:
@@ -103,13 +103,17 @@ class Call:
 
     # --- the driver's hands ---
 
-    def act(self, code: str, timeout_s: float | None) -> Executed:
+    def act(self, action: Action, timeout_s: float | None) -> Executed:
         limit = self._agent.action_timeout_s
         wall = min(limit, self._bench_wall(), *([] if timeout_s is None else [timeout_s]))
         assert self._executor is not None
+        if not isinstance(action, PythonAction):
+            return self._executor.tend(action, timeout_s=wall)
         try:
             with called_by(self):
-                return self._executor.execute(code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall)
+                return self._executor.execute(
+                    action.code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall
+                )
         except NotSendable as error:
             raise ContractError(f"{self._task.__name__}(): {error}") from error
 
@@ -251,7 +255,7 @@ class Call:
         return Brief(
             system=self._agent.system_prompt(terms.classes),
             task=self._answer.message if self._answer is not None else message,
-            tools=TOOLS,
+            tools=tools(self._agent.commands_text()),
             silent_nudge=SILENT_TURN,
             wrap_up=lambda left: wrap_up(left) if is_time_to_wrap_up(left, most) else None,
             agent=self._agent.name,

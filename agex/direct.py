@@ -19,6 +19,7 @@ from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.host_calls import HostCalls, spread
 from agex_supervisor.outbound import NotSendable, Refer
 from agex_supervisor.wording import as_worker_says
+from agex_worker.host_function import proxy
 from agex_worker.host_objects import HostNames, host_names
 
 
@@ -32,6 +33,7 @@ class DirectCalls:
         self.context = contextvars.copy_context()
         self.thread = 0
         self.names: HostNames = host_names(calls.declared, calls.objects, self._ask, self._gone)
+        self.commanding = {each.name: proxy(each, self._ask) for each in calls.commanding}
 
     def presented(self, value: object) -> object:
         """A value as agent code gets it. NotSendable when it holds too many handles already."""

@@ -20,7 +20,7 @@ from agex_supervisor.denials import Denial, merged, of_death, of_words
 from agex_supervisor.display import display
 from agex_supervisor.error_info import MAX_TEXT_CHARS, error_info
 from agex_supervisor.errors import ContractError
-from agex_supervisor.execution import Executed, RunUsage
+from agex_supervisor.execution import Executed, RunUsage, WorkspaceAction, asked_of, done, too_large
 from agex_supervisor.furnishing import Furniture
 from agex_supervisor.handle import Handle
 from agex_supervisor.host_calls import HostCalls
@@ -28,10 +28,12 @@ from agex_supervisor.local_holder import local_object
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.output import TextOutput
 from agex_supervisor.promises import CELLS, LockdownReport
+from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.wording import as_worker_says
 from agex_worker import denials as refusals
 from agex_worker import turn
 from agex_worker.sandbox.files import WorkspaceFiles
+from agex_worker.terminal import Terminal
 
 
 class LocalExecutor:
@@ -45,10 +47,13 @@ class LocalExecutor:
         workspace: Path,
         limits: Limits,
         unenforced: Sequence[str] = (),
+        *,
         furniture: Furniture | None = None,
+        commands: TerminalCommands | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._furniture = furniture
+        self._commands = TerminalCommands(()) if commands is None else commands
         self._calls = calls
         self._interruption = Interruption()
         self._direct = DirectCalls(calls, self._interruption.away)
@@ -70,36 +75,62 @@ class LocalExecutor:
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
     ) -> Executed:
         self._runs += 1
+        self._direct.begin()
         if self._furniture is not None:
             self._furniture.place(self._workspace)
         inputs = {name: replaced(value, _opened) for name, value in inputs.items()}
         output = TextOutput(self._limits.output_bytes)
-        started, cpu = time.monotonic(), time.thread_time()
         names = {**self._names, "print": _printer(output)}
+        given = {name: self._direct.presented(value) for name, value in inputs.items()}
+        executed = self._run(
+            timeout_s,
+            lambda: turn.execute(
+                code,
+                self._sandbox,
+                names,
+                given,
+                task=task,
+                filename=f"<action {self._runs}>",
+                files=WorkspaceFiles(self._workspace, self._sandbox.read_only),
+                accept=lambda value: _accepted(self._direct.found(value), returns),
+                members=self._direct.names.modules,
+            ),
+        )
+        executed.stdout = output.take()
+        return executed
+
+    def tend(self, action: WorkspaceAction, *, timeout_s: float) -> Executed:
+        return interruptibly(lambda: self._tend(action, timeout_s=timeout_s))
+
+    def _tend(self, action: WorkspaceAction, *, timeout_s: float) -> Executed:
+        if (refused := too_large(action)) is not None:
+            return refused
+        self._direct.begin()
+        if self._furniture is not None:
+            self._furniture.place(self._workspace)
+        out, err = TextOutput(self._limits.output_bytes), TextOutput(self._limits.output_bytes)
+        direct = self._direct
+        terminal = Terminal(
+            self._sandbox, self._names, direct.names.modules, self._commands.declared, direct.commanding
+        )
+        asked = asked_of(action)
+        with self._commands.opened():
+            executed = self._run(
+                timeout_s, lambda: terminal.tend(asked, self._workspace, out.write, err.write, redirects=False)
+            )
+        executed.stdout, executed.stderr = out.take(), err.take()
+        return executed
+
+    def _run(self, timeout_s: float, call: Callable[[], turn.Ended]) -> Executed:
+        started, cpu = time.monotonic(), time.thread_time()
         record = refusals.Record()
         self._calls.awaiting.renew()
-        self._direct.begin()
-        given = {name: self._direct.presented(value) for name, value in inputs.items()}
         try:
             with self._interruption.running(timeout_s):
-                ended = refusals.collected(
-                    record,
-                    lambda: turn.execute(
-                        code,
-                        self._sandbox,
-                        names,
-                        given,
-                        task=task,
-                        filename=f"<action {self._runs}>",
-                        files=WorkspaceFiles(self._workspace, self._sandbox.read_only),
-                        accept=lambda value: _accepted(self._direct.found(value), returns),
-                        members=self._direct.names.modules,
-                    ),
-                )
+                ended = refusals.collected(record, call)
         except Interrupted:
             ended = turn.Ended("interrupted")
         executed = self._told(ended)
-        executed.stdout = output.take()
         executed.denials = self._denials(record, executed.death, timeout_s)
         executed.usage = RunUsage(time.monotonic() - started, time.thread_time() - cpu, 0)
         return executed
@@ -120,7 +151,7 @@ class LocalExecutor:
 
     def _told(self, ended: turn.Ended) -> Executed:
         cause = self._interruption.cause
-        if cause and ended.kind in ("interrupted", "raised"):
+        if cause and ended.kind in ("interrupted", "raised", "done"):
             detail = "the deadline of the action passed" if cause == "timeout" else "cancelled by the caller"
             return Executed("died", death=Death(cause, detail))
         error = ended.error
@@ -129,6 +160,8 @@ class LocalExecutor:
                 return Executed(ended.kind, ended.value)
             case "gave_up" | "asked":
                 return Executed(ended.kind, text=display(ended.text, limit=MAX_TEXT_CHARS))
+            case "done":
+                return done(ended.text, ended.exit_code, ended.added, ended.modified)
             case _:
                 return Executed("raised", error=error_info(error.type, error.message, error.traceback))
 

@@ -6,6 +6,7 @@ The system prompt depends on the agent alone, never on the task or the turn, so 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from agex_protocol.plan import Limits
 from agex_supervisor.model import Parameter, Tool
@@ -15,13 +16,53 @@ PYTHON_ACTION = Tool(
     description="Run a Python script in the sandbox and see what it prints, or the traceback.",
     parameters=(Parameter("code", "string", "The whole script. Nothing is left over from earlier scripts but files."),),
 )
-TOOLS: tuple[Tool, ...] = (PYTHON_ACTION,)
+TERMINAL_ACTION = Tool(
+    name="terminal_action",
+    description=(
+        "Run shell commands on the files of the working directory: pipes, redirects, quotes, globs, variables, $(...), "
+        "for, while, if, and ls cat head tail grep find wc sort uniq cut sed awk tr diff tar gzip jq xargs tee mkdir rm cp "
+        "mv and more (`help` lists them). `python FILE ARGS` runs a file under the rules of python_action. No other "
+        "program can be started, and task_success is not there. The output is shown, with an exit code that is not 0."
+    ),
+    parameters=(Parameter("commands", "string", "The commands. Variables and cd are gone afterwards; files stay."),),
+)
+WRITE_FILE = Tool(
+    name="write_file",
+    description="Write a whole text file of the working directory, or add to its end. Folders on the way are made.",
+    parameters=(
+        Parameter("path", "string", "The file, relative to the working directory."),
+        Parameter("content", "string", "The text."),
+        Parameter("append", "boolean", "Add to the end of the file. Default: false.", required=False),
+    ),
+)
+EDIT_FILE = Tool(
+    name="edit_file",
+    description=(
+        "Replace a piece of a text file. The piece has to be there exactly once; where it is not, differences in spaces at "
+        "line ends and in how deep it is indented are overlooked."
+    ),
+    parameters=(
+        Parameter("path", "string", "The file, relative to the working directory."),
+        Parameter("search", "string", "The text to be replaced, with enough lines around it to be found once."),
+        Parameter("replace", "string", "What stands there afterwards."),
+        Parameter("all", "boolean", "Replace it wherever it is. Default: false.", required=False),
+    ),
+)
+TOOLS: tuple[Tool, ...] = (PYTHON_ACTION, TERMINAL_ACTION, WRITE_FILE, EDIT_FILE)
 
 # A turn with neither an action nor a problem to report.
 SILENT_TURN = (
     "Nothing was run: your turn had no action, and text alone does not reach anyone. Call python_action now; when you "
     "have the result, call task_success(value) in it. If the task cannot be done, call task_fail(message)."
 )
+
+
+def tools(commands: str = "") -> tuple[Tool, ...]:
+    """What a model is offered. `commands` describes those of the application in the terminal."""
+    if not commands:
+        return TOOLS
+    description = f"{TERMINAL_ACTION.description}\nCommands of the application (COMMAND --help says more):\n{commands}"
+    return tuple(replace(tool, description=description) if tool is TERMINAL_ACTION else tool for tool in TOOLS)
 
 
 def system_prompt(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from agex_supervisor.host_objects import HostedObject, hosted_object
 from agex_supervisor.outbound import NotSendable, dump_bindings, is_importable
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
+from agex_supervisor.terminal_commands import TerminalCommand, TerminalCommands
 
 
 class Workbench:
@@ -45,6 +46,7 @@ class Workbench:
         pool: Pool,
         classes: Iterable[type] = (),
         skills: Mapping[str, bytes] | None = None,
+        commands: Sequence[TerminalCommand] = (),
     ) -> None:
         here = {entry.cls for entry in registry.host_classes().values()} | {
             type(each.live) for each in registry.objects
@@ -57,6 +59,7 @@ class Workbench:
         self.isolation: Isolation = isolation
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy)
         self._registry = registry
+        self._commands = tuple(commands)
         self._pool = pool
         self._bindings = {**{cls.__name__: cls for cls in classes}, **registry.bindings()}
         self.unenforced = unenforced(self.policy, isolation)
@@ -88,23 +91,32 @@ class Workbench:
             from agex.local import LocalExecutor
 
             place = workspace or Path(own_workspace)
-            direct = HostCalls(host.functions, caps, objects=host.objects)
+            terminal = TerminalCommands(self._commands)
+            direct = HostCalls(host.functions, caps, objects=host.objects, commanding=terminal.functions(local=True))
             return LocalExecutor(
-                self.sandbox, self._bindings, direct, place, self.limits, self.unenforced, self._furniture
+                self.sandbox,
+                self._bindings,
+                direct,
+                place,
+                self.limits,
+                self.unenforced,
+                furniture=self._furniture,
+                commands=terminal,
             )
-        calls = HostCalls(host.functions, caps, refuse_riders, host_call_limits_of(self.policy), host.objects)
+        limits = host_call_limits_of(self.policy)
+        terminal = TerminalCommands(self._commands, messages=limits.messages)
+        calls = HostCalls(host.functions, caps, refuse_riders, limits, host.objects, terminal.functions())
         kit = Kit(self.plan(), self._preload(), own_workspace)
-        equipment = self._equip(calls)
         session = Session(
             self._pool,
             kit,
-            equipment,
+            self._equip(calls, terminal),
             workspace,
             self.unenforced,
             handles=calls.handles,
             furniture=self._furniture,
         )
-        return WorkerExecutor(session, calls, caps)
+        return WorkerExecutor(session, calls, caps, terminal)
 
     def check_result(self, contract: Contract) -> None:
         """PolicyError where the policy does not let what comes from a worker be what this contract says."""
@@ -131,14 +143,23 @@ class Workbench:
                 raise ContractError(str(error)) from error
         return self._host
 
-    def _equip(self, calls: HostCalls) -> Equipment:
+    def _equip(self, calls: HostCalls, terminal: TerminalCommands) -> Equipment:
         if self._equipment is None:
             try:
                 bindings = dump_bindings(self._bindings)
             except NotSendable as error:
                 raise ConfigurationError(str(error)) from error
             may_seal = self.policy.results.opaque
-            self._equipment = Equipment(self.sandbox, bindings, calls.declared, calls.objects, refuse_riders, may_seal)
+            self._equipment = Equipment(
+                self.sandbox,
+                bindings,
+                calls.declared,
+                calls.objects,
+                refuse_riders,
+                may_seal,
+                terminal.declared,
+                calls.commanding,
+            )
         return self._equipment
 
     def _preload(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@ exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may 
 
     Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
     Room -> Roomed | Filled | Denied | Dropped | Returned)* Buffer* -> one ending; or Drop? Buffer* Use and the
-    same after it, ended by Finished or Raised.
+    same after it, ended by Finished or Raised; or Shell, Write or Edit and the same, ended by Done or Raised.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -20,6 +20,10 @@ PROTOCOL_VERSION = 4
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"
 WORK = "work"
+
+# The functions by which a worker runs commands of the terminal that are the supervisor's. No identifier has a space.
+START_COMMAND = "a command"
+CONTINUE_COMMAND = "a command's next step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,19 @@ class HostObject:
 
 
 @dataclass(frozen=True, slots=True)
+class HostCommand:
+    """A command of the terminal that runs in the supervisor; `help` is what `name --help` prints."""
+
+    name: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """What a session needs once. `bindings` is a pickle made by the supervisor: {name: class or function}.
 
-    `functions` are the host functions, by name, with the shapes of their parameters; `objects` likewise.
+    `functions` are the host functions, by name, with the shapes of their parameters; `objects` likewise. `commands` are
+    those of the terminal, and `commanding` the functions by which they are run: no agent code has these by a name.
     """
 
     sandbox: SandboxPlan
@@ -88,6 +101,8 @@ class Begin:
     functions: tuple[HostFunction, ...]
     workspace: str
     objects: tuple[HostObject, ...] = ()
+    commands: tuple[HostCommand, ...] = ()
+    commanding: tuple[HostFunction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,35 @@ class Use:
     name: str
     arguments: Encoded
     returns: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Run these shell commands on the workspace."""
+
+    action: bytes
+    commands: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write a file of the workspace, or add to its end."""
+
+    action: bytes
+    path: str
+    content: str
+    append: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace a piece of a file of the workspace; `all`: wherever it is, else it has to be there once."""
+
+    action: bytes
+    path: str
+    search: str
+    replace: str
+    all: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +381,20 @@ class Kept:
     reason: str
 
 
-ToWorker = Begin | Run | Use | Drop | Answer | Dialled | Roomed | Buffer
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Ending of a Shell, a Write or an Edit: what there is to tell, the exit code, and the files that it added and changed
+    as far as the worker kept count."""
+
+    action: bytes
+    text: str
+    exit_code: int
+    added: tuple[str, ...]
+    modified: tuple[str, ...]
+
+
+OnWorkspace = Shell | Write | Edit
+ToWorker = Begin | Run | Use | Shell | Write | Edit | Drop | Answer | Dialled | Roomed | Buffer
 ToSupervisor = (
     Notifying
     | Ready
@@ -357,5 +414,6 @@ ToSupervisor = (
     | Asked
     | Raised
     | Kept
+    | Done
 )
-Ending = Finished | Succeeded | GaveUp | Asked | Raised | Kept
+Ending = Finished | Succeeded | GaveUp | Asked | Raised | Kept | Done

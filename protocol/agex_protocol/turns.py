@@ -11,7 +11,7 @@ from agex_protocol import messages as m
 from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 
-ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
+ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept, m.Done})
 _QUESTIONS = frozenset({m.Call, m.Dial, m.Room})
 _WORDS = _QUESTIONS | {m.Buffer, m.Filled, m.Dropped, m.Denied, m.Returned}
 
@@ -21,8 +21,9 @@ FROM_WORKER: dict[str, frozenset[type]] = {
     "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": _WORDS | ENDINGS,
+    "running": _WORDS | (ENDINGS - {m.Done}),
     "using": _WORDS | {m.Finished, m.Raised},
+    "tending": _WORDS | {m.Done, m.Raised},
     "answering": frozenset(),
     "over": frozenset(),
 }
@@ -44,7 +45,7 @@ class Conversation:
     def __init__(self) -> None:
         self.state = "starting"
         self.action = b""
-        self._turn = ""  # "running" or "using", also while a call of it is answered
+        self._turn = ""  # "running", "using" or "tending", also while a call of it is answered
         self._calls = 0
 
     def begin(self) -> None:
@@ -56,6 +57,9 @@ class Conversation:
     def use(self, action: bytes) -> None:
         self._start("using", action)
 
+    def tend(self, action: bytes) -> None:
+        self._start("tending", action)
+
     def answered(self) -> None:
         self._move("answering", self._turn)
 
@@ -64,7 +68,7 @@ class Conversation:
         kind = type(message)
         if kind not in FROM_WORKER[self.state]:
             raise ProtocolError(f"{kind.__name__} while {self.state}")
-        if self.state in ("running", "using"):
+        if self.state in ("running", "using", "tending"):
             self._heard_of_action(message)
         else:
             self.state = "over" if kind is m.Refused else "notified" if kind is m.Notifying else "idle"

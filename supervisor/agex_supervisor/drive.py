@@ -11,7 +11,7 @@ from agex_supervisor.bridge import on_thread, waited_for
 from agex_supervisor.events import Event
 from agex_supervisor.execution import Executed
 from agex_supervisor.loop import Act, Ask, Cancelled, DeadlinePassed, Effect, Finish, Loop, Tell
-from agex_supervisor.model import LLM, ModelError, TokenHandler
+from agex_supervisor.model import LLM, Action, ModelError, TokenHandler
 
 
 class Hands(Protocol):
@@ -21,7 +21,7 @@ class Hands(Protocol):
     on_token: TokenHandler | None
     deadline: float | None
 
-    def act(self, code: str, timeout_s: float | None) -> Executed: ...
+    def act(self, action: Action, timeout_s: float | None) -> Executed: ...
 
     def cancelled(self) -> bool: ...
 
@@ -40,8 +40,8 @@ def drive(loop: Loop, hands: Hands) -> Finish:
             match effect:
                 case Ask(request):
                     steps.result = hands.llm.complete(request, on_token=hands.on_token, timeout_s=_left(hands))
-                case Act(code):
-                    steps.result = hands.act(code, _left(hands))
+                case Act(action):
+                    steps.result = hands.act(action, _left(hands))
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
                         waited_for(told)
@@ -56,9 +56,9 @@ async def adrive(loop: Loop, hands: Hands) -> Finish:
             match effect:
                 case Ask(request):
                     steps.result = await hands.llm.acomplete(request, on_token=hands.on_token, timeout_s=_left(hands))
-                case Act(code):
+                case Act(action):
                     left = _left(hands)
-                    steps.result = await on_thread(partial(hands.act, code, left), hands.interrupt)
+                    steps.result = await on_thread(partial(hands.act, action, left), hands.interrupt)
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
                         await told

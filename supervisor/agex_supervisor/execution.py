@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from agex_protocol import messages as m
@@ -18,9 +19,15 @@ from agex_supervisor.error_info import MAX_TEXT_CHARS as MAX_TEXT_CHARS
 from agex_supervisor.error_info import ErrorInfo as ErrorInfo
 from agex_supervisor.error_info import error_info as error_info
 from agex_supervisor.host_calls import HostCalls
+from agex_supervisor.model import EditFile, TerminalAction, WriteFile
 from agex_supervisor.promises import LockdownReport
 from agex_supervisor.session import Session
+from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.turn import Turn
+
+WorkspaceAction = TerminalAction | WriteFile | EditFile
+MAX_ACTION_BYTES = 1 << 20
+MAX_NAMED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,10 @@ class Unsent:
 
 @dataclass(slots=True)
 class Executed:
-    """kind: "finished", "succeeded", "gave_up", "asked", "raised", "mismatch" (a value that misses its contract) or "died"."""
+    """kind: "finished", "succeeded", "gave_up", "asked", "raised", "mismatch" (a value that misses its contract) or "died".
+
+    exit_code, added, modified: of an action on the workspace, and the files that it changed as far as the worker says.
+    """
 
     kind: str
     value: Any = None
@@ -54,11 +64,52 @@ class Executed:
     stderr: str = ""
     usage: RunUsage = field(default_factory=RunUsage)
     denials: list[Denial] = field(default_factory=list[Denial])
+    exit_code: int = 0
+    added: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
+
+    @property
+    def went_well(self) -> bool:
+        """Whether the actions that follow it in the same turn are to be run."""
+        return self.kind == "finished" and self.exit_code == 0
 
 
 def unsent(kind: str, text: str, reason: str) -> Unsent:
     """What is told of a value that stayed behind, bounded and safe to look at."""
     return Unsent(display(kind, limit=200, one_line=True), display(text, limit=4000), display(reason, limit=1000))
+
+
+def asked_of(action: WorkspaceAction) -> m.OnWorkspace:
+    """The message that asks a worker for it."""
+    number = secrets.token_bytes(16)
+    match action:
+        case TerminalAction(commands):
+            return m.Shell(number, commands)
+        case WriteFile(path, content, append):
+            return m.Write(number, path, content, append)
+        case EditFile(path, search, replace, everywhere):
+            return m.Edit(number, path, search, replace, everywhere)
+
+
+def done(text: str, exit_code: int, added: Sequence[str], modified: Sequence[str]) -> Executed:
+    """What an action on the workspace came to: all of it the worker's word."""
+    executed = Executed("finished", text=display(text, limit=MAX_TEXT_CHARS), exit_code=exit_code)
+    executed.added, executed.modified = _names(added), _names(modified)
+    return executed
+
+
+def too_large(action: WorkspaceAction) -> Executed | None:
+    """The refusal of an action that does not cross, for the model to read."""
+    parts: list[object] = [getattr(action, each.name) for each in fields(action)]
+    size = sum(len(part.encode("utf-8", "backslashreplace")) for part in parts if isinstance(part, str))
+    if size <= MAX_ACTION_BYTES:
+        return None
+    why = f"the action has {size} bytes and at most {MAX_ACTION_BYTES} are taken at once: write it in pieces, or by a script"
+    return Executed("raised", error=error_info("ValueError", why, ""))
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(display(name, limit=500, one_line=True) for name in names[:MAX_NAMED])
 
 
 class Executor(Protocol):
@@ -72,6 +123,10 @@ class Executor(Protocol):
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
     ) -> Executed:
         """Run one script. `returns` is what task_success (task=True) or the last expression has to give."""
+        ...
+
+    def tend(self, action: WorkspaceAction, *, timeout_s: float) -> Executed:
+        """Do one action on the workspace: shell commands, writing or editing a file."""
         ...
 
     def cancel(self) -> None:
@@ -91,8 +146,11 @@ class Executor(Protocol):
 class WorkerExecutor:
     """Executes in a session's worker and decodes what comes back by the declared contract."""
 
-    def __init__(self, session: Session, host_calls: HostCalls, caps: Caps) -> None:
+    def __init__(
+        self, session: Session, host_calls: HostCalls, caps: Caps, commands: TerminalCommands | None = None
+    ) -> None:
         self._session = session
+        self._commands = TerminalCommands(()) if commands is None else commands
         self._host_calls = host_calls
         self._caps = caps
 
@@ -111,6 +169,19 @@ class WorkerExecutor:
         self._host_calls.awaiting.renew()
         turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
         executed = self._told(turn, returns, task)
+        executed.stdout, executed.stderr = turn.stdout, turn.stderr
+        executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)
+        executed.denials = _denials(turn, deadline_is_policy=timeout_s >= self._session.wall_time_s)
+        return executed
+
+    def tend(self, action: WorkspaceAction, *, timeout_s: float) -> Executed:
+        if (refused := too_large(action)) is not None:
+            return refused
+        started = time.monotonic()
+        self._host_calls.awaiting.renew()
+        with self._commands.opened():
+            turn = self._session.tend(asked_of(action), timeout_s=timeout_s, on_call=self._host_calls)
+        executed = self._tended(turn)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
         executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)
         executed.denials = _denials(turn, deadline_is_policy=timeout_s >= self._session.wall_time_s)
@@ -152,6 +223,17 @@ class WorkerExecutor:
                 return Executed("raised", error=error_info(kind, message, traceback))
             case _:
                 raise AssertionError(f"{type(turn.ending).__name__} is no ending")
+
+    def _tended(self, turn: Turn) -> Executed:
+        if turn.death is not None:
+            return Executed("died", death=turn.death)
+        match turn.ending:
+            case m.Done(_, text, exit_code, added, modified) if 0 <= exit_code <= 255:
+                return done(text, exit_code, added, modified)
+            case m.Raised(_, kind, message, traceback):
+                return Executed("raised", error=error_info(kind, message, traceback))
+            case _:
+                return self._violated(f"{type(turn.ending).__name__} does not answer what was asked")
 
     def _decoded(self, kind: str, turn: Turn, returns: Contract) -> Executed:
         try:

@@ -44,10 +44,14 @@ class HostCalls:
         admit: Admit | None = None,
         limits: HostCallLimits = HostCallLimits(),  # noqa: B008 -- frozen
         objects: Sequence[HostedObject] = (),
+        commanding: Iterable[Hosted] = (),
     ) -> None:
         self._bare = tuple(functions)
+        self._commanding = tuple(commanding)
         self._objects = tuple(objects)
         self._functions = {each.declared.name: each for each in self._bare}
+        # Under names with a space, which no function of agent code can have.
+        self._functions |= {each.declared.name: each for each in self._commanding}
         self._functions |= {name: each for item in objects for name, each in item.functions.items()}
         self._caps = caps
         self._admit = admit
@@ -65,6 +69,11 @@ class HostCalls:
     @property
     def declared(self) -> tuple[m.HostFunction, ...]:
         return tuple(each.declared for each in self._bare)
+
+    @property
+    def commanding(self) -> tuple[m.HostFunction, ...]:
+        """By which commands of the terminal are run; not for agent code itself."""
+        return tuple(each.declared for each in self._commanding)
 
     @property
     def objects(self) -> tuple[m.HostObject, ...]:

@@ -1,7 +1,7 @@
 """The agent loop without any I/O: a generator that asks for effects and is sent their results.
 
     Ask(request) -> Reply            the driver asks the model
-    Act(code)    -> Executed         the driver has the code run
+    Act(action)  -> Executed         the driver has it done
     Tell(event)  -> None             the driver passes it to whoever listens
 
 It returns a Finish. The drivers throw ModelError, DeadlinePassed or Cancelled in at an effect; nothing else comes in.
@@ -20,15 +20,18 @@ from agex_supervisor.execution import Executed
 from agex_supervisor.model import (
     Action,
     AssistantMessage,
+    EditFile,
     Message,
     ModelError,
     Observation,
     PythonAction,
     Reply,
     Request,
+    TerminalAction,
     Tool,
     Usage,
     UserMessage,
+    WriteFile,
 )
 from agex_supervisor.observation import observed
 
@@ -43,7 +46,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    code: str
+    action: Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,7 @@ class _Talk:
     def _set_up(self) -> Generator[Effect, Any, Finish | None]:
         code = self._brief.setup
         yield Tell(self._event(ActionEvent, number=0, text="", action=PythonAction(code), source="setup"))
-        executed: Executed = yield Act(code)
+        executed: Executed = yield Act(PythonAction(code))
         self.denials.update(dict.fromkeys(executed.denials))
         finish = self._finished(executed)
         if finish is not None:
@@ -201,38 +204,41 @@ class _Talk:
 
     def _act(self, reply: Reply) -> Generator[Effect, Any, Finish | None]:
         texts: list[str] = []
-        for action in reply.actions[: self._budget.max_actions - self.actions]:
+        why_not = f"max_actions={self._budget.max_actions} is used up"
+        for place, action in enumerate(reply.actions[: self._budget.max_actions - self.actions], 1):
             self.actions += 1
             yield Tell(self._event(ActionEvent, number=self.actions, text=reply.text, action=action, usage=reply.usage))
-            if not isinstance(action, PythonAction):
-                texts.append(f"Error: {_tool_name(action)} is not available; use python_action.")
-                continue
-            executed: Executed = yield Act(action.code)
+            executed: Executed = yield Act(action)
             self.denials.update(dict.fromkeys(executed.denials))
             finish = self._finished(executed)
             if finish is not None:
                 # For a conversation that goes on: what was run before in this turn, and this.
                 self._messages.append(Observation((*texts, "(this ended the script)")))
                 return finish
-            texts.append(observed(executed))
-            self.last_error = executed.error.type if executed.error else None
+            texts.append(_which(action, place, len(reply.actions)) + observed(executed))
+            self.last_error = None if executed.went_well else texts[-1]
             yield Tell(
                 self._event(
                     OutputEvent,
                     number=self.actions,
                     text=texts[-1],
-                    error=self.last_error or "",
+                    error=_error_type(executed),
                     denials=tuple(executed.denials),
                 )
             )
-            if executed.kind != "finished":
-                self.last_error = texts[-1]
+            if not executed.went_well:
+                why_not = f"action {place} failed"
                 break
-        left = self._budget.max_actions - self.actions
-        if (hint := self._brief.wrap_up(left)) is not None and texts:
-            texts[-1] += "\n\n" + hint
-        self._messages.append(Observation(tuple(texts + reply.problems)))
+        self._messages.append(Observation((*self._hinted(texts, reply, why_not), *reply.problems)))
         return None
+
+    def _hinted(self, texts: list[str], reply: Reply, why_not: str) -> list[str]:
+        """A text for every action of the turn, those that were not run too, and the note that actions run out."""
+        count = len(reply.actions)
+        if (hint := self._brief.wrap_up(self._budget.max_actions - self.actions)) is not None:
+            texts[-1] += "\n\n" + hint
+        others = enumerate(reply.actions[len(texts) :], len(texts) + 1)
+        return [*texts, *(f"{_which(action, place, count)}not run: {why_not}" for place, action in others)]
 
     def _finished(self, executed: Executed) -> Finish | None:
         match executed.kind:
@@ -285,7 +291,24 @@ class _Talk:
         return kind(agent=self._brief.agent, session=self._brief.session, **fields)
 
 
-def _tool_name(action: Action) -> str:
-    return {"TerminalAction": "terminal_action", "WriteFile": "write_file", "EditFile": "edit_file"}[
-        type(action).__name__
-    ]
+def _which(action: Action, place: int, count: int) -> str:
+    """Which action of its turn a text is about; nothing where there was but one."""
+    return f"[{place} of {count}: {_named(action)}]\n" if count > 1 else ""
+
+
+def _named(action: Action) -> str:
+    match action:
+        case PythonAction():
+            return "python_action"
+        case TerminalAction():
+            return "terminal_action"
+        case WriteFile(path):
+            return f"write_file {display(path, limit=200, one_line=True)}"
+        case EditFile(path):
+            return f"edit_file {display(path, limit=200, one_line=True)}"
+
+
+def _error_type(executed: Executed) -> str:
+    if executed.error is not None:
+        return executed.error.type
+    return f"exit code {executed.exit_code}" if executed.exit_code else ""

@@ -87,7 +87,7 @@ class AssistantMessage:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the actions of the last AssistantMessage gave, one text an action that was run (later ones were not)."""
+    """What the actions of the last AssistantMessage gave, one text an action; what could not be understood follows."""
 
     texts: tuple[str, ...]
 

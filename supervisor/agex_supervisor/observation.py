@@ -31,6 +31,11 @@ def observed(executed: Executed) -> str:
                 f"The process that ran this action was ended ({executed.death.cause}: {executed.death.detail})."
                 " The next action gets a new one; files in the workspace are still there."
             )
+        case _ if executed.text or executed.exit_code:
+            if executed.text:
+                parts.append(executed.text)
+            if executed.exit_code:
+                parts.append(f"[exit code {executed.exit_code}]")
         case _:
             if not parts:
                 parts.append("(no output; print what you want to see, and call task_success(value) to finish)")

@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Equipment:
     objects: tuple[m.HostObject, ...] = ()
     admit: Admit | None = None  # asked for what an input would take along by value
     may_seal: bool = True  # whether the policy lets objects leave a worker as sealed bytes
+    commands: tuple[m.HostCommand, ...] = ()  # of the terminal, that run in this process
+    commanding: tuple[m.HostFunction, ...] = ()  # by which these are run
 
 
 class Session:
@@ -123,7 +125,15 @@ class Session:
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
         equipment = self._equipment
-        begin = m.Begin(equipment.sandbox, equipment.bindings, equipment.functions, work, equipment.objects)
+        begin = m.Begin(
+            equipment.sandbox,
+            equipment.bindings,
+            equipment.functions,
+            work,
+            equipment.objects,
+            equipment.commands,
+            equipment.commanding,
+        )
         try:
             complaint = place.worker.begin(begin)
         except BaseException:
@@ -150,21 +160,25 @@ class Session:
             )
         run = m.Run(secrets.token_bytes(16), code, m.Encoded(b""), returns, task)
         with self._busy:
-            if self._place is None or not self._place.worker.alive:
-                self.handles.clear()
-            with self._state:
-                self._running, self._cancelled = True, False
             try:
-                turn = self._run(run, self._cargo(inputs, task), timeout_s, on_call)
+                with self._under_way():
+                    turn = self._run(run, self._cargo(inputs, task), timeout_s, on_call)
             finally:
-                with self._state:
-                    self._running = False
                 if not task:
                     self._unload()
             if turn.death is not None or self._cancelled:
                 self._let_go(turn.death)
             elif turn.placed:
                 self._bring_in(turn, task)
+            return turn
+
+    def tend(self, asked: m.OnWorkspace, *, timeout_s: float, on_call: OnCall) -> Turn:
+        """One action on the workspace. How it ended is in the Turn; raises only what `start()` raises."""
+        with self._busy:
+            with self._under_way():
+                turn = self._run(asked, None, timeout_s, on_call)
+            if turn.death is not None or self._cancelled:
+                self._let_go(turn.death)
             return turn
 
     def cancel(self) -> bool:
@@ -214,9 +228,26 @@ class Session:
             self._broker = self._new_broker()
             return stays
 
-    def _run(self, run: m.Run, cargo: Cargo, timeout_s: float, on_call: OnCall) -> Turn:
+    @contextmanager
+    def _under_way(self) -> Generator[None]:
+        """An action that a cancellation counts for."""
+        if self._place is None or not self._place.worker.alive:
+            self.handles.clear()
+        with self._state:
+            self._running, self._cancelled = True, False
+        try:
+            yield
+        finally:
+            with self._state:
+                self._running = False
+
+    def _run(self, asked: m.Run | m.OnWorkspace, cargo: Cargo | None, timeout_s: float, on_call: OnCall) -> Turn:
         until = time.monotonic() + timeout_s
-        if self._place is not None and not self._place.worker.arenas.has_room_for(cargo.placed_bytes):
+        if (
+            cargo is not None
+            and self._place is not None
+            and not self._place.worker.arenas.has_room_for(cargo.placed_bytes)
+        ):
             self._let_go()  # it kept earlier inputs, which cannot be written again while it lives
         try:
             self.start(until)
@@ -231,16 +262,20 @@ class Session:
             self._place.worker.cancel()  # it came before there was a worker to end
         on_dial = self._broker.dial if self._kit.plan.network else no_network
         arenas = self._place.worker.arenas
-        arenas.ahead = not self._is_last(run.task)  # what is the last is lent at its end
-        addressed = cargo.addressed(run, arenas)
-        turn = self._keeper.run(
-            addressed.message,
-            addressed.first,
-            timeout_s=timeout_s,
-            on_call=on_call,
-            on_dial=on_dial,
-            descriptor=addressed.descriptor,
-        )
+        if isinstance(asked, m.Run) and cargo is not None:
+            arenas.ahead = not self._is_last(asked.task)  # what is the last is lent at its end
+            addressed = cargo.addressed(asked, arenas)
+            turn = self._keeper.run(
+                addressed.message,
+                addressed.first,
+                timeout_s=timeout_s,
+                on_call=on_call,
+                on_dial=on_dial,
+                descriptor=addressed.descriptor,
+            )
+        else:
+            arenas.ahead = True
+            turn = self._keeper.run(asked, (), timeout_s=timeout_s, on_call=on_call, on_dial=on_dial)
         turn.addresses += [refusal.target for refusal in self._broker.take_refusals()]
         return turn
 

@@ -14,7 +14,7 @@ from agex_supervisor.denials import Denial
 from agex_supervisor.listener import SyscallDenial
 
 # What a turn begins with, and what may go before it.
-Asked = m.Run | m.Use
+Asked = m.Run | m.Use | m.OnWorkspace
 First = Iterable[m.Buffer | m.Drop]
 Value = tuple[bytes, list[memoryview]]
 # Decodes the arguments when it is called, and runs the function when its answer is read.

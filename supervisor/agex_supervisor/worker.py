@@ -147,7 +147,8 @@ class Worker:
         started, cpu_before = time.monotonic(), self._process.cpu_s()
         self._lines.drain()
         self._lines.take_output()  # what came late of an earlier action
-        start = self._conversation.run if isinstance(run, m.Run) else self._conversation.use
+        talk = self._conversation
+        start = talk.run if isinstance(run, m.Run) else talk.use if isinstance(run, m.Use) else talk.tend
         start(run.action)
         self.arenas.begin()
         self._process.go_on()

@@ -29,6 +29,7 @@ def test_every_example_is_tried_here() -> None:
         "orchestrator.py",
         "server.py",
         "skills.py",
+        "terminal.py",
         "tune_policy.py",
     ]
 
@@ -100,4 +101,14 @@ def test_a_connection_stays_here_and_code_asks_it_what_was_registered() -> None:
         "orders._db: Refused",
         "orders.close(): AttributeError",
         "orders.find('tea').cursor: AttributeError",
+    ]
+
+
+def test_a_terminal_with_a_command_of_the_application_makes_a_report() -> None:
+    assert run("terminal.py").splitlines()[-5:] == [
+        "[stderr]",
+        "stock: no such article: spoon",
+        "[exit code 3]",
+        "tea     3 pieces",
+        "cup    12 pieces",
     ]

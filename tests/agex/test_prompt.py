@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import numpy
@@ -13,7 +14,17 @@ import agex
 from agex import agent as agent_module
 from agex.catalogue import BUDGET_TOKENS, render_registry
 from agex.llm import Scripted
-from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, policy_text, system_prompt, task_message, wrap_up
+from agex.llm.tool_calls import ACTION_OF_TOOL
+from agex.prompt import (
+    SILENT_TURN,
+    TOOLS,
+    is_time_to_wrap_up,
+    policy_text,
+    system_prompt,
+    task_message,
+    tools,
+    wrap_up,
+)
 from agex.registry import Registry
 from agex.render import render_value
 from agex.tokens import estimated_tokens
@@ -208,10 +219,18 @@ def test_all_that_a_model_sees_for_pandas_and_a_million_rows_stays_below_eight_k
     assert len(str(request).encode()) < 8000
 
 
-def test_the_one_tool_of_this_version_runs_python() -> None:
-    assert [(tool.name, [parameter.name for parameter in tool.parameters]) for tool in TOOLS] == [
-        ("python_action", ["code"])
-    ]
+def test_every_tool_has_the_fields_of_its_action_as_parameters() -> None:
+    for tool in TOOLS:
+        declared = {each.name: each.default is MISSING for each in fields(ACTION_OF_TOOL[tool.name])}
+        assert {each.name: each.required for each in tool.parameters} == declared
+    assert [tool.name for tool in TOOLS] == list(ACTION_OF_TOOL)
+
+
+def test_commands_of_the_application_stand_with_the_terminal_and_nowhere_else() -> None:
+    shown = {tool.name: tool.description for tool in tools("bundle: Bundles a folder.")}
+    assert shown["terminal_action"].endswith("(COMMAND --help says more):\nbundle: Bundles a folder.")
+    assert [name for name, text in shown.items() if "bundle" in text] == ["terminal_action"]
+    assert tools("") == TOOLS
 
 
 @pytest.mark.parametrize(("max_actions", "first_told_at"), [(10, 2), (20, 4), (3, 1), (2, 1)])

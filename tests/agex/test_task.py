@@ -21,7 +21,7 @@ import pytest
 from pydantic import BaseModel
 
 import agex
-from agex.llm import PythonAction, Reply, Scripted, TerminalAction
+from agex.llm import PythonAction, Reply, Scripted
 
 
 class Colour(enum.Enum):
@@ -410,18 +410,16 @@ def test_files_of_a_session_stay_and_other_sessions_have_their_own(pool: agex.Po
 
 
 def test_what_is_not_there_yet_fails_by_name(pool: agex.Pool) -> None:
-    agent, model = agent_of(pool, Reply(actions=[TerminalAction("ls")]), "task_success(1)")
+    agent, _ = agent_of(pool)
 
     @agent.task
     def do() -> int:
         """Do."""
         raise NotImplementedError
 
-    assert do() == 1
-    assert "terminal_action is not available" in str(model.requests[1].messages[-1])
     with pytest.raises(agex.ConfigurationError, match="state"):
         agex.Agent(state="sqlite:///file.db")
-    for name in ("terminal", "state"):
+    for name in ("state",):
         assert not hasattr(agent, name)
 
 

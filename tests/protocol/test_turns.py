@@ -32,6 +32,7 @@ SAID: dict[type, Any] = {
     m.Asked: m.Asked(ACTION, ""),
     m.Raised: m.Raised(ACTION, "", "", ""),
     m.Kept: m.Kept(ACTION, "", "", ""),
+    m.Done: m.Done(ACTION, "", 0, (), ()),
 }
 LEADS_TO = {
     m.Notifying: "notified",
@@ -56,6 +57,8 @@ def conversation(state: str) -> Conversation:
             talk.run(ACTION)
         elif state == "using":
             talk.use(ACTION)
+        elif state == "tending":
+            talk.tend(ACTION)
         if state == "answering":
             talk.heard(SAID[m.Call])
     assert talk.state == state
@@ -154,9 +157,10 @@ def test_the_supervisor_asks_only_an_idle_worker(state: str) -> None:
     if state == "idle":
         conversation(state).run(ACTION)
         conversation(state).use(ACTION)
+        conversation(state).tend(ACTION)
         conversation(state).begin()
         return
-    for ask in ("run", "use"):
+    for ask in ("run", "use", "tend"):
         with pytest.raises(ProtocolError) as caught:
             getattr(conversation(state), ask)(ACTION)
         assert str(caught.value) == f"the worker is {state}, not idle"

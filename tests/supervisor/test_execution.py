@@ -17,6 +17,7 @@ from agex_supervisor.death import Death
 from agex_supervisor.errors import PreloadFailed
 from agex_supervisor.execution import ErrorInfo, Executed, Unsent, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, hosted
+from agex_supervisor.model import TerminalAction
 from agex_supervisor.outbound import NotSendable, dump_bindings
 from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.session import Equipment, Session
@@ -250,3 +251,53 @@ def test_an_ending_that_was_not_asked_for_is_a_violation_and_no_value(
     executed = bench().run(FORGE.replace("MESSAGE", message), NUMBER, task=task)
     assert (executed.kind, executed.value) == ("died", None)
     assert executed.death is not None and executed.death.cause == "violation"
+
+
+FORGED = """
+import agex_worker.terminal
+from agex_worker.turn import Ended
+agex_worker.terminal.Terminal.tend = lambda *_, **__: {ended}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ("Ended('done', exit_code=256)", "Done does not answer what was asked"),
+        ("Ended('done', exit_code=-1)", "Done does not answer what was asked"),
+        ("Ended('finished')", "Finished while tending"),
+        ("Ended('succeeded', value=None)", "Succeeded while tending"),
+        ("Ended('gave_up', text='x')", "GaveUp while tending"),
+        ("Ended('kept', text='x')", "Kept while tending"),
+    ],
+)
+def test_an_action_on_the_workspace_ends_as_one_or_the_worker_is_not_ours(
+    bench: Executing, ended: str, said: str
+) -> None:
+    owned = bench()
+    owned.run(FORGED.format(ended=ended) + "1")
+    executed = owned.executor.tend(TerminalAction("ls"), timeout_s=30.0)
+    assert (executed.kind, executed.death) == ("died", Death("violation", said))
+    assert owned.executor.tend(TerminalAction("echo again"), timeout_s=30.0).stdout == "again\n"
+
+
+def test_what_a_worker_says_of_an_action_on_the_workspace_is_bounded_and_safe_to_look_at(bench: Executing) -> None:
+    owned = bench()
+    many = "Ended('done', text='\\x1b[2J' + 'x' * 100_000, added=('a\\nb',) * 5_000, modified=('c' * 5_000,))"
+    owned.run(FORGED.format(ended=many) + "1")
+    executed = owned.executor.tend(TerminalAction("ls"), timeout_s=30.0)
+    assert executed.kind == "finished" and executed.text.startswith("\\x1b[2Jxxx") and len(executed.text) <= 40_000
+    assert (executed.added, len(executed.modified[0])) == (("a\\nb",) * 200, 500)
+
+
+def test_commands_of_the_terminal_are_started_by_no_script_even_of_an_owned_worker(bench: Executing) -> None:
+    owned = bench()
+    executed = owned.run(
+        "import gc, agex_worker.session as s\n"
+        "session = next(each for each in gc.get_objects() if isinstance(each, s.Session))\n"
+        "session._call('a command', {}, {})"
+    )
+    assert (executed.kind, executed.death) == (
+        "died",
+        Death("violation", "a call of 'a command', which is not registered"),
+    )

@@ -54,8 +54,8 @@ class Play:
                     case Ask(request):
                         self.requests.append(request)
                         value = next(replies)
-                    case Act(code):
-                        self.codes.append(code)
+                    case Act(action):
+                        self.codes.append(getattr(action, "code", ""))
                         value = next(results)
                     case Tell(event):
                         self.events.append(event)
@@ -110,8 +110,11 @@ def test_an_action_that_fails_keeps_the_later_ones_of_its_reply_from_running() -
     play = Play([reply("a", "b", "c"), reply("d")], [Executed("finished"), RAISED, DONE])
     assert play.codes == ["a", "b", "d"]
     assert isinstance(observation := play.requests[1].messages[-1], Observation)
-    assert observation.texts[1] == "Traceback\nValueError: no"
-    assert len(observation.texts) == 2
+    assert observation.texts == (
+        "[1 of 3: python_action]\n(no output; print what you want to see, and call task_success(value) to finish)",
+        "[2 of 3: python_action]\nTraceback\nValueError: no",
+        "[3 of 3: python_action]\nnot run: action 2 failed",
+    )
 
 
 def test_a_worker_that_dies_is_told_of_and_the_task_goes_on() -> None:
@@ -152,14 +155,31 @@ def test_the_model_is_told_when_its_actions_run_out() -> None:
     assert play.requests[1].messages[-1] == Observation(("x\n\n1 left",))
 
 
-def test_tools_that_there_are_not_are_refused_in_words() -> None:
-    for action, name in (
-        (TerminalAction("ls"), "terminal_action"),
-        (WriteFile("a", "b"), "write_file"),
-        (EditFile("a", "b", "c"), "edit_file"),
-    ):
-        play = Play([Reply(actions=[action]), reply("a")], [DONE])
-        assert play.requests[1].messages[-1] == Observation((f"Error: {name} is not available; use python_action.",))
+def test_each_observation_of_a_turn_says_which_action_it_belongs_to() -> None:
+    actions: list[Any] = [WriteFile("a", "b"), EditFile("a\n", "b", "c"), TerminalAction("ls"), PythonAction("x")]
+    results = [
+        Executed("finished", text="wrote a"),
+        Executed("finished", text="edited"),
+        Executed("finished", stdout="a"),
+    ]
+    play = Play([Reply(actions=actions, problems=["no such tool: y"]), reply("b")], [*results, RAISED, DONE])
+    assert play.requests[1].messages[-1] == Observation(
+        (
+            "[1 of 4: write_file a]\nwrote a",
+            "[2 of 4: edit_file a\\n]\nedited",
+            "[3 of 4: terminal_action]\na",
+            "[4 of 4: python_action]\nTraceback\nValueError: no",
+            "no such tool: y",
+        )
+    )
+
+
+def test_an_exit_code_that_is_not_0_stops_the_turn_and_is_the_last_error() -> None:
+    failed = Executed("finished", stdout="some", stderr="why", exit_code=3)
+    play = Play([Reply(actions=[TerminalAction("a"), TerminalAction("b")])], [failed], max_actions=1)
+    assert play.finish.last_error == "[1 of 2: terminal_action]\nsome\n[stderr]\nwhy\n[exit code 3]"
+    (output,) = [event for event in play.events if isinstance(event, OutputEvent)]
+    assert output.error == "exit code 3"
 
 
 @pytest.mark.parametrize(

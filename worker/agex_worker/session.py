@@ -33,7 +33,7 @@ from agex_worker.tracebacks import error_text
 # What comes in was made by the supervisor, which knows its own limits; this only bounds a mistake of ours.
 MAX_INPUT_BYTES = 16 << 30
 
-Asked = TypeVar("Asked", m.Run, m.Use)
+Asked = TypeVar("Asked", m.Run, m.Use, m.OnWorkspace)
 Value = tuple[bytes, list[Any]]
 
 
@@ -52,6 +52,8 @@ class Session:
         self._workspace = ""
         self._names: dict[str, object] = {}
         self._host = HostNames()
+        self._commands: tuple[m.HostCommand, ...] = ()
+        self._commanding: dict[str, Callable[..., Any]] = {}
         self._gone: deque[str] = deque()  # objects of the supervisor that nothing here holds any more
         self._actions = 0
 
@@ -67,6 +69,8 @@ class Session:
                     self._act(message, self._execute)
                 case m.Use():
                     self._act(message, self._use)
+                case m.Shell() | m.Write() | m.Edit():
+                    self._act(message, self._tend)
                 case m.Drop():
                     HOLDING.drop(message.handles)
                 case _:
@@ -90,6 +94,8 @@ class Session:
         except Exception as error:
             return error_text(error).message
         self._names |= self._host.names
+        self._commands = begin.commands
+        self._commanding = {each.name: host_function.proxy(each, self._call) for each in begin.commanding}
         return ""
 
     def _act(self, asked: Asked, execute: Callable[[Asked], turn.Ended]) -> None:
@@ -129,6 +135,13 @@ class Session:
         except BaseException as error:
             return turn.raised(error)
 
+    def _tend(self, asked: m.OnWorkspace) -> turn.Ended:
+        # Here, because most workers are never asked, and the terminal takes as long to load as all the rest.
+        from agex_worker.terminal import Terminal
+
+        terminal = Terminal(self._sandbox, self._names, self._host.modules, self._commands, self._commanding)
+        return terminal.tend(asked, Path.cwd(), stdio.write_out, stdio.write_err, redirects=True)
+
     def _encoded(self, value: object, shape: Shape) -> object:
         last = HOLDING.last
         try:
@@ -145,7 +158,7 @@ class Session:
         size, most = sum(starmap(total_bytes, values)), self._plan.limits.result_bytes
         return f"{size} bytes altogether, and results.max_size of the policy is {most}" if size > most else ""
 
-    def _send_ending(self, asked: m.Run | m.Use, ended: turn.Ended) -> None:
+    def _send_ending(self, asked: m.Run | m.Use | m.OnWorkspace, ended: turn.Ended) -> None:
         # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
         self._note_limit(ended.limit)
         with self._talk:
@@ -272,5 +285,7 @@ def _ending(action: bytes, ended: turn.Ended, value: m.Encoded) -> m.Ending:
             return m.Asked(action, ended.text)
         case "kept":
             return m.Kept(action, error.type, ended.text, error.message)
+        case "done":
+            return m.Done(action, ended.text, ended.exit_code, ended.added, ended.modified)
         case _:
             return m.Raised(action, error.type, error.message, error.traceback)

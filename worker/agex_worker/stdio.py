@@ -23,6 +23,14 @@ def flush() -> None:
             continue
 
 
+def write_out(text: str) -> None:
+    sys.stdout.write(text)
+
+
+def write_err(text: str) -> None:
+    sys.stderr.write(text)
+
+
 _ours: dict[str, TextIO] = {}
 
 

@@ -27,7 +27,8 @@ class ContractError(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """kind: "finished", "succeeded", "gave_up", "asked", "raised" or "kept" (a value that cannot be handed over).
+    """kind: "finished", "succeeded", "gave_up", "asked", "raised", "kept" (a value that cannot be handed over), or "done" (an
+    action on the workspace, with its exit code and the files that it changed).
 
     limit: which limit an error that ended it speaks of, as the worker itself sees it.
     """
@@ -37,6 +38,9 @@ class Ended:
     text: str = ""
     error: ErrorText = field(default_factory=ErrorText)
     limit: str = ""
+    exit_code: int = 0
+    added: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
 
 
 class Terminated(BaseException):

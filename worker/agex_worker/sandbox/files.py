@@ -53,13 +53,17 @@ class WorkspaceFiles:
         whole = os.path.normpath(os.path.join(self._root, text))
         parts = os.path.relpath(whole, self._root).split(os.sep)
         if "\0" in text or parts[0] == os.pardir:
-            raise _outside(text, flags)
-        if parts[0] in self._read_only and flags & _WRITING:
-            denials.note("sandbox", "write", text)
-            raise PermissionError(
-                f"open of {text!r} for writing refused: {parts[0]}/ is read-only; copy what you want to change elsewhere"
-            )
+            raise outside(text, flags)
+        if flags & _WRITING:
+            self._require_changeable(parts, text)
         return parts
+
+    def _require_changeable(self, parts: list[str], shown: str) -> None:
+        if parts[0] in self._read_only:
+            denials.note("sandbox", "write", shown)
+            raise PermissionError(
+                f"open of {shown!r} for writing refused: {parts[0]}/ is read-only; copy what you want to change elsewhere"
+            )
 
     def _descend(self, parts: list[str], flags: int) -> int:
         """A descriptor of the last part, from the root down one directory at a time, so that nothing can redirect it."""
@@ -76,13 +80,18 @@ class WorkspaceFiles:
             os.close(here)
 
 
+def open_below(directory: int, name: str, flags: int, shown: str) -> int:
+    """A descriptor of one entry of an open directory, unless it is a symbolic link."""
+    return _open_at(directory, name, flags, shown, flags)
+
+
 def _open_at(directory: int, name: str, flags: int, shown: str, wanted: int) -> int:
     """`shown` and `wanted`: the whole path and its flags, of which this may be one step."""
     try:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=directory)
     except OSError as error:
         if _is_link(directory, name):
-            raise _outside(shown, wanted) from None
+            raise outside(shown, wanted) from None
         raise type(error)(error.errno, error.strerror, shown) from None
 
 
@@ -103,7 +112,8 @@ def _flags(mode: object) -> int:
     return _ACCESS[kinds[0]]["+" in mode]
 
 
-def _outside(path: str, flags: int) -> PermissionError:
+def outside(path: str, flags: int) -> PermissionError:
+    """The error for a path that lies, or leads, outside; it is noted as a refusal."""
     denials.note("sandbox", "write" if flags & _WRITING else "read", path)
     return PermissionError(
         f"open of {path!r} refused: it is, or leads, outside the workspace, and agent code opens workspace files only;"
