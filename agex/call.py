@@ -14,6 +14,7 @@ from agex.errors import ContractError
 from agex.options import Options
 from agex.outcome import TaskOutcome, outcome_of
 from agex.prompt import SILENT_TURN, TOOLS, is_time_to_wrap_up, task_message, wrap_up
+from agex.recap import with_recap
 from agex.render import render_value
 from agex_supervisor.bridge import waited_for
 from agex_supervisor.events import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agex.task import Task
 
 MAX_INPUT_CHARS = 2_400
+RECAP_TIMEOUT_S = 5.0
 
 
 class Call:
@@ -67,13 +69,18 @@ class Call:
             bench = self._agent.workbench(self._task.terms.classes)
             returns = self._task.terms.returns
             bench.check_result(returns)
-            self._executor = bench.executor(workspace)
+            self._executor = bench.executor(workspace, cache=self._agent.sessions.cache(session))
             self._executor.start(keeps=returns.has_handles)
+            self.brief = replace(self.brief, system=with_recap(self.brief.system, self._recap(self._executor)))
             self._agent.running.add(self._task.__qualname__, session, self)
         except BaseException:
             self._release()
             raise
         return self
+
+    def _recap(self, executor: Executor) -> str:
+        left = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
+        return executor.outline(RECAP_TIMEOUT_S if left is None else min(RECAP_TIMEOUT_S, left))
 
     def __exit__(self, *_: object) -> None:
         self._agent.running.remove(self._task.__qualname__, self._options.session, self)

@@ -9,7 +9,7 @@ AgexError
   WorkerFailed             no worker could be started; `.reason`
   PoolExhausted            no worker became free in time; try again, or raise max_workers
   SessionBusy              somebody else holds the session, or the worker of a Handle
-  StateError               a store is unreadable or newer than this version
+  StateError               a store is unreadable, foreign, newer, busy, or lacks what was asked for
   CodeError                the code of a Sandbox, or behind a Handle, did not end well; `.outcome`, `.error`
   HandleClosed             the object behind a Handle is gone; `.cause`
   TaskError                one task ended without a value; `.outcome` has everything
@@ -37,6 +37,7 @@ from agex_supervisor.errors import (
     PoolExhausted,
     PreloadFailed,
     SessionBusy,
+    StateError,
     WorkerFailed,
 )
 from agex_supervisor.model import ModelError
@@ -64,10 +65,6 @@ __all__ = [
     "WorkerDied",
     "WorkerFailed",
 ]
-
-
-class StateError(AgexError):
-    """A store cannot be read, or was written by a newer version. Nothing was changed."""
 
 
 class TaskError(AgexError):

@@ -13,23 +13,28 @@ from typing import Any
 from agex.containers import replaced
 from agex.direct import DirectCalls
 from agex.interruption import Interrupted, Interruption
+from agex.local_cache import LocalCache
 from agex_protocol.plan import Limits, SandboxPlan
+from agex_supervisor.cache import Cache
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial, merged, of_death, of_words
 from agex_supervisor.display import display
 from agex_supervisor.error_info import MAX_TEXT_CHARS, error_info
 from agex_supervisor.errors import ContractError
-from agex_supervisor.execution import Executed, RunUsage
+from agex_supervisor.execution import MAX_OUTLINE_CHARS, NO_OUTLINE, Executed, RunUsage
 from agex_supervisor.handle import Handle
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.local_holder import local_object
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.output import TextOutput
+from agex_supervisor.png import Image, png
 from agex_supervisor.promises import CELLS, LockdownReport
 from agex_supervisor.wording import as_worker_says
 from agex_worker import denials as refusals
 from agex_worker import turn
+from agex_worker.outline import outline
+from agex_worker.printing import bounded_print
 from agex_worker.sandbox.files import WorkspaceFiles
 
 
@@ -44,6 +49,8 @@ class LocalExecutor:
         workspace: Path,
         limits: Limits,
         unenforced: Sequence[str] = (),
+        *,
+        cache: Cache | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._calls = calls
@@ -53,6 +60,7 @@ class LocalExecutor:
         self._workspace = workspace
         self._limits = limits
         self._runs = 0
+        self._cache = LocalCache(Cache(max_bytes=limits.result_bytes) if cache is None else cache)
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
     def start(self, *, keeps: bool = False) -> None:
@@ -65,7 +73,9 @@ class LocalExecutor:
         inputs = {name: replaced(value, _opened) for name, value in inputs.items()}
         output = TextOutput(self._limits.output_bytes)
         started, cpu = time.monotonic(), time.thread_time()
-        names = {**self._names, "print": _printer(output)}
+        printed = _printer(output)
+        names = {**self._names, "print": bounded_print(printed) if task else printed}
+        images: list[Image] = []
         record = refusals.Record()
         self._calls.awaiting.renew()
         given = {name: self._direct.presented(value) for name, value in inputs.items()}
@@ -83,15 +93,24 @@ class LocalExecutor:
                         files=WorkspaceFiles(self._workspace),
                         accept=lambda value: _accepted(self._direct.found(value), returns),
                         members=self._direct.names.modules,
+                        cache=self._cache,
+                        view=lambda data: images.append(png(data)),
                     ),
                 )
         except Interrupted:
             ended = turn.Ended("interrupted")
         executed = self._told(ended)
-        executed.stdout = output.take()
+        executed.stdout, executed.images = output.take(), images
         executed.denials = self._denials(record, executed.death, timeout_s)
         executed.usage = RunUsage(time.monotonic() - started, time.thread_time() - cpu, 0)
         return executed
+
+    def outline(self, timeout_s: float) -> str:
+        try:
+            with self._interruption.running(timeout_s):
+                return display(outline(WorkspaceFiles(self._workspace)), limit=MAX_OUTLINE_CHARS)
+        except Interrupted:
+            return NO_OUTLINE
 
     def cancel(self) -> None:
         if self._interruption.interrupt("cancelled"):

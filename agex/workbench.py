@@ -18,6 +18,7 @@ from agex_policies.host_calls import host_call_limits_of
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
 from agex_protocol.plan import Isolation, Limits, LockdownPlan, SandboxPlan
+from agex_supervisor.cache import Cache
 from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
@@ -61,8 +62,11 @@ class Workbench:
         self._equipment: Equipment | None = None
         self._host: _Host | None = None
 
-    def executor(self, workspace: Path | None = None, own_workspace: str = "") -> Executor:
-        """One session's executor. `workspace` was made by the pool; `own_workspace` is a directory of the caller's.
+    def executor(
+        self, workspace: Path | None = None, own_workspace: str = "", *, cache: Cache | None = None
+    ) -> Executor:
+        """One session's executor. `workspace` was made by the pool; `own_workspace` is a directory of the caller's. cache: what
+        the session's code keeps; a fresh one where there is none.
 
         PolicyError and IsolationUnavailable say why there can be none.
         """
@@ -77,11 +81,11 @@ class Workbench:
 
             place = workspace or Path(own_workspace)
             direct = HostCalls(host.functions, caps, objects=host.objects)
-            return LocalExecutor(self.sandbox, self._bindings, direct, place, self.limits, self.unenforced)
+            return LocalExecutor(self.sandbox, self._bindings, direct, place, self.limits, self.unenforced, cache=cache)
         calls = HostCalls(host.functions, caps, refuse_riders, host_call_limits_of(self.policy), host.objects)
         kit = Kit(self.plan(), self._preload(), own_workspace)
         equipment = self._equip(calls)
-        session = Session(self._pool, kit, equipment, workspace, self.unenforced, handles=calls.handles)
+        session = Session(self._pool, kit, equipment, workspace, self.unenforced, handles=calls.handles, cache=cache)
         return WorkerExecutor(session, calls, caps)
 
     def check_result(self, contract: Contract) -> None:

@@ -10,6 +10,9 @@ from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
+# Each is answered before anything else is said, and they are counted together.
+ASKING = m.Call | m.Dial | m.Room | m.OfCache
+_OF_ACTIONS = frozenset({m.Recall, m.Remember, m.Forget, m.Recount, m.Viewed})
 _WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Room, m.Filled, m.Dropped, m.Denied, m.Returned})
 
 # What the supervisor may hear from a worker, by state.
@@ -18,7 +21,7 @@ FROM_WORKER: dict[str, frozenset[type]] = {
     "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": _WORDS | ENDINGS,
+    "running": _WORDS | _OF_ACTIONS | ENDINGS,
     "using": _WORDS | {m.Finished, m.Raised},
     "answering": frozenset(),
     "over": frozenset(),
@@ -69,7 +72,7 @@ class Conversation:
     def _heard_of_action(self, message: object) -> None:
         if getattr(message, "action", None) != self.action:
             raise ProtocolError(f"{type(message).__name__} for an action that is not under way")
-        if isinstance(message, m.Call | m.Dial | m.Room):
+        if isinstance(message, ASKING):
             self._calls += 1
             if message.call != self._calls:
                 raise ProtocolError(f"call {message.call} where {self._calls} was due")

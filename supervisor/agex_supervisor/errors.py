@@ -23,6 +23,11 @@ class SessionBusy(AgexError):
     """Somebody else holds the session or its worker and did not let go in time. It is unharmed: try again."""
 
 
+class StateError(AgexError):
+    """A store cannot be opened, read or written: damaged, foreign, newer, busy, or without what was asked for. Nothing of it
+    was changed; the message has the remedy."""
+
+
 class ContractError(AgexError, TypeError):
     """An argument or a declared type does not fit the contract; no model was asked and no code ran."""
 
