@@ -23,6 +23,8 @@ from agex_supervisor.opaque import Opaque
 MAX_KEY_CHARS = 200
 MAX_TYPE_CHARS = 200
 MAX_REPR_CHARS = 500
+# Of a pickle, which is a buffer: one without a head would be taken for a head itself.
+SEALED_HEAD = b"-"
 
 Form = Literal["plain", "sealed"]
 Origin = Literal["none", "process", "kernel", "host"]
@@ -77,7 +79,7 @@ def of_host(value: object) -> CacheEntry:
     """An entry of the application's own: plain data, or an Opaque. StateError says what cannot be one."""
     if isinstance(value, Opaque):
         opaque: Opaque[Any] = value
-        return CacheEntry.of("sealed", "host", opaque.type, opaque.repr, b"", (opaque.data,))
+        return CacheEntry.of("sealed", "host", opaque.type, opaque.repr, SEALED_HEAD, (opaque.data,))
     try:
         head, buffers = encode(value, ANY, name="the cache entry")
     except NotPortable as error:
@@ -88,7 +90,8 @@ def of_host(value: object) -> CacheEntry:
 def for_host(entry: CacheEntry) -> Any:
     """What the application finds: plain data as such, everything else as an Opaque. StateError for bytes that are neither."""
     if entry.form == "sealed":
-        return Opaque[Any](_pickle_of(entry), type=entry.type, repr=entry.repr)
+        opaque: Opaque[Any] = Opaque(_pickle_of(entry), type=entry.type, repr=entry.repr)
+        return opaque
     return decoded(entry)
 
 
@@ -110,7 +113,7 @@ def key_fault(key: str) -> str:
 
 
 def _pickle_of(entry: CacheEntry) -> bytes:
-    if len(entry.buffers) != 1 or entry.head:
+    if len(entry.buffers) != 1 or entry.head != SEALED_HEAD:
         raise StateError("a sealed cache entry does not have the form of one")
     return entry.buffers[0]
 

@@ -10,7 +10,7 @@ from agex_protocol.errors import ProtocolError
 from agex_protocol.placing import MIN_BYTES, total_bytes
 from agex_supervisor.arenas import Bulk
 from agex_supervisor.cache import Cache, CacheFull
-from agex_supervisor.cache_entry import CacheEntry, Origin, key_fault
+from agex_supervisor.cache_entry import SEALED_HEAD, CacheEntry, Origin, key_fault
 from agex_supervisor.host_calls import answer
 from agex_supervisor.outbound import dump_entry
 from agex_supervisor.turn import Value
@@ -58,7 +58,7 @@ class CacheService:
         if value is None:
             raise ProtocolError("Remember came without its value")
         head, buffers = value
-        if asked.form == "sealed" and (head or len(buffers) != 1):
+        if asked.form == "sealed" and (head != SEALED_HEAD or len(buffers) != 1):
             raise ProtocolError("a sealed cache entry is one buffer and nothing else")
         own = tuple(map(bytes, buffers))
         entry = CacheEntry.of(asked.form, self._origin, asked.type, asked.repr, bytes(head), own)

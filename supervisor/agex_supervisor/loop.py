@@ -31,9 +31,12 @@ from agex_supervisor.model import (
     UserMessage,
 )
 from agex_supervisor.observation import observed
+from agex_supervisor.png import Image
 
 # A worker that dies is replaced and the model told; after this many deaths in a row the task ends.
 MAX_DEATHS = 3
+# Each is sent again with every later turn.
+MAX_IMAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ class _Talk:
         self._budget = budget
         self._messages: list[Message] = [UserMessage(brief.task)]
         self._deaths = 0
+        self._images = 0
 
     def run(self) -> Loop:
         while (exhausted := self._exhausted()) is None:
@@ -155,6 +159,7 @@ class _Talk:
 
     def _act(self, reply: Reply) -> Generator[Effect, Any, Finish | None]:
         texts: list[str] = []
+        images: list[Image] = []
         for action in reply.actions[: self._budget.max_actions - self.actions]:
             self.actions += 1
             yield Tell(self._event(ActionEvent, number=self.actions, text=reply.text, action=action, usage=reply.usage))
@@ -167,6 +172,8 @@ class _Talk:
             if finish is not None:
                 return finish
             texts.append(observed(executed))
+            images += executed.images[: max(MAX_IMAGES - self._images, 0)]
+            self._images += len(executed.images)
             self.last_error = executed.error.type if executed.error else None
             yield Tell(
                 self._event(
@@ -183,7 +190,7 @@ class _Talk:
         left = self._budget.max_actions - self.actions
         if (hint := self._brief.wrap_up(left)) is not None and texts:
             texts[-1] += "\n\n" + hint
-        self._messages.append(Observation(tuple(texts + reply.problems)))
+        self._messages.append(Observation(tuple(texts + reply.problems), tuple(images)))
         return None
 
     def _finished(self, executed: Executed) -> Finish | None:

@@ -32,6 +32,7 @@ def observed(executed: Executed) -> str:
                 " The next action gets a new one; files in the workspace are still there."
             )
         case _:
-            if not parts:
+            if not parts and not executed.images:
                 parts.append("(no output; print what you want to see, and call task_success(value) to finish)")
+    parts += [f"[view_image: {image}]" for image in executed.images]
     return "\n".join(parts)

@@ -38,7 +38,7 @@ class Image:
 
 def image_of(head: bytes, buffers: Sequence[memoryview]) -> Image:
     """The image that a worker sent. ProtocolError for anything that ours would not send."""
-    if head or len(buffers) != 1 or not 0 < buffers[0].nbytes <= MAX_IMAGE_BYTES:
+    if head != b"-" or len(buffers) != 1 or not 0 < buffers[0].nbytes <= MAX_IMAGE_BYTES:
         raise ProtocolError(f"an image is one buffer of at most {MAX_IMAGE_BYTES} bytes")
     return png(bytes(buffers[0]))
 

@@ -100,12 +100,12 @@ def packed(value: object, scope: Mapping[str, Any]) -> Packed:
     try:
         head, buffers = encode(value, ANY)
         return Packed("plain", kind, glimpse(value, _MAX_REPR_CHARS), head, list(buffers))
-    except NotPortable as refusal:
-        reason = refusal
+    except NotPortable:
+        pass  # it stays sealed, then
     try:
-        return Packed("sealed", kind, glimpse(value, _MAX_REPR_CHARS), b"", [seal_own(value, scope)])
+        return Packed("sealed", kind, glimpse(value, _MAX_REPR_CHARS), b"-", [seal_own(value, scope)])
     except ValueError as error:
-        raise TypeError(f"the cache cannot keep this: {bounded(str(error), 1000)}") from reason
+        raise TypeError(f"the cache cannot keep this: {bounded(str(error), 1000)}") from None
 
 
 def restored(head: bytes, *buffers: memoryview) -> object:

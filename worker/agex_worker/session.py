@@ -99,6 +99,8 @@ class Session:
         except Exception as error:
             return error_text(error).message
         self._names |= self._host.names
+        if begin.sandbox.mode == "full":
+            own_path.share(self._names)
         return ""
 
     def _act(self, asked: Asked, execute: Callable[[Asked], turn.Ended]) -> None:
@@ -233,7 +235,7 @@ class Session:
         with self._talk:
             if not self._action or not self._in_script:
                 raise RuntimeError("view_image() shows images while a script runs, and this one is over")
-            (value,) = self._sent(self._action, [(b"", [image])])
+            (value,) = self._sent(self._action, [(b"-", [image])])
             self._channel.send(m.Viewed(self._action, value))
 
     def _give_back(self) -> None:
