@@ -16,6 +16,7 @@ from agex_protocol.errors import ProtocolError
 MAX_IMAGES = 8  # of one action
 MAX_IMAGE_BYTES = 4 << 20
 MAX_SIDE = 2048
+_MAX_CHUNKS = 1024
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
@@ -54,7 +55,7 @@ def png(data: bytes) -> Image:
             raise ProtocolError("a PNG file ends within a chunk")
         size, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + size
-        if kind not in _CHUNKS or end > len(data) or kinds[-1:] == [b"IEND"]:
+        if kind not in _CHUNKS or end > len(data) or kinds[-1:] == [b"IEND"] or len(kinds) == _MAX_CHUNKS:
             raise ProtocolError("a PNG file has a part that does not belong to the picture")
         if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
             raise ProtocolError("a PNG file is damaged")

@@ -12,7 +12,7 @@ from agex_protocol.placing import Places
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial
 from agex_supervisor.listener import SyscallDenial
-from agex_supervisor.png import Image
+from agex_supervisor.png import MAX_IMAGES, Image, image_of
 
 # What a turn begins with, and what may go before it.
 Asked = m.Run | m.Use | m.Outline
@@ -66,3 +66,9 @@ class Turn:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_rss_bytes: int = 0
+
+    def see(self, value: Value) -> None:
+        """Add an image that the worker sent. ProtocolError for one that ours would not send."""
+        if len(self.images) == MAX_IMAGES:
+            raise ProtocolError(f"more than {MAX_IMAGES} images of one action")
+        self.images.append(image_of(*value))

@@ -30,7 +30,6 @@ from agex_supervisor.listener import Listener
 from agex_supervisor.lookout import Lookout
 from agex_supervisor.output import Output
 from agex_supervisor.overseer import OVERSEER
-from agex_supervisor.png import MAX_IMAGES, image_of
 from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
 from agex_supervisor.slot import Slot
@@ -239,7 +238,8 @@ class Worker:
                 turn.death = self._bury(turn)
                 return
             if isinstance(message, m.Buffer):
-                self._take(message)
+                with self._holding_to_rules():
+                    self._inbox.take(message)
             elif isinstance(message, m.Call):
                 with OVERSEER.over(self._process):
                     deadline += self._answer(message, on_call, deadline)
@@ -279,10 +279,6 @@ class Worker:
             os.close(descriptor)
             raise
 
-    def _take(self, message: m.Buffer) -> None:
-        with self._holding_to_rules():
-            self._inbox.take(message)
-
     def _aside(
         self, asked: m.Dial | m.Room | m.OfCache, on_dial: OnDial, deadline: float
     ) -> tuple[Iterable[object], int]:
@@ -301,10 +297,7 @@ class Worker:
             elif isinstance(message, m.Returned):
                 self.on_returned(message)
             elif isinstance(message, m.Viewed):
-                if len(turn.images) == MAX_IMAGES:
-                    raise ProtocolError(f"more than {MAX_IMAGES} images of one action")
-                ((head, buffers),) = self._inbox.open(message.image, fetch=self.arenas.copied)
-                turn.images.append(image_of(head, buffers))
+                turn.see(*self._inbox.open(message.image, fetch=self.arenas.copied))
             else:
                 self.arenas.told(message)
 

@@ -66,11 +66,10 @@ def _lines(files: WorkspaceFiles, path: str) -> list[str]:
         if len(source) > _MAX_SOURCE_BYTES:
             return [f"(more than {_MAX_SOURCE_BYTES >> 10} KiB: not looked at)"]
         tree = ast.parse(source)
+        first = _first_line(tree)
+        return ([first] if first else []) + _members(tree.body, "")
     except Exception as error:
         return [f"(cannot be read: {bounded(f'{type(error).__name__}: {error}', _MAX_LINE_CHARS)})"]
-    first = _first_line(tree)
-    lines = [first] if first else []
-    return lines + _members(tree.body, "")
 
 
 def _members(body: list[ast.stmt], indent: str) -> list[str]:

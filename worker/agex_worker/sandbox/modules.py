@@ -38,6 +38,7 @@ class Modules:
         self._replacements = replacements
         self._members = members
         self._own = own
+        self._mine: set[str] = set()  # modules of the workspace
         self._facades: dict[str, Facade] = {}
 
     def import_(
@@ -103,11 +104,12 @@ class Modules:
         above = self._chain(parent) if parent else None
         if name in self._facades:
             return self._facades[name]  # its package imported it
-        found = self._own.find(name) if self._own is not None else None
+        found = self._own.find(name) if self._own is not None and (not parent or parent in self._mine) else None
         if self._own is None or found is None:
             raise self._unregistered(name)
         made, scope = self._own.facade(found)
         self._facades[name] = made
+        self._mine.add(name)
         try:
             self._own.run(found, scope)
         except BaseException:
@@ -118,7 +120,7 @@ class Modules:
         return made
 
     def _is_own(self, name: str) -> bool:
-        return self._own is not None and self._own.find(name) is not None
+        return self._own is not None and name.rpartition(".")[0] in self._mine and self._own.find(name) is not None
 
     def _grant_for(self, name: str) -> ModuleGrant | None:
         """The registration that gives this module: its own, or that of a package it is an open part of."""
