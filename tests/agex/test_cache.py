@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,8 @@ import pytest
 
 import agex
 from agex.llm import Scripted
-from agex_supervisor.cache import Cache
 from agex_supervisor.cache_entry import for_host, of_host
-from agex_supervisor.model import Observation
+from tests.talker import Talker
 
 MODES = ("none", "process", "kernel")
 
@@ -37,48 +35,15 @@ def pool() -> Iterator[agex.Pool]:
     pool.close()
 
 
-class Talker:
-    """An agent and what its model is shown; each call is one task of the session, whose scripts may be several."""
-
-    def __init__(self, pool: agex.Pool, isolation: str, policy: Any = "default") -> None:
-        self.agent = agex.Agent(
-            llm=Scripted([]), isolation=isolation, policy=policy, pool=pool, max_actions=9, action_timeout_s=60
-        )
-        self.agent.module(np)
-        self.agent.module(pd)
-        self.agent.module(Store(), name="store")
-        self.agent.fn(price)
-
-    def __call__(self, *scripts: str, session: str = "default") -> list[str]:
-        """What was observed of each script."""
-        seen: list[str] = []
-        turns = iter([*scripts, "task_success(None)"])
-
-        def reply(request: Any) -> str:
-            if isinstance(last := request.messages[-1], Observation):
-                seen.append(last.texts[0])
-            return next(turns)
-
-        self.agent._llm = Scripted([reply] * (len(scripts) + 1))
-
-        @self.agent.task
-        def work() -> object:
-            """Work."""
-            raise NotImplementedError
-
-        work.with_options(session=session)()
-        return seen
-
-    @property
-    def cache(self) -> Cache:
-        return self.agent.sessions.cache("default")
-
-
 @pytest.fixture(params=MODES)
 def talk(request: pytest.FixtureRequest, pool: agex.Pool) -> Iterator[Talker]:
     talker = Talker(pool, request.param)
+    talker.agent.module(np)
+    talker.agent.module(pd)
+    talker.agent.module(Store(), name="store")
+    talker.agent.fn(price)
     yield talker
-    talker.agent.close()
+    talker.close()
 
 
 def test_values_last_from_action_to_action_and_from_task_to_task(talk: Talker) -> None:
@@ -203,7 +168,7 @@ def test_an_action_that_dies_loses_nothing_that_was_assigned(pool: agex.Pool) ->
     told = talker("cache['kept'] = 7\nimport os\nos._exit(3)", "print(cache['kept'])")
     assert told[0].startswith("The process that ran this action was ended")
     assert told[1] == "7"
-    talker.agent.close()
+    talker.close()
 
 
 def test_an_assignment_in_a_loop_ends_at_the_cap_and_what_was_there_stays(pool: agex.Pool) -> None:
@@ -217,17 +182,18 @@ def test_an_assignment_in_a_loop_ends_at_the_cap_and_what_was_there_stays(pool: 
             "except ValueError as error:\n    print(n, 'results.max_size' in str(error))\nprint(len(cache))"
         )
         assert told == ["10 True\n10"]
-        talker.agent.close()
+        talker.close()
 
 
 def test_a_large_array_goes_both_ways_through_shared_memory(pool: agex.Pool) -> None:
     talker = Talker(pool, "kernel")
+    talker.agent.module(np)
     told = talker(
         "import numpy as np\ncache['big'] = np.arange(4_000_000)",
         "big = cache['big']\nbig[0] = 5\nprint(big.sum(), big.flags.writeable)",
     )
     assert told[1] == f"{sum(range(4_000_000)) + 5} True"
-    talker.agent.close()
+    talker.close()
 
 
 def test_what_a_worker_sealed_is_not_opened_in_this_process(pool: agex.Pool) -> None:
@@ -241,7 +207,7 @@ def test_what_a_worker_sealed_is_not_opened_in_this_process(pool: agex.Pool) -> 
         " use isolation 'process' or 'kernel'"
     ]
     for talker in (worker, local):
-        talker.agent.close()
+        talker.close()
 
 
 def test_the_application_reads_plain_data_and_writes_what_code_then_reads(talk: Talker) -> None:
@@ -260,7 +226,7 @@ def test_ordinary_python_has_the_cache_too(pool: agex.Pool) -> None:
     talker = Talker(pool, "kernel", "full-python")
     talker("import math\ndef area(r):\n    return round(math.pi * r * r, 2)\ncache['area'] = area")
     assert talker("print(cache['area'](2), cache)") == ["12.57 <cache {'area': function}>"]
-    talker.agent.close()
+    talker.close()
 
 
 def test_the_cache_is_closed_when_its_action_is_over(pool: agex.Pool) -> None:

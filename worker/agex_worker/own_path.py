@@ -25,8 +25,16 @@ def share(names: Mapping[str, object]) -> None:
 def forget(workspace: str) -> None:
     """Have the next import read its file anew."""
     inside = workspace + os.sep
-    for name, module in list(sys.modules.items()):
-        places = [getattr(module, "__file__", None) or "", *(getattr(module, "__path__", None) or ())]
-        if any(isinstance(place, str) and place.startswith(inside) for place in places):
-            del sys.modules[name]
+    # All of them first: a package without an __init__.py asks its parent where it is.
+    ours = [name for name, module in list(sys.modules.items()) if _lies_in(module, inside)]
+    for name in ours:
+        sys.modules.pop(name, None)
     importlib.invalidate_caches()
+
+
+def _lies_in(module: object, folder: str) -> bool:
+    try:
+        places = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+    except Exception:
+        return False  # what code put there in the place of a module is its own affair
+    return any(isinstance(place, str) and place.startswith(folder) for place in places)
