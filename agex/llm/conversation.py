@@ -16,6 +16,7 @@ from agex_supervisor.model import Action, AssistantMessage, Observation, Request
 from agex_supervisor.png import Image
 
 NOT_RUN = "not run: an earlier action failed"
+VIEWED = "What view_image showed, in its order:"
 
 ChatMessage = dict[str, Any]
 
@@ -88,7 +89,7 @@ def _add_images(messages: list[ChatMessage], images: Sequence[Image]) -> None:
     """In a user message, for the answer to a tool call holds text only."""
     if not images:
         return
-    parts: list[ChatMessage] = [{"type": "text", "text": "What view_image showed, in its order:"}]
+    parts: list[ChatMessage] = [{"type": "text", "text": VIEWED}]
     for image in images:
         url = "data:image/png;base64," + base64.b64encode(image.data).decode("ascii")
         parts.append({"type": "image_url", "image_url": {"url": url}})

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue
 
+from agex.llm.conversation import VIEWED
 from agex.llm.fences import read_fences
 from agex.llm.tool_calls import ACTION_OF_TOOL, Misread, ToolCall, action_of
 from agex_protocol.errors import ProtocolError
@@ -38,10 +39,9 @@ class ChatCall(BaseModel):
         for message in self.messages:
             text = message.text
             match message.role:
-                case "user" if images := message.images:
-                    _view(messages, images)
                 case "user":
-                    messages.append(UserMessage(text))
+                    messages += [UserMessage(text)] if text or not message.images else []
+                    _view(messages, message.images)
                 case "assistant":
                     messages.append(_said(message))
                 case "tool":
@@ -60,8 +60,10 @@ def _observe(messages: list[Message], text: str) -> None:
 
 
 def _view(messages: list[Message], images: tuple[Image, ...]) -> None:
-    """Images come in a user message of their own, after what was observed with them."""
+    """Images come in a user message, after what was observed with them."""
     match messages:
+        case _ if not images:
+            return
         case [*_, Observation(texts, earlier)]:
             messages[-1] = Observation(texts, earlier + images)
         case _:
@@ -106,7 +108,7 @@ class _Message(BaseModel):
     @property
     def text(self) -> str:
         if isinstance(self.content, list):
-            return "\n\n".join(part.text for part in self.content if part.type == "text")
+            return "\n\n".join(part.text for part in self.content if part.type == "text" and part.text != VIEWED)
         return self.content or ""
 
     @property
