@@ -60,7 +60,8 @@ class LocalExecutor:
         self._workspace = workspace
         self._limits = limits
         self._runs = 0
-        self._cache = LocalCache(Cache(max_bytes=limits.result_bytes) if cache is None else cache)
+        kept = Cache(max_bytes=limits.result_bytes) if cache is None else cache
+        self._cache = LocalCache(kept, self._interruption.away)
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
     def start(self, *, keeps: bool = False) -> None:

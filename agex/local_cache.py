@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 from agex_supervisor.cache import Cache, CacheFull
 from agex_supervisor.cache_entry import CacheEntry, decoded
 from agex_worker.cache import Packed
@@ -9,13 +12,15 @@ from agex_worker.sealing import reopen
 
 
 class LocalCache:
-    """What `cache` in agent code stands on."""
+    """What `cache` in agent code stands on. `away` is entered where code must not be ended: a lock would stay taken."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, away: Callable[[], AbstractContextManager[None]]) -> None:
         self._cache = cache
+        self._away = away
 
     def recall(self, key: str) -> object:
-        entry = self._cache.entry(key)
+        with self._away():
+            entry = self._cache.entry(key)
         if entry.form == "plain":
             return decoded(entry)
         if entry.origin != "none":
@@ -30,12 +35,15 @@ class LocalCache:
         own = tuple(bytes(each) for each in packed.buffers)
         entry = CacheEntry.of(packed.form, "none", packed.type, packed.repr, packed.head, own)
         try:
-            self._cache.keep(key, entry)
+            with self._away():
+                self._cache.keep(key, entry)
         except CacheFull as error:
             raise ValueError(str(error)) from None
 
     def forget(self, key: str) -> None:
-        self._cache.forget(key)
+        with self._away():
+            self._cache.forget(key)
 
     def recount(self) -> list[tuple[str, str]]:
-        return self._cache.listed()
+        with self._away():
+            return self._cache.listed()
