@@ -185,6 +185,17 @@ def test_an_assignment_in_a_loop_ends_at_the_cap_and_what_was_there_stays(pool: 
         talker.close()
 
 
+@pytest.mark.parametrize("isolation", MODES)
+@pytest.mark.parametrize("again", ["cache['k'] = b'x' * 300_000", "cache['k']", "len(cache)"])
+def test_a_loop_over_the_cache_ends_with_its_action(again: str, isolation: str, pool: agex.Pool) -> None:
+    talker = Talker(pool, isolation)
+    talker.agent.action_timeout_s = 1.0
+    told = talker(f"cache['k'] = b'x' * 300_000\nwhile True:\n    {again}", "print(len(cache['k']))")
+    assert "(timeout: the deadline of the action passed)" in told[0]
+    assert told[1] == "300000"
+    talker.close()
+
+
 def test_a_large_array_goes_both_ways_through_shared_memory(pool: agex.Pool) -> None:
     talker = Talker(pool, "kernel")
     talker.agent.module(np)
