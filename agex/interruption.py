@@ -6,10 +6,14 @@ Time spent in host functions does not count, and what ends the code meanwhile wa
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+
+GLANCE_S = 0.02
+GLANCES_TO_RAISE = 25
 
 
 class Interrupted(BaseException):
@@ -27,20 +31,22 @@ class Interruption:
         self._away_since: float | None = None
         self._timer: threading.Timer | None = None
         self._armed = False
+        self._run = 0
 
     @contextmanager
     def running(self, timeout_s: float) -> Generator[None]:
         """A run on this thread, which ends when so many seconds of its own are over."""
         with self._lock:
             self.cause = ""
+            self._run += 1
             self._deadline = time.monotonic() + timeout_s
             self._thread, self._away_since = threading.get_ident(), None
             self._arm()
         try:
             yield
         finally:
+            self._thread = None  # before anything that takes time: nothing is raised here from now on
             with self._lock:
-                self._thread = None
                 if self._timer is not None:
                     self._timer.cancel()
 
@@ -73,8 +79,21 @@ class Interruption:
             return False
         self.cause = self.cause or cause
         if self._away_since is None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(Interrupted))
+            _raise_in(self._thread)
+            threading.Thread(target=self._insist, args=(self._run,), name="agex-insist", daemon=True).start()
         return True
+
+    def _insist(self, run: int) -> None:
+        """Until that run is over. An interpreter that was told may not look before another thread wants its turn, which this
+        one does; and a destructor in which the exception came up has swallowed it, so now and then there is another."""
+        for glance in itertools.count(1):
+            time.sleep(GLANCE_S)
+            with self._lock:
+                thread = self._thread
+                if thread is None or self._run != run or self._away_since is not None:
+                    return
+                if glance % GLANCES_TO_RAISE == 0:
+                    _raise_in(thread)
 
     def _arm(self) -> None:
         self._armed = True
@@ -92,3 +111,7 @@ class Interruption:
                 self._end("timeout")
             else:
                 self._arm()
+
+
+def _raise_in(thread: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Interrupted))

@@ -243,6 +243,8 @@ def _reason(denial: Denial) -> str:
         return f"restricted code opens files of the workspace only, whatever is granted; {_PLAIN_PYTHON}"
     if denial.layer == "sandbox":
         return f"a recording does not open the inner sandbox; {_PLAIN_PYTHON}"
+    if not denial.operation:
+        return "C code was refused it, and whether to read or to write is not known: grant it by hand"
     if denial.operation in _REASONS:
         return _REASONS[denial.operation]
     return f"no policy can allow it: {explain(denial.operation).reason}"

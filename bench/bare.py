@@ -17,6 +17,7 @@ import socket
 import struct
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 from agex_protocol.messages import SLOT, WORK
 from agex_protocol.plan import SECCOMP_PID_PLACEHOLDER, LockdownPlan
@@ -32,16 +33,25 @@ NEWNS, NEWPID = 0x0002_0000, 0x2000_0000
 NEW_LISTENER, GET_NOTIF_SIZES = 8, 3
 PDEATHSIG, GET_PDEATHSIG, GET_DUMPABLE, DUMPABLE, GET_SECCOMP = 1, 2, 3, 4, 21
 CAPBSET_READ, CAPBSET_DROP, SECUREBITS, NO_NEW_PRIVS, GET_NO_NEW_PRIVS, CAP_AMBIENT = 23, 24, 28, 38, 39, 47
-ALL_SECUREBITS, AMBIENT_CLEAR_ALL, CAPABILITIES = 0xE3, 4, 42  # one beyond the last, to learn that it is the last
+ALL_SECUREBITS, AMBIENT_CLEAR_ALL = 0xE3, 4
+CAPABILITIES = 1 + int(Path("/proc/sys/kernel/cap_last_cap").read_text())
 # What Landlock lets one grant on a file that is no directory: execute, write, read, truncate, ioctl of a device.
 ON_A_FILE = 0b111 | 1 << 14 | 1 << 15
 POLLED = 1024
 
 libc = ctypes.CDLL(None, use_errno=True)
+system_call, process_control = libc.syscall, libc.prctl  # looked up before the fork
 
 
 class Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
+
+    @classmethod
+    def of(cls, bpf: bytes) -> Program:
+        buffer = ctypes.create_string_buffer(bpf, len(bpf))
+        program = cls(len(bpf) // 8, ctypes.addressof(buffer))
+        program.buffer = buffer
+        return program
 
 
 class Bare:
@@ -62,8 +72,13 @@ class Bare:
                 self._roots.append(os.open(rule.path, os.O_PATH | os.O_CLOEXEC))
                 access = rule.access if os.path.isdir(rule.path) else rule.access & ON_A_FILE
                 self._rules.append(struct.pack("=Qi", access, self._roots[-1]))
-        self._filter, self._seal = plan.seccomp_told or plan.seccomp, plan.seal
-        self._pid = struct.pack("=I", SECCOMP_PID_PLACEHOLDER)
+        chosen_filter = plan.seccomp_told or plan.seccomp
+        self._own_pid = [
+            at + 4
+            for at in range(0, len(chosen_filter), 8)
+            if struct.unpack_from("=I", chosen_filter, at + 4)[0] == SECCOMP_PID_PLACEHOLDER
+        ]
+        self._filter, self._seal = Program.of(chosen_filter), Program.of(plan.seal) if plan.seal else None
         self._capabilities = (array.array("I", (0x20080522, 0)), array.array("I", (0,) * 6))
         # Only root, or who is root in a user namespace of its own, may empty the bounding set.
         self._privileged = os.geteuid() == 0 or self._namespaces
@@ -79,7 +94,7 @@ class Bare:
         }
         self._owner = int(owner)
 
-    def fork(self, channel: int) -> int:
+    def fork(self, channel: socket.socket) -> int:
         files, zygote = -1, os.getpid()
         if self._namespaces:
             files, zygote = self._new_files(), 2
@@ -89,7 +104,7 @@ class Bare:
             try:
                 self._lock(channel, files)
                 self._probe(zygote)
-                os.write(channel, b".")
+                channel.send(b".")
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -110,10 +125,11 @@ class Bare:
         os.chown(WORK, self._owner, self._owner, dir_fd=files)
         return files
 
-    def _lock(self, channel: int, files: int) -> None:
+    def _lock(self, channel: socket.socket, files: int) -> None:
         if not self._namespaces:
             os.chdir(self._slot)
-        self._close_but({channel, files, *self._roots} - {-1})
+        kept = channel.fileno()
+        self._close_but({kept, files, *self._roots} - {-1})
         self._poll(POLLED)
         as_paths = {files, *self._roots} - {-1}
         for opened in as_paths:
@@ -132,7 +148,7 @@ class Bare:
         prctl(NO_NEW_PRIVS, 1)
         prctl(GET_NO_NEW_PRIVS, 0)
         self._landlock()
-        self._close_but({channel})
+        self._close_but({kept})
         self._poll(self._plan.limits.open_files)
         for closed in as_paths:
             with suppress(OSError):
@@ -191,7 +207,7 @@ class Bare:
 
     def _bounding_set(self, option: int) -> None:
         for capability in range(CAPABILITIES):
-            libc.prctl(option, capability, 0, 0, 0)
+            process_control(option, capability, 0, 0, 0)
 
     def _landlock(self) -> None:
         own = os.open(self._slot, os.O_PATH | os.O_CLOEXEC)
@@ -202,21 +218,21 @@ class Bare:
         os.close(ruleset)
         os.close(own)
 
-    def _seccomp(self, channel: int) -> None:
-        fitted = self._filter.replace(self._pid, struct.pack("=I", os.getpid()))
-        if not self._seal:
-            self._install(fitted, 1)
-            libc.prctl(GET_SECCOMP, 0, 0, 0, 0)
+    def _seccomp(self, channel: socket.socket) -> None:
+        own = os.getpid()
+        for place in self._own_pid:
+            struct.pack_into("=I", self._filter.buffer, place, own)
+        if self._seal is None:
+            self._install(self._filter, 1)
+            process_control(GET_SECCOMP, 0, 0, 0, 0)
             return
-        listener = self._install(fitted, NEW_LISTENER)
-        with socket.socket(fileno=os.dup(channel)) as supervisor:
-            socket.send_fds(supervisor, [b"listener"], [listener])
+        listener = self._install(self._filter, NEW_LISTENER)
+        socket.send_fds(channel, [b"listener"], [listener])
         os.close(listener)
         self._install(self._seal, 0)
-        libc.syscall(SECCOMP, GET_NOTIF_SIZES, 0, self._at_once.buffer_info()[0])
+        system_call(SECCOMP, GET_NOTIF_SIZES, 0, self._at_once.buffer_info()[0])
 
-    def _install(self, instructions: bytes, flags: int) -> int:
-        program = Program(len(instructions) // 8, instructions)
+    def _install(self, program: Program, flags: int) -> int:
         return call(SECCOMP, 1, flags, ctypes.addressof(program))
 
     def _probe(self, zygote: int) -> None:
@@ -233,10 +249,10 @@ class Bare:
         with suppress(OSError):
             os.stat(self._targets.file or "/")
         for family, kind in ((1, 1), (1, 2), (2, 1), (2, 2), (10, 1), (10, 2), (16, 3)):
-            libc.syscall(SOCKET, family, kind, 0)
-        libc.syscall(EXECVE, None, None, None)
-        libc.syscall(EXECVEAT, -1, None, None, None, 0)
-        libc.syscall(CLONE, ctypes.c_long(signal.SIGCHLD), None, None, None, None)
+            system_call(SOCKET, family, kind, 0)
+        system_call(EXECVE, None, None, None)
+        system_call(EXECVEAT, -1, None, None, None, 0)
+        system_call(CLONE, ctypes.c_long(signal.SIGCHLD), None, None, None, None)
         with suppress(OSError):
             os.kill(zygote, 0)
         with suppress(OSError):
@@ -266,7 +282,7 @@ class Bare:
 
 
 def call(number: int, *arguments: int | bytes) -> int:
-    result: int = libc.syscall(
+    result: int = system_call(
         ctypes.c_long(number), *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
     )
     if result < 0:
@@ -275,5 +291,5 @@ def call(number: int, *arguments: int | bytes) -> int:
 
 
 def prctl(option: int, value: int) -> None:
-    if libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) < 0:
+    if process_control(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) < 0:
         raise OSError(ctypes.get_errno(), f"prctl {option}")

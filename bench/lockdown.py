@@ -134,7 +134,7 @@ class Run:
         return measured(fork)
 
     def bare(self) -> Figures:
-        return measured(lambda channel, output: self._bare.fork(channel.fileno()))
+        return measured(lambda channel, output: self._bare.fork(channel))
 
     def locked(self) -> Figures:
         def lock(channel: socket.socket, output: int, origin: Origin) -> None:
@@ -149,7 +149,7 @@ class Run:
                 slot=slot,
                 zygote_pid=origin.parent,
                 keep={channel.fileno()},
-                mapped_bytes=origin.mapped_bytes,
+                limits=origin.limits,
                 files=origin.files,
                 uid=origin.uid,
                 hand_over=lambda listener: socket.send_fds(channel, [b"listener"], [listener]),
@@ -169,16 +169,19 @@ class Run:
         """Of a child that is forked as the zygote forks a worker."""
 
         def fork(channel: socket.socket, output: int) -> int:
-            files, zygote = -1, os.getpid()
+            files = -1
+            limits = rlimits.limits(self._plan.limits, self._mapped, own_user=self._uid is not None)
             if self._nursery is None:
+                origin = Origin(self._prepared, os.getpid(), limits)
                 pid = os.fork()
             else:
                 owner = (os.geteuid(), os.getegid()) if self._uid is None else (self._uid, self._uid)
-                files, zygote = self._nursery.new_files(self._plan.limits, *owner), 0
+                files = self._nursery.new_files(self._plan.limits, *owner)
+                origin = Origin(self._prepared, 0, limits, files, self._uid)
                 pid = self._nursery.fork()
             if pid == 0:
                 try:
-                    be(channel, output, Origin(self._prepared, zygote, self._mapped, files, self._uid))
+                    be(channel, output, origin)
                 except BaseException:
                     traceback.print_exc()
                 finally:

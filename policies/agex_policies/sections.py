@@ -251,7 +251,8 @@ class Isolation(Section):
     )
     cgroup: Literal["off", "auto", "required"] = Field(
         default="auto",
-        description="Put a worker into a control group that bounds its memory and threads. 'auto': where it can be had.",
+        description="Put a worker into a control group that bounds its memory and threads, and has it give way to your own"
+        " process on the processor. 'auto': where it can be had.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from agex_protocol.errors import ProtocolError
 from agex_protocol.messages import Buffer, Encoded
@@ -15,11 +15,11 @@ Bytes = bytes | bytearray | memoryview
 Fetch = Callable[[tuple[tuple[int, int], ...]], list[memoryview]]
 
 
-def enclose(action: bytes, head: Bytes, buffers: Sequence[Bytes]) -> tuple[Iterator[Buffer], Encoded]:
+def enclose(action: bytes, head: Bytes, buffers: Sequence[Bytes]) -> tuple[Iterable[Buffer], Encoded]:
     """The messages to send first, and the Encoded that counts them. A head too large for a frame goes as the first buffer."""
     if len(head) > HEAD_BYTES:
         return _pieces(action, [head, *buffers]), Encoded(b"", len(buffers) + 1)
-    return _pieces(action, buffers), Encoded(bytes(head), len(buffers))
+    return _pieces(action, buffers) if buffers else (), Encoded(bytes(head), len(buffers))
 
 
 def _pieces(action: bytes, buffers: Sequence[Bytes]) -> Iterator[Buffer]:
@@ -59,6 +59,8 @@ class Inbox:
 
         Placed buffers come by `fetch`, which is asked once; without it there is no arena in which they could lie.
         """
+        if not self._whole and self._open is None and not any([value.buffers or value.placed for value in values]):
+            return [(value.head, []) for value in values]
         announced = [value.buffers for value in values]
         if self._open is not None or min(announced, default=0) < 0 or sum(announced) != len(self._whole):
             raise ProtocolError(f"{sum(announced)} buffers were announced, {len(self._whole)} came")

@@ -1,7 +1,8 @@
 """Frozen dataclasses to msgpack and back, checked field by field while decoding.
 
-The wire form of a record is the array of its fields; of a message, the same with its class name in front. What may
-stand in a field is read once from its annotation; nothing else is accepted, and no field is ever missing or surplus.
+The wire form of a record is the array of its fields; of a message, the same with its class name in front. Within another
+record, one that only its first field tells from a default goes as this field. What may stand in a field is read once from
+its annotation; nothing else is accepted, and no field is ever missing or surplus.
 """
 
 from __future__ import annotations
@@ -59,6 +60,21 @@ def _fields(record: Any) -> tuple[object, ...]:
     return _field_reader(kind)(record)
 
 
+def _nested(record: Any) -> object:
+    kind: Any = type(record)
+    fields = _fields(record)
+    return fields[0] if fields[1:] == _defaults(kind) else fields
+
+
+@cache
+def _defaults(kind: type) -> tuple[object, ...] | None:
+    """Those of all fields but the first, which has none and is bytes; None for other records."""
+    first, *others = dataclasses.fields(cast(Any, kind))
+    is_short = get_type_hints(kind)[first.name] is bytes and first.default is dataclasses.MISSING
+    defaults = tuple([field.default for field in others])
+    return defaults if others and is_short and dataclasses.MISSING not in defaults else None
+
+
 @cache
 def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
     if not dataclasses.is_dataclass(kind):
@@ -71,7 +87,7 @@ def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
 
 def _dump(parts: tuple[object, ...]) -> bytes:
     # Half a surrogate pair (a file name that is not UTF-8, a model's broken escape) is written out: no text is unsendable.
-    return cast(bytes, msgpack.packb(parts, default=_fields, use_bin_type=True, unicode_errors="backslashreplace"))
+    return cast(bytes, msgpack.packb(parts, default=_nested, use_bin_type=True, unicode_errors="backslashreplace"))
 
 
 def _load(data: bytes) -> Any:
@@ -102,28 +118,48 @@ def _load(data: bytes) -> Any:
         raise ProtocolError(f"a frame is not msgpack within the caps: {type(error).__name__}") from error
 
 
-@cache
 def _by_name(kinds: types.UnionType) -> dict[str, type]:
-    return {kind.__name__: kind for kind in get_args(kinds)}
+    # By identity: to hash a union of twenty takes longer than to read a message. It is kept, so its id stays its own.
+    known = _NAMED.get(id(kinds))
+    if known is None:
+        known = _NAMED[id(kinds)] = (kinds, {kind.__name__: kind for kind in get_args(kinds)})
+    return known[1]
+
+
+_NAMED: dict[int, tuple[types.UnionType, dict[str, type]]] = {}
 
 
 @cache
 def _record_reader(kind: type) -> Reader:
     hints = get_type_hints(kind)
-    # Of most fields the type alone decides.
     names = [field.name for field in dataclasses.fields(kind)]
-    readers = [(hints[name] if hints[name] in _EXACT else None, _reader(hints[name])) for name in names]
-    exact = [wanted for wanted, _ in readers]
+    readers = [_reader(hints[name]) for name in names]
+    # Of most fields the type alone decides, and all of one record are looked at together.
+    raw = [_raw_type(hints[name]) for name in names]
+    nested = [
+        (place, reader)
+        for place, (name, reader) in enumerate(zip(names, readers, strict=True))
+        if hints[name] not in _EXACT
+    ]
 
     def read(parts: object) -> Any:
-        if type(parts) is not list or len(cast(list[object], parts)) != len(readers):
-            raise ProtocolError(f"{kind.__name__} does not have its {len(readers)} fields")
-        if list(map(type, parts)) == exact:
-            return kind(*parts)
+        if type(parts) is not list or len(cast(list[object], parts)) != len(raw):
+            raise ProtocolError(f"{kind.__name__} does not have its {len(raw)} fields")
+        if list(map(type, parts)) != raw:
+            return careful(cast(list[object], parts))
+        place = -1
+        try:
+            for place, reader in nested:
+                parts[place] = reader(parts[place])
+        except ProtocolError as error:
+            raise ProtocolError(f"{kind.__name__}.{names[place]}: {error}") from error
+        return kind(*parts)
+
+    def careful(parts: list[object]) -> Any:
         values: list[Any] = []
         try:
-            for (wanted, reader), part in zip(readers, cast(list[object], parts), strict=True):
-                values.append(part if type(part) is wanted else reader(part))
+            for reader, part in zip(readers, parts, strict=True):
+                values.append(reader(part))
         except ProtocolError as error:
             raise ProtocolError(f"{kind.__name__}.{names[len(values)]}: {error}") from error
         return kind(*values)
@@ -131,9 +167,21 @@ def _record_reader(kind: type) -> Reader:
     return read
 
 
+def _raw_type(annotation: Any) -> type:
+    """What msgpack most often makes of a field; it may be another type as well."""
+    if annotation in _EXACT or annotation is float:
+        return cast(type, annotation)
+    if get_origin(annotation) is Literal:
+        return str
+    if dataclasses.is_dataclass(annotation) and _defaults(cast(type, annotation)) is not None:
+        return bytes
+    return dict if get_origin(annotation) is dict else list
+
+
 def _reader(annotation: Any) -> Reader:
     if dataclasses.is_dataclass(annotation):
-        return _record_reader(cast(type, annotation))
+        read = _record_reader(cast(type, annotation))
+        return read if _defaults(cast(type, annotation)) is None else _long_or_short(cast(type, annotation), read)
     if annotation in _EXACT:
         return _exactly(annotation)
     if annotation is float:
@@ -148,6 +196,10 @@ def _reader(annotation: Any) -> Reader:
     if origin is dict and arguments == (str, str):
         return _mapping
     raise TypeError(f"{annotation!r} has no form on the wire")
+
+
+def _long_or_short(kind: type, read: Reader) -> Reader:
+    return lambda part: kind(part) if type(part) is bytes else read(part)
 
 
 def _exactly(kind: type) -> Reader:
@@ -178,7 +230,7 @@ def _many(item: Reader) -> Reader:
     def read(part: object) -> tuple[Any, ...]:
         if type(part) is not list:
             raise ProtocolError(f"expected an array, found {type(part).__name__}")
-        return tuple([item(each) for each in cast(list[object], part)])
+        return tuple([item(each) for each in cast(list[object], part)]) if part else ()
 
     return read
 

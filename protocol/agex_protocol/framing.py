@@ -30,13 +30,18 @@ class FrameReader:
 
     def next(self) -> bytes | None:
         """The next whole frame, or None until more is fed. FrameTooLarge as soon as a length says so."""
-        if len(self._pending) < HEADER.size:
+        arrived = len(self._pending)
+        if arrived < HEADER.size:
             return None
         (length,) = HEADER.unpack_from(self._pending)
         if length > self._max:
             raise FrameTooLarge(f"a frame of {length} bytes was announced; the cap is {self._max}")
         end = HEADER.size + length
-        if len(self._pending) < end:
+        if arrived == end:  # most often: one read, one frame
+            payload = bytes(memoryview(self._pending)[HEADER.size :])
+            self._pending.clear()
+            return payload
+        if arrived < end:
             return None
         payload = bytes(memoryview(self._pending)[HEADER.size : end])
         del self._pending[:end]

@@ -17,7 +17,7 @@ from typing import Literal
 
 from agex_protocol.plan import SandboxPlan
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"

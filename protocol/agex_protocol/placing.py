@@ -78,4 +78,4 @@ class Parted:
 
 def total_bytes(head: Bytes, buffers: Sequence[Bytes]) -> int:
     """What a value takes, to see whether it is worth an arena."""
-    return len(head) + sum(memoryview(buffer).nbytes for buffer in buffers)
+    return len(head) + (sum(memoryview(buffer).nbytes for buffer in buffers) if buffers else 0)

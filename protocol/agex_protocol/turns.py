@@ -5,14 +5,16 @@ One request in, any number of buffers and calls out, exactly one ending. No mult
 
 from __future__ import annotations
 
+from typing import Any
+
 from agex_protocol import messages as m
 from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept})
 # Each is answered before anything else is said, and they are counted together.
-ASKING = m.Call | m.Dial | m.Room | m.OfCache
-_OF_ACTIONS = frozenset({m.Recall, m.Remember, m.Forget, m.Recount, m.Viewed})
+_OF_CACHE = frozenset({m.Recall, m.Remember, m.Forget, m.Recount})
+_QUESTIONS = frozenset({m.Call, m.Dial, m.Room}) | _OF_CACHE
 _WORDS = frozenset({m.Buffer, m.Call, m.Dial, m.Room, m.Filled, m.Dropped, m.Denied, m.Returned})
 
 # What the supervisor may hear from a worker, by state.
@@ -21,7 +23,7 @@ FROM_WORKER: dict[str, frozenset[type]] = {
     "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": _WORDS | _OF_ACTIONS | ENDINGS,
+    "running": _WORDS | _OF_CACHE | {m.Viewed} | ENDINGS,
     "using": _WORDS | {m.Finished, m.Raised},
     "answering": frozenset(),
     "over": frozenset(),
@@ -69,15 +71,16 @@ class Conversation:
         else:
             self.state = "over" if kind is m.Refused else "notified" if kind is m.Notifying else "idle"
 
-    def _heard_of_action(self, message: object) -> None:
+    def _heard_of_action(self, message: Any) -> None:
         if getattr(message, "action", None) != self.action:
             raise ProtocolError(f"{type(message).__name__} for an action that is not under way")
-        if isinstance(message, ASKING):
+        kind = type(message)
+        if kind in _QUESTIONS:
             self._calls += 1
             if message.call != self._calls:
                 raise ProtocolError(f"call {message.call} where {self._calls} was due")
             self.state = "answering"
-        elif type(message) in ENDINGS:
+        elif kind in ENDINGS:
             self.state = "idle"
 
     def _start(self, turn: str, action: bytes) -> None:

@@ -1,7 +1,7 @@
 """Control groups: one for each worker, with a bound on its memory and its tasks that nothing in the worker can lift.
 
 The backstop behind RLIMIT_AS, which code can handle as a MemoryError: this one kills. It also counts what RLIMIT_AS does
-not, such as the files of a worker's tmpfs. No group asks for a share of the processor: no policy key speaks of one.
+not, such as the files of a worker's tmpfs. A share of the processor comes with it where it can (processor_share.py).
 
     GROUP OF THE SUPERVISOR / agex-PID-STARTTIME-NUMBER / SERIAL       group_directory.py makes and sweeps the middle one
 """
@@ -9,7 +9,6 @@ not, such as the files of a worker's tmpfs. No group asks for a share of the pro
 from __future__ import annotations
 
 import contextlib
-import errno
 import resource
 import threading
 from collections.abc import Callable, Iterable
@@ -17,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agex_protocol.plan import Limits, LockdownPlan
-from agex_supervisor import group_directory
+from agex_supervisor import group_directory, processor_share
 from agex_supervisor.errors import WorkerFailed
 from agex_supervisor.group_directory import PREFIX, GroupDirectory
-from agex_supervisor.hierarchies import Hierarchy, Unusable, write
+from agex_supervisor.hierarchies import SHARE, Hierarchy, Unusable, find, number, put, write
 from agex_supervisor.promises import unavailable
 
 # What a worker may use beyond what its code is granted: the kernel's own memory for it, and copied pages of its zygote.
@@ -35,11 +34,18 @@ class Groups:
 
     def __init__(self, prefix: str = PREFIX) -> None:
         self.unavailable = ""
+        self._share = ""  # what all have together of the processor, in words
         self._directories: list[GroupDirectory] = []
         self._left: list[Path] = []
         self._lock = threading.Lock()
         try:
-            self._directories = group_directory.make(prefix)
+            found = find(no_share=processor_share.unfit())
+            group_directory.sweep(found.hierarchies, prefix)
+            self._directories = group_directory.make(found.hierarchies, prefix)
+            self._share = f"no share of the processor: {found.no_share}"
+            for each in self._directories:
+                if SHARE in each.hierarchy.controllers:
+                    self._share = processor_share.give_way(each.hierarchy, each.path)
         except Unusable as error:
             self.unavailable = str(error)
         except OSError as error:
@@ -63,7 +69,7 @@ class Groups:
             raise unavailable("cgroup", self.unavailable)
         self._remove_left()
         places = tuple(_Place(each.hierarchy, each.path / str(serial)) for each in self._directories)
-        return Group(places, limits, self._leave)
+        return Group(places, limits, self._share, self._leave)
 
     def close(self) -> None:
         """End whatever is left in the groups, and remove them all."""
@@ -94,18 +100,19 @@ class _Place:
 
 
 class Group:
-    """One worker's group: in version 1 a directory for each controller. Made by `Groups.new`.
+    """One worker's group: in version 1 a directory for each controller. Made by `Groups.new`. share: that of its pool.
 
     Memory: what the policy grants, and the files of the workspace, which are memory where that is a tmpfs. Tasks: one more
     than the policy's threads, so that the watch can see a breach where code tries one.
     """
 
-    def __init__(self, places: tuple[_Place, ...], limits: Limits, leave: Callable[[Path], None]) -> None:
+    def __init__(self, places: tuple[_Place, ...], limits: Limits, share: str, leave: Callable[[Path], None]) -> None:
         self._places = places
+        self._share = share
         self._leave = leave
         page = resource.getpagesize()
         self._memory_bytes = (limits.memory_bytes + limits.workspace_size_bytes + OVERHEAD_BYTES) // page * page
-        self._pids = limits.threads + 1
+        self._threads = limits.threads
         made: list[_Place] = []
         try:
             for place in places:
@@ -133,7 +140,7 @@ class Group:
     def state(self) -> str:
         """For the report of a worker's layers."""
         version = self._places[0].hierarchy.version
-        return f"enforced: v{version} memory {_size(self._memory_bytes)}, pids {self._pids}"
+        return f"enforced: v{version} memory {_size(self._memory_bytes)}, pids {self._threads + 1}, {self._share}"
 
     def check(self, pid: int) -> None:
         """Verify from outside that the process is in it, in every hierarchy. IsolationUnavailable otherwise."""
@@ -161,7 +168,7 @@ class Group:
     def peak_bytes(self) -> int:
         """The most memory it ever held, all kinds together; 0 where the kernel does not say. To be asked before `remove`."""
         name = {1: "memory.max_usage_in_bytes", 2: "memory.peak"}
-        peaks = (_number(place.directory / name[place.hierarchy.version]) for place in self._places)
+        peaks = (number(place.directory / name[place.hierarchy.version]) for place in self._places)
         return max((peak for peak in peaks if peak is not None), default=0)
 
     def remove(self) -> None:
@@ -172,7 +179,9 @@ class Group:
         if "memory" in place.hierarchy.controllers:
             _limit_memory(place, self._memory_bytes)
         if "pids" in place.hierarchy.controllers:
-            _set(place.directory / "pids.max", self._pids)
+            put(place.directory / "pids.max", str(self._threads + 1))
+        if SHARE in place.hierarchy.controllers:
+            self._share += processor_share.bound(place.hierarchy, place.directory, self._threads)
 
     def _remove(self, places: Iterable[_Place]) -> None:
         for place in places:
@@ -186,29 +195,15 @@ def _parted(line: str) -> tuple[str, str, str]:
 
 def _limit_memory(place: _Place, limit: int) -> None:
     if place.hierarchy.version == 2:
-        _set(place.directory / "memory.max", limit)
+        put(place.directory / "memory.max", str(limit))
         with contextlib.suppress(FileNotFoundError):  # a kernel without swap
-            _set(place.directory / "memory.swap.max", 0)
+            put(place.directory / "memory.swap.max", "0")
         return
-    _set(place.directory / "memory.limit_in_bytes", limit)
+    put(place.directory / "memory.limit_in_bytes", str(limit))
     try:
-        _set(place.directory / "memory.memsw.limit_in_bytes", limit)
+        put(place.directory / "memory.memsw.limit_in_bytes", str(limit))
     except FileNotFoundError:  # booted without accounting of swap
-        _set(place.directory / "memory.swappiness", 0)
-
-
-def _set(path: Path, value: int) -> None:
-    write(path, str(value))
-    if (found := _number(path)) != value:
-        raise OSError(errno.EINVAL, f"{path} was set to {value} and reads {found}")
-
-
-def _number(path: Path) -> int | None:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() and len(text) < 20 else None
+        put(place.directory / "memory.swappiness", "0")
 
 
 def _kills(path: Path) -> int:

@@ -21,6 +21,7 @@ from agex_protocol.budget import Caps, collector_paused
 from agex_protocol.decode import decode
 from agex_protocol.errors import AgexError, ValueRefused
 from agex_protocol.misfit import short
+from agex_protocol.plain import NOT_PLAIN, unpack_plain
 from agex_protocol.references import Find
 from agex_protocol.shapes import ANY, Shape
 from agex_supervisor.annotations import Reading
@@ -131,6 +132,9 @@ class Contract:
         ValueRefused when the bytes are not of that shape (the worker is not to be trusted any further), ContractMismatch
         when they are but the value is not what was declared. `find` gives the objects that a worker may name.
         """
+        if not buffers and (caps is None or len(head) <= caps.head_bytes):
+            if (plain := unpack_plain(head, self.shape)) is not NOT_PLAIN:
+                return self._checked(plain, local=False)
         adopt = functools.partial(self._adopt, hold)
         read = functools.partial(decode, head, buffers, self.shape, caps=caps, adopt=adopt, find=find, borrow=borrow)
         if len(head) > _SMALL_HEAD:

@@ -61,9 +61,11 @@ FROM_WORKER: Mapping[str, Mapping[str, str]] = {
         "syntax": "python.mode",
         "use": "python.mode",
     },
-    "landlock": _FILES,
+    # What C code was refused: a read or a write, nobody knows, and so not which key would allow it.
+    "landlock": {**_FILES, "": ""},
     "namespaces": {
         **_FILES,
+        "find": "filesystem.read",
         "workspace_size": "limits.workspace_size",
         "workspace_files": "limits.workspace_files",
     },

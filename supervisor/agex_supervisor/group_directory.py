@@ -13,10 +13,11 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agex_supervisor.hierarchies import Hierarchy, Unusable, find, write
+from agex_supervisor.hierarchies import Hierarchy, write
 from agex_supervisor.wire import wait_readable
 
 PREFIX = "agex"
@@ -41,15 +42,12 @@ class GroupDirectory:
         os.close(self.lock)
 
 
-def make(prefix: str = PREFIX) -> list[GroupDirectory]:
-    """A directory in each hierarchy that is needed, once what dead supervisors left there is gone.
-
-    Raises Unusable or OSError; nothing stays behind then.
-    """
+def make(hierarchies: Iterable[Hierarchy], prefix: str = PREFIX) -> list[GroupDirectory]:
+    """A directory in each of the hierarchies. Raises OSError; nothing stays behind then."""
     name = f"{prefix}-{os.getpid()}-{_start_time()}-{next(_numbers)}"
     with contextlib.ExitStack() as made:
         directories: list[GroupDirectory] = []
-        for hierarchy in _swept(prefix):
+        for hierarchy in hierarchies:
             directory = GroupDirectory(hierarchy, *_make_locked(hierarchy.directory / name))
             made.callback(directory.close)
             if hierarchy.version == 2:
@@ -60,10 +58,14 @@ def make(prefix: str = PREFIX) -> list[GroupDirectory]:
         return directories
 
 
-def sweep(prefix: str = PREFIX) -> None:
+def sweep(hierarchies: Iterable[Hierarchy], prefix: str = PREFIX) -> None:
     """Remove the groups of supervisors that no longer live, and end what is left in them. No other group is touched."""
-    with contextlib.suppress(Unusable):
-        _swept(prefix)
+    ours = re.compile(rf"{re.escape(prefix)}-[0-9]+-[0-9]+-[0-9]+")
+    for hierarchy in hierarchies:
+        with contextlib.suppress(OSError), os.scandir(hierarchy.directory) as entries:
+            for entry in entries:
+                if ours.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    _sweep(Path(entry.path))
 
 
 def remove(group: Path, timeout_s: float = REMOVE_TIMEOUT_S) -> bool:
@@ -79,17 +81,6 @@ def remove(group: Path, timeout_s: float = REMOVE_TIMEOUT_S) -> bool:
             if time.monotonic() >= until:
                 return False
             time.sleep(0.002)
-
-
-def _swept(prefix: str) -> tuple[Hierarchy, ...]:
-    hierarchies = find()
-    ours = re.compile(rf"{re.escape(prefix)}-[0-9]+-[0-9]+-[0-9]+")
-    for hierarchy in hierarchies:
-        with contextlib.suppress(OSError), os.scandir(hierarchy.directory) as entries:
-            for entry in entries:
-                if ours.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                    _sweep(Path(entry.path))
-    return hierarchies
 
 
 def _sweep(directory: Path) -> None:

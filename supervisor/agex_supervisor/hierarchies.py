@@ -7,12 +7,14 @@ either to its processes or to its children.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 CONTROLLERS = ("memory", "pids")
+SHARE = "cpu"
 
 _DELEGATION = ("trusted.delegate", "user.delegate")  # extended attributes that systemd puts on what it hands over
 
@@ -22,6 +24,7 @@ class Hierarchy:
     """A directory beneath which groups can be made.
 
     group: the same place in the words of /proc/PID/cgroup. names: the hierarchy's controllers there; "" in version 2.
+    leaf: the group beside them in which this process is; None where it is in `directory` itself.
     """
 
     version: int
@@ -29,16 +32,26 @@ class Hierarchy:
     directory: Path
     group: str
     names: str
+    leaf: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where groups can be made; `no_share` says why a share of the processor cannot be given there, and is empty if it can."""
+
+    hierarchies: tuple[Hierarchy, ...]
+    no_share: str
 
 
 class Unusable(Exception):
     """No control groups can be had here; the message says why, and what would change it."""
 
 
-def find(process: Path = Path("/proc/self"), controllers: Sequence[str] = CONTROLLERS) -> tuple[Hierarchy, ...]:
-    """One place that has all controllers in version 2, else one for each in version 1. Raises Unusable.
+def find(process: Path = Path("/proc/self"), controllers: Sequence[str] = CONTROLLERS, no_share: str = "") -> Found:
+    """One place that has all controllers in version 2, else one for each in version 1; with SHARE if it can be. Raises Unusable.
 
-    Enables the controllers for children in version 2 where that is ours to do. `process` is a directory of /proc.
+    Enables the controllers for children in version 2 where that is ours to do. `process` is a directory of /proc. no_share:
+    why SHARE is not wanted.
     """
     try:
         mounts = list(_mounts((process / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")))
@@ -48,9 +61,16 @@ def find(process: Path = Path("/proc/self"), controllers: Sequence[str] = CONTRO
     reasons: list[str] = []
     for search in (_version_2, _version_1):
         try:
-            return search(mounts, groups, controllers)
+            hierarchies = search(mounts, groups, controllers)
         except Unusable as error:
             reasons.append(str(error))
+            continue
+        if no_share:
+            return Found(hierarchies, no_share)
+        try:
+            return Found(search(mounts, groups, (*controllers, SHARE)), "")
+        except Unusable as error:
+            return Found(hierarchies, str(error))
     raise Unusable("; ".join(reasons))
 
 
@@ -105,11 +125,11 @@ def _version_2(mounts: list[_Mount], groups: list[_Own], controllers: Sequence[s
             break
         reason = _enable(place, controllers)
         if reason is None:
-            return (Hierarchy(2, tuple(controllers), place, group, ""),)
+            return (Hierarchy(2, tuple(controllers), place, group, "", directory if place != directory else None),)
         reasons.append(reason)
     raise Unusable(
         f"version 2: {', and '.join(reasons)}. Start the application in a leaf of a delegated group, as systemd does with"
-        " Delegate=memory pids and DelegateSubgroup=main"
+        " Delegate=cpu memory pids and DelegateSubgroup=main"
     )
 
 
@@ -153,6 +173,8 @@ def _version_1(mounts: list[_Mount], groups: list[_Own], controllers: Sequence[s
         if own is None or not seen:
             raise Unusable(f"version 1: no {controller} hierarchy is mounted")
         directory = _directory(seen, own)
+        if "cpuset" in own.names.split(","):
+            raise Unusable(f"version 1: {directory} has cpuset as well, whose new groups have no processor to run on")
         if not _is_writable(directory):
             raise Unusable(
                 f"version 1: {directory} is not writable for this user; run as root, or have the directory given to the user"
@@ -192,3 +214,19 @@ def write(path: Path, value: str) -> None:
         os.write(descriptor, value.encode())
     finally:
         os.close(descriptor)
+
+
+def put(path: Path, value: str) -> None:
+    """Write a value and see that it reads back. OSError if it does not."""
+    write(path, value)
+    if (found := path.read_text(encoding="utf-8", errors="replace").strip()) != value:
+        raise OSError(errno.EINVAL, f"{path} was set to {value} and reads {found}")
+
+
+def number(path: Path) -> int | None:
+    """What a file of one number says; None if it is not there or says something else."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() and len(text) < 20 else None

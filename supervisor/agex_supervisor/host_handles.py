@@ -15,7 +15,7 @@ from agex_protocol.errors import ProtocolError
 from agex_protocol.host_handle import MAX_HANDLES, HostReference
 from agex_supervisor.host_objects import HostedObject
 from agex_supervisor.hosted import Hosted
-from agex_supervisor.outbound import Admit, Local, NotSendable, Refer, dump
+from agex_supervisor.outbound import BARE, Admit, Local, NotSendable, Refer, dump
 
 
 class HostHandles:
@@ -53,6 +53,8 @@ class HostHandles:
 
     def dump(self, value: object, admit: Admit | None, *, local: Local | None = None) -> tuple[bytes, list[memoryview]]:
         """A value on its way to the worker. NotSendable as of `dump`, and where it would hold too many handles."""
+        if not self._objects or type(value) in BARE:
+            return dump(value, admit, local=local)
         with self.lending() as refer:
             return dump(value, admit, refer, local=local)
 

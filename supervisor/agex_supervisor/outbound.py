@@ -28,6 +28,9 @@ class NotSendable(AgexError):
     """A value cannot be sent to a worker: an open file, a generator, a lock. The message names it and the remedy."""
 
 
+# Most results of host functions: a pickler of our own takes longer than all else of a call.
+BARE = frozenset({type(None), bool, int, float, str})
+
 Admit = Callable[[object], None]
 # The number of a handle's object, if it is in the very worker that the pickle is for.
 Local = Callable[[Handle[Any]], "int | None"]
@@ -43,10 +46,8 @@ def dump(
     raises passes. What `refer` gives for an object goes in its place. An Opaque goes as the object in it; a Handle, too: by
     its number where `local` gives one, and else as the sealed object, for which its worker is asked.
     """
-    if type(value) in _BARE:
-        return pickle.dumps(
-            value, 5
-        ), []  # most results of host functions: a pickler of our own takes longer than all of it
+    if type(value) in BARE:
+        return pickle.dumps(value, 5), []
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -108,9 +109,6 @@ def _dumps(
     pickler.admit, pickler.refer, pickler.local = admit, refer, local
     pickler.dump(value)
     return pickled.getvalue()
-
-
-_BARE = frozenset({type(None), bool, int, float, str})
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types

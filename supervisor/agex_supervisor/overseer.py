@@ -25,7 +25,7 @@ class Overseer:
         os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        # Taken as itself by all but the thread that waits: a condition's own way to it is Python, and takes longer.
+        # For what is not done by one step of a dict. A condition's own way to it is Python, and takes longer.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._due: dict[Process, float] = {}
@@ -41,14 +41,17 @@ class Overseer:
 
     def begin(self, process: Process) -> None:
         """What `over` does first."""
-        with self._lock:
-            self._due[process] = time.monotonic() + GRACE_S
-            self._rouse(process)
+        self._due[process] = time.monotonic() + GRACE_S
+        # In this order, and the other way round where it goes idle: one of the two sees what the other did.
+        if self._idle or not self._running:
+            with self._lock:
+                self._rouse(process)
 
     def end(self, process: Process) -> None:
         """What `over` does last."""
-        with self._lock:
-            self._due.pop(process, None)
+        if self._due.pop(process, None) is None:
+            with self._lock:
+                pass  # whoever took it out stops it meanwhile
         process.go_on()
 
     def _rouse(self, process: Process) -> None:
@@ -66,12 +69,14 @@ class Overseer:
         with self._changed:
             while True:
                 now = time.monotonic()
-                for process in [each for each, due in self._due.items() if due <= now]:
-                    del self._due[process]
-                    process.halt()  # under the lock, so that it is not stopped after it was told to go on
-                self._idle = not self._due
+                for process in [each for each, due in list(self._due.items()) if due <= now]:
+                    if self._due.pop(process, None) is not None:
+                        process.halt()  # under the lock, so that it is not stopped after it was told to go on
+                self._idle = True
+                next_due = min(list(self._due.values()), default=None)
+                self._idle = next_due is None
                 # Whoever comes later is due later: only from idleness it has to be woken.
-                self._changed.wait(min(self._due.values()) - now if self._due else None)
+                self._changed.wait(None if next_due is None else next_due - now)
 
 
 class _Over:

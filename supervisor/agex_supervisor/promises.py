@@ -65,6 +65,7 @@ CELLS: Mapping[str, tuple[Cell, ...]] = {
     "introspection": (frozenset({LANDLOCK, SECCOMP}), frozenset({NAMESPACES})),
     # RLIMIT_AS counts what is mapped; the filter lets nothing be made that is not.
     "memory": (frozenset({RLIMITS, SECCOMP}), frozenset({CGROUP})),
+    # A group's share of the processor bounds no total.
     "cpu": (frozenset({WATCH}), frozenset({RLIMITS})),
     # The watch counts the slot alone, and bytes that lie on the disk: not what is written elsewhere, nor a file of holes.
     "disk": (frozenset({LANDLOCK_TRUNCATE, RLIMITS, WATCH}), frozenset({NAMESPACES, RLIMITS})),

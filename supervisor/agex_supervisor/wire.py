@@ -82,12 +82,13 @@ class Wire:
     def unsent(self) -> bool:
         return bool(self._partial)
 
-    def read(self) -> None:
-        """Take in what one read gives. Sets `ended` at the end of the stream; Truncated if that was inside a frame."""
+    def read(self) -> bool:
+        """Take in what one read gives; whether there was anything. Sets `ended` at the end of the stream; Truncated if that
+        was inside a frame."""
         try:
             data = self._receive() if self._accepting else self._socket.recv(READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if data:
@@ -95,6 +96,7 @@ class Wire:
         else:
             self.ended = True
             self._reader.close()
+        return True
 
     def next(self, kinds: types.UnionType) -> Any | None:
         """The next message that is whole, or None. ProtocolError for anything else."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import select
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -20,15 +18,13 @@ from agex_protocol.buffers import Inbox
 from agex_protocol.errors import ProtocolError
 from agex_protocol.plan import LockdownPlan
 from agex_protocol.turns import ENDINGS, Conversation
-from agex_supervisor.arenas import Arenas
+from agex_supervisor.arenas import Arenas, Bulk
 from agex_supervisor.cgroup import Group
-from agex_supervisor.death import OUT_OF_MEMORY, Death, by_syscall
+from agex_supervisor.death import OUT_OF_MEMORY, Death
 from agex_supervisor.denials import of_message
 from agex_supervisor.display import display
 from agex_supervisor.errors import WorkerFailed
-from agex_supervisor.listener import Listener
-from agex_supervisor.lookout import Lookout
-from agex_supervisor.output import Output
+from agex_supervisor.lines import Lines
 from agex_supervisor.overseer import OVERSEER
 from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
@@ -47,7 +43,7 @@ from agex_supervisor.turn import (
 )
 from agex_supervisor.verify import known_from_outside, verify
 from agex_supervisor.watch import Watch
-from agex_supervisor.wire import Carried, Wire
+from agex_supervisor.wire import Carried
 from agex_supervisor.zygote import Born, Zygote
 
 READY_TIMEOUT_S = 20.0
@@ -75,13 +71,10 @@ class Worker:
         self.arenas = Arenas(None)  # the session that has it gives it others
         self._plan = plan
         self._process = Process(zygote, born, plan.limits)
-        self._listener: Listener | None = None
-        self._wire = Wire(born.channel)
-        self._stdout = Output(born.stdout, plan.limits.output_bytes)
-        self._stderr = Output(born.stderr, plan.limits.output_bytes)
-        self._lookout = Lookout()
+        self._lines = Lines(born, plan, self._process)
         self._conversation = Conversation()
         self._inbox = Inbox(plan.limits.result_bytes + (64 << 10))
+        self._rules = _Rules(self)
         self._watch = Watch(born.pid, plan.limits, places)
 
     @property
@@ -106,7 +99,7 @@ class Worker:
             message = self._hear(deadline)
             if isinstance(message, m.Notifying):
                 message = self._hear(deadline)
-            self._wire.accept_no_more()
+            self._lines.wire.accept_no_more()
             if isinstance(message, m.Refused):
                 raise unavailable(display(message.layer, limit=100, one_line=True), display(message.message, limit=500))
             if not isinstance(message, m.Ready) or message.version != m.PROTOCOL_VERSION:
@@ -120,8 +113,7 @@ class Worker:
                 if isinstance(self.group, Group):
                     self.group.check(self.pid)
                     self.verified.append("cgroup")
-            if self._listener is not None:
-                self._listener.take()  # what the self-test tried
+            self._lines.take_refused()  # what the self-test tried
         except BaseException:
             self.close()
             raise
@@ -129,12 +121,12 @@ class Worker:
     def check(self) -> None:
         """Verify from outside that every thread is locked as the plan says. IsolationUnavailable or WorkerFailed otherwise."""
         with self._looking():
-            self.verified = verify(self.pid, self._plan, told=self._listener is not None)
+            self.verified = verify(self.pid, self._plan, told=self._lines.listener is not None)
 
     def begin(self, begin: m.Begin) -> str:
         """Bind the session's names; gives the worker's complaint, or "" if there is none."""
         self._conversation.begin()
-        self._wire.queue([begin])
+        self._lines.wire.queue([begin])
         message = self._hear(time.monotonic() + READY_TIMEOUT_S)
         if isinstance(message, m.Begun):
             return display(message.error, limit=2000)
@@ -166,14 +158,13 @@ class Worker:
             return Turn(death=self._bury())
         turn = Turn()
         started, cpu_before = time.monotonic(), self._process.cpu_s()
-        for output in (self._stdout, self._stderr):
-            output.drain()
-            output.take()  # late output of an earlier action
+        self._lines.drain()
+        self._lines.take_output()  # what came late of an earlier action
         start = self._conversation.run if isinstance(run, m.Run) else self._conversation.use
         start(run.action)
         self.arenas.begin()
         self._process.go_on()
-        self._wire.queue(messages)
+        self._lines.wire.queue(messages)
         self._converse(turn, time.monotonic() + timeout_s, on_call, on_dial)
         if turn.death is None:
             self._process.stop()  # before the last look, so that nothing moves under it
@@ -183,12 +174,11 @@ class Worker:
         if turn.death is None:
             turn.cpu_s = self._process.cpu_s() - cpu_before
             turn.peak_rss_bytes = self._process.peak_rss_bytes()
-            self._stdout.drain()
-            self._stderr.drain()
-        turn.stdout, turn.stderr = self._stdout.take(), self._stderr.take()
-        turn.syscalls = self._listener.take() if self._listener is not None else ()
+            self._lines.drain()
+        turn.stdout, turn.stderr = self._lines.take_output()
+        turn.syscalls = self._lines.take_refused()
         turn.wall_s = time.monotonic() - started
-        if self._wire.unsent:
+        if self._lines.wire.unsent:
             self.close()  # the next that it reads would be the rest of this
         return turn
 
@@ -222,6 +212,7 @@ class Worker:
 
     def _converse(self, turn: Turn, deadline: float, on_call: OnCall, on_dial: OnDial) -> None:
         look_again = time.monotonic() + WATCH_INTERVAL_S
+        has_answered = False
         while turn.ending is None:
             message = self._hear_next()
             now = time.monotonic()
@@ -238,46 +229,42 @@ class Worker:
                 turn.death = self._bury(turn)
                 return
             if isinstance(message, m.Buffer):
-                with self._holding_to_rules():
+                with self._rules:
                     self._inbox.take(message)
             elif isinstance(message, m.Call):
                 with OVERSEER.over(self._process):
                     deadline += self._answer(message, on_call, deadline)
+                has_answered = True
             elif isinstance(message, m.Dial | m.Room | m.OfCache):
-                with OVERSEER.over(self._process), self._holding_to_rules():
+                with OVERSEER.over(self._process), self._rules:
                     answer, descriptor = self._aside(message, on_dial, deadline)
                     self._conversation.answered()
-                    self._wire.queue(answer, descriptor)
+                    self._lines.wire.queue(answer, descriptor)
+                has_answered = isinstance(message, m.OfCache)
             elif isinstance(message, m.Denied | m.Dropped | m.Filled | m.Returned | m.Viewed):
                 self._note(turn, message)
             elif message is not None:
                 self._end(turn, message)
             else:
-                self._wait(min(deadline, look_again))
+                # Code that calls a host function, or asks its cache, often does so again soon.
+                self._wait(min(deadline, look_again), soon=has_answered)
+                has_answered = False
 
     def _hear_next(self) -> Any | None:
-        with self._holding_to_rules():
-            return self._next()
-        return None
+        message = None
+        with self._rules:
+            message = self._next()
+        return message
 
     def _next(self) -> Any | None:
-        message = self._wire.next(m.ToSupervisor)
+        message = self._lines.wire.next(m.ToSupervisor)
         if message is not None:
-            if self._wire.unsent and type(message) not in BEFORE_READING:
+            if self._lines.wire.unsent and type(message) not in BEFORE_READING:
                 raise ProtocolError(f"{type(message).__name__} before it had read all that it was sent")
             self._conversation.heard(message)
         if isinstance(message, m.Notifying):
-            self._listen(self._wire.take_descriptor())
+            self._lines.listen()
         return message
-
-    def _listen(self, descriptor: int) -> None:
-        if descriptor < 0:
-            raise ProtocolError("Notifying came without its descriptor")
-        try:
-            self._listener = Listener(descriptor, own_pid=self._process.inner_pid(), learn=self._plan.learn)
-        except BaseException:
-            os.close(descriptor)
-            raise
 
     def _aside(
         self, asked: m.Dial | m.Room | m.OfCache, on_dial: OnDial, deadline: float
@@ -291,7 +278,7 @@ class Worker:
         return self.arenas.loaded(self.on_cache(asked, values[0] if values else None)), -1
 
     def _note(self, turn: Turn, message: m.Denied | m.Dropped | m.Filled | m.Returned | m.Viewed) -> None:
-        with self._holding_to_rules():
+        with self._rules:
             if isinstance(message, m.Denied):
                 turn.denied.append(of_message(message, len(turn.denied)))
             elif isinstance(message, m.Returned):
@@ -302,25 +289,18 @@ class Worker:
                 self.arenas.told(message)
 
     def _end(self, turn: Turn, ending: Any) -> None:
-        with self._holding_to_rules():
+        with self._rules:
             value, turn.placed = self.arenas.parted(getattr(ending, "value", m.Encoded(b"")))
             ((turn.head, turn.buffers),) = self._inbox.open(value, fetch=self.arenas.copied_apart)
             turn.ending = ending
 
-    @contextlib.contextmanager
-    def _holding_to_rules(self) -> Generator[None]:
-        try:
-            yield
-        except ProtocolError as error:
-            self._violated(error)
-
     def _answer(self, call: m.Call, on_call: OnCall, deadline: float) -> float:
         """Gives the seconds that the host function took. Decoding is the worker's own time, or calls could fill hours."""
         try:
-            values = self._inbox.open(*(argument.value for argument in call.arguments), fetch=self.arenas.copied)
-            answer = self.arenas.loaded(on_call(call, values))
+            values = self._inbox.open(*[argument.value for argument in call.arguments], fetch=self.arenas.copied)
+            answer = on_call(call, values)
         except ProtocolError as error:
-            self._violated(error)
+            self.violated(error)
             return 0.0
         started = time.monotonic()
         if started >= deadline:
@@ -328,36 +308,22 @@ class Worker:
             return 0.0
         if self._process.death is not None:
             return 0.0  # nobody is there who asks
-        first = next(answer)
+        messages: Iterable[object] = list(answer)
+        if any([type(message) is Bulk for message in messages]):
+            loaded = self.arenas.loaded(messages)
+            messages = itertools.chain([next(loaded)], loaded)
         took = time.monotonic() - started
         self._conversation.answered()
-        self._wire.queue(itertools.chain([first], answer))
+        self._lines.wire.queue(messages)
         return took
 
-    def _wait(self, until: float) -> None:
-        """Wait for anything to happen, then take in what came."""
-        wire = self._wire.fileno()
-        listening = -1 if self._listener is None else self._listener.descriptor
-        others = (self._process.pidfd, listening, self._stdout.watched, self._stderr.watched)
-        writing = wire if self._wire.unsent else -1
-        happened = self._lookout.wait((wire, *others), writing, max(0.0, until - time.monotonic()))
-        for output in (self._stdout, self._stderr):
-            if output.descriptor in happened:
-                output.drain()
-        if self._listener is not None and listening in happened:
-            self._listener.serve(lambda name: self._process.kill(by_syscall(name)))
-        events = happened.get(wire, 0)
-        if events & select.POLLOUT:
-            self._wire.write()
-        if events & ~select.POLLOUT:
-            with self._holding_to_rules():
-                self._wire.read()
-            if self._wire.ended and self._process.death is None:
+    def _wait(self, until: float, *, soon: bool = False) -> None:
+        with self._rules:
+            if self._lines.wait(until, soon=soon) and self._process.death is None:
                 self._explain_end()
-        elif self._process.pidfd in happened:
-            self._explain_end()
 
-    def _violated(self, error: ProtocolError) -> None:
+    def violated(self, error: ProtocolError) -> None:
+        """It broke the rules, and is killed for it."""
         self.kill("violation", display(str(error), limit=500, one_line=True))
 
     def _explain_end(self) -> None:
@@ -389,12 +355,7 @@ class Worker:
             return self._process.death or closed
         self._process.kill(closed)
         self._process.dead(DEATH_TIMEOUT_S)
-        for output in (self._stdout, self._stderr):
-            output.drain()
-            output.close()
-        self._wire.close()
-        if self._listener is not None:
-            self._listener.close()
+        self._lines.close()
         starved = isinstance(self.group, Group) and self.group.out_of_memory()
         reaped = self._process.bury(OUT_OF_MEMORY if starved else None)
         if isinstance(self.group, Group):
@@ -408,4 +369,22 @@ class Worker:
         return f"{death.cause}: {death.detail}" if death is not None else "unknown"
 
     def _last_words(self) -> str:
-        return display(self._stderr.take(), limit=1500)
+        return display(self._lines.stderr.take(), limit=1500)
+
+
+class _Rules:
+    """What breaks them within `with` ends the worker, and is not raised. A class, for it is entered for every message."""
+
+    __slots__ = ("_worker",)
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, ProtocolError):
+            return False
+        self._worker.violated(error)
+        return True

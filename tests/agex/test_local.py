@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agex.interruption import Interrupted, Interruption
 from agex.local import LocalExecutor
 from agex_protocol.budget import Caps
 from agex_protocol.plan import Limits, SandboxPlan
@@ -106,3 +109,25 @@ def test_two_runs_on_two_threads_are_ended_each_by_its_own(tmp_path: Path) -> No
     endless.cancel()
     thread.join()
     assert ended[0].death is not None and ended[0].death.cause == "cancelled"
+
+
+def test_code_that_swallows_an_interruption_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    swallowed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: swallowed.append(told.exc_type))
+    interruption = Interruption()
+
+    class Swallows:
+        def __del__(self) -> None:
+            while True:
+                pass
+
+    def run() -> None:
+        with contextlib.suppress(Interrupted), interruption.running(0.05):
+            Swallows()
+            while True:
+                pass
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert (swallowed, interruption.cause) == ([Interrupted], "timeout")

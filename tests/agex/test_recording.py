@@ -246,6 +246,23 @@ def test_a_link_is_granted_as_what_it_leads_to(data: Path, out: Path) -> None:
     assert lesson == Grant("filesystem.read", f"{data}/a.csv", "read was refused by landlock")
 
 
+def test_a_file_that_c_code_did_not_find_in_its_view_is_granted(data: Path, out: Path) -> None:
+    pytest.importorskip("pyarrow")
+    code = f"import pyarrow\npyarrow.OSFile('{data}/a.csv').read()"
+    recording = recorded(code, out)
+    assert ("filesystem.read", f"{data}/a.csv") in given(recording)
+    assert passes(code, out)
+
+
+def test_what_is_not_known_of_a_refusal_is_not_guessed(data: Path, out: Path) -> None:
+    base = Policy.load("full-python")
+    told = Denial("landlock", "", f"{data}/a.csv", "")
+    assert Teacher(base, out, Most()).lesson(told, base) == Obstacle(
+        f"landlock refused something unknown '{data}/a.csv' (no policy key is known to allow it)",
+        "C code was refused it, and whether to read or to write is not known: grant it by hand",
+    )
+
+
 @pytest.mark.parametrize(
     "target", ["/proc/self/environ", "/proc", "/", "/dev/mem", "not/from/the/root", "/no\\x00where"]
 )

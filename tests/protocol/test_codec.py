@@ -136,3 +136,16 @@ def test_a_frame_of_nothing_but_empty_arrays_is_refused_before_they_are_made() -
     many = b"\xdc\x00\x1e" + empty * 30  # an array of thirty such arrays
     with pytest.raises(ProtocolError, match="within the caps"):
         unpack_message(many, m.ToSupervisor)
+
+
+def test_a_value_without_buffers_goes_as_its_head_alone_and_is_read_in_either_form() -> None:
+    short, long = m.Answer(b"a", 1, m.Encoded(b"head")), m.Answer(b"a", 1, m.Encoded(b"head", 1, ((64, 8),)))
+    assert msgpack.unpackb(pack_message(short)) == ["Answer", b"a", 1, b"head", "", ""]
+    assert msgpack.unpackb(pack_message(long)) == ["Answer", b"a", 1, [b"head", 1, [[64, 8]]], "", ""]
+    for message in (short, long):
+        assert unpack_message(pack_message(message), m.ToWorker) == message
+    spelled = msgpack.packb(["Answer", b"a", 1, [b"head", 0, []], "", ""])
+    assert unpack_message(spelled, m.ToWorker) == short
+    for wrong in ("head", None, 3, [b"head"], [b"head", 0]):
+        with pytest.raises(ProtocolError):
+            unpack_message(msgpack.packb(["Answer", b"a", 1, wrong, "", ""]), m.ToWorker)

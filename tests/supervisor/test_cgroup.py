@@ -18,10 +18,11 @@ from agex_protocol.plan import Limits
 from agex_supervisor.cgroup import OVERHEAD_BYTES, Group, Groups
 from agex_supervisor.errors import WorkerFailed
 from agex_supervisor.group_directory import sweep
-from agex_supervisor.hierarchies import Hierarchy, Unusable, find, write
+from agex_supervisor.hierarchies import Found, Hierarchy, Unusable, find, write
 from tests.nobody import NOBODY
 
 SMALL = Limits(memory_bytes=1 << 20, workspace_size_bytes=1 << 20, threads=8)
+SHARE = "(cpu weight [0-9]+( on at most [0-9]+ processors)?|no share of the processor: .+)"
 SMALL_BYTES = SMALL.memory_bytes + SMALL.workspace_size_bytes + OVERHEAD_BYTES
 
 # Each waits for a line before it begins, so that it can be put into a group first.
@@ -103,7 +104,7 @@ os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
 try:
-    print(find(controllers=(sys.argv[2],))[0].directory)
+    print(find(controllers=(sys.argv[2],)).hierarchies[0].directory)
 except Unusable as error:
     print(error)
 """
@@ -126,7 +127,7 @@ def groups(prefix: str) -> Iterator[Groups]:
 
 
 def left(prefix: str) -> list[Path]:
-    return [path for hierarchy in find() for path in hierarchy.directory.glob(f"{prefix}-*")]
+    return [path for hierarchy in find().hierarchies for path in hierarchy.directory.glob(f"{prefix}-*")]
 
 
 def python(program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -181,9 +182,9 @@ def test_threads_are_bounded_by_the_group_and_by_nothing_else(groups: Groups) ->
 
 
 def test_the_state_says_what_is_enforced(groups: Groups) -> None:
-    version = find()[0].version
-    assert groups.new(1, Limits()).state == f"enforced: v{version} memory 1.6 GiB, pids 65"
-    assert groups.new(2, SMALL).state == f"enforced: v{version} memory 66 MiB, pids 9"
+    version = find().hierarchies[0].version
+    assert re.fullmatch(f"enforced: v{version} memory 1.6 GiB, pids 65, {SHARE}", groups.new(1, Limits()).state)
+    assert re.fullmatch(f"enforced: v{version} memory 66 MiB, pids 9, {SHARE}", groups.new(2, SMALL).state)
 
 
 def test_two_workers_of_two_pools_never_share_a_group(groups: Groups, prefix: str) -> None:
@@ -237,7 +238,6 @@ def test_without_a_group_of_ones_own_they_are_unavailable_and_the_reason_is_told
         with pytest.raises(IsolationUnavailable, match="cgroup: "):
             groups.new(1, Limits())
         groups.close()
-        sweep()
         return groups.unavailable
 
     assert "is not writable for this user" in str(unprivileged(look))
@@ -246,7 +246,7 @@ def test_without_a_group_of_ones_own_they_are_unavailable_and_the_reason_is_told
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand over a group")
 def test_an_ordinary_user_has_groups_where_one_was_delegated(prefix: str) -> None:
     try:
-        hierarchies = find()
+        hierarchies = find().hierarchies
     except Unusable as error:
         pytest.skip(str(error))
     tops = [hierarchy.directory / f"{prefix}-delegated" for hierarchy in hierarchies]
@@ -260,7 +260,7 @@ def test_an_ordinary_user_has_groups_where_one_was_delegated(prefix: str) -> Non
     try:
         with python(BE_DELEGATED, prefix, *map(str, leaves)) as process:
             output, _ = process.communicate()
-        assert output == f"enforced: v{version} memory 1.6 GiB, pids 65\n"
+        assert re.fullmatch(f"enforced: v{version} memory 1.6 GiB, pids 65, {SHARE}\n", output)
     finally:
         for top in tops:
             for directory in sorted((top, *(path for path in top.rglob("*") if path.is_dir())), reverse=True):
@@ -307,28 +307,28 @@ def test_a_sweep_removes_what_a_dead_supervisor_left_with_the_process_in_it_and_
     with python(SUPERVISE, prefix) as supervisor:
         assert supervisor.stdout is not None
         sleeper = int(supervisor.stdout.readline())
-        sweep(prefix)
+        sweep(find().hierarchies, prefix)
         assert members(prefix) == {sleeper}
         supervisor.kill()
         supervisor.wait()
         assert members(prefix) == {sleeper}
-        sweep(prefix)
+        sweep(find().hierarchies, prefix)
     wait_gone(sleeper)
     assert sorted(left(prefix)) == ours
 
 
 def test_a_sweep_leaves_groups_of_other_names_alone(groups: Groups, prefix: str) -> None:
-    other = find()[0].directory / f"{prefix}-somebody's"
+    other = find().hierarchies[0].directory / f"{prefix}-somebody's"
     other.mkdir()
     try:
-        sweep(prefix)
+        sweep(find().hierarchies, prefix)
         assert other.exists()
     finally:
         other.rmdir()
 
 
 def test_a_new_pool_sweeps(groups: Groups, prefix: str) -> None:
-    top = find()[0].directory / f"{prefix}-1-1-0"
+    top = find().hierarchies[0].directory / f"{prefix}-1-1-0"
     top.mkdir()
     Groups(prefix).close()
     assert not top.exists()
@@ -364,14 +364,27 @@ SPLIT = (
 def test_version_2_is_used_where_both_controllers_are_handed_down(tmp_path: Path) -> None:
     unified(tmp_path / "cg" / "a" / "b", "cpu memory pids\n", "memory pids\n")
     process = tree(tmp_path, UNIFIED.format(at="/"), "0::/a/b\n")
-    assert find(process) == (Hierarchy(2, ("memory", "pids"), tmp_path / "cg/a/b", "/a/b", ""),)
+    everything = ("memory", "pids", "cpu")
+    assert find(process) == Found((Hierarchy(2, everything, tmp_path / "cg/a/b", "/a/b", ""),), "")
+    assert (tmp_path / "cg/a/b/cgroup.subtree_control").read_text().startswith("+cpu")
+
+
+def test_a_share_is_not_asked_for_where_there_is_a_reason_not_to(tmp_path: Path) -> None:
+    unified(tmp_path / "cg", "cpu memory pids\n", "memory pids\n")
+    process = tree(tmp_path, UNIFIED.format(at="/"), "0::/\n")
+    assert find(process, no_share="no!") == Found((Hierarchy(2, ("memory", "pids"), tmp_path / "cg", "/", ""),), "no!")
+    assert (tmp_path / "cg/cgroup.subtree_control").read_text() == "memory pids\n"
 
 
 def test_a_mount_that_shows_a_part_of_the_hierarchy_is_understood(tmp_path: Path) -> None:
     root = tmp_path / "with space"
     unified(root / "cg" / "b", "memory pids\n", "memory pids\n")
     process = tree(root, UNIFIED.format(at="/a"), "0::/a/b\n")
-    assert find(process) == (Hierarchy(2, ("memory", "pids"), root / "cg/b", "/a/b", ""),)
+    found = find(process)
+    assert found.hierarchies == (Hierarchy(2, ("memory", "pids"), root / "cg/b", "/a/b", ""),)
+    # Memory and processes are bounded all the same.
+    assert found.no_share.startswith(f"version 2: {root}/cg/b has no cpu controller (bound to version 1, or not handed")
+    assert "Delegate=cpu memory pids" in found.no_share
 
 
 def test_version_1_is_used_where_version_2_lacks_a_controller(tmp_path: Path) -> None:
@@ -380,17 +393,42 @@ def test_version_1_is_used_where_version_2_lacks_a_controller(tmp_path: Path) ->
         (tmp_path / "v1" / name / "job").mkdir(parents=True)
         (tmp_path / "v1" / name / "job" / "cgroup.procs").touch()
     process = tree(tmp_path, UNIFIED.format(at="/") + SPLIT, "9:pids:/box/job\n4:memory:/box/job\n0::/\n")
-    assert find(process) == (
-        Hierarchy(1, ("memory",), tmp_path / "v1/memory/job", "/box/job", "memory"),
-        Hierarchy(1, ("pids",), tmp_path / "v1/pids/job", "/box/job", "pids"),
+    assert find(process) == Found(
+        (
+            Hierarchy(1, ("memory",), tmp_path / "v1/memory/job", "/box/job", "memory"),
+            Hierarchy(1, ("pids",), tmp_path / "v1/pids/job", "/box/job", "pids"),
+        ),
+        "version 1: no cpu hierarchy is mounted",
     )
 
 
-def test_controllers_that_share_a_hierarchy_share_a_directory(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "controllers", "no_share"),
+    [
+        ("pids,memory", ("memory", "pids"), "version 1: no cpu hierarchy is mounted"),
+        ("cpu,pids,memory", ("memory", "pids", "cpu"), ""),
+    ],
+)
+def test_controllers_that_share_a_hierarchy_share_a_directory(
+    names: str, controllers: tuple[str, ...], no_share: str, tmp_path: Path
+) -> None:
     (tmp_path / "v1").mkdir()
     (tmp_path / "v1" / "cgroup.procs").touch()
-    process = tree(tmp_path, "32 31 0:29 / {root}/v1 rw - cgroup cgroup rw,pids,memory\n", "4:pids,memory:/\n")
-    assert find(process) == (Hierarchy(1, ("memory", "pids"), tmp_path / "v1", "/", "pids,memory"),)
+    process = tree(tmp_path, f"32 31 0:29 / {{root}}/v1 rw - cgroup cgroup rw,{names}\n", f"4:{names}:/\n")
+    assert find(process) == Found((Hierarchy(1, controllers, tmp_path / "v1", "/", names),), no_share)
+
+
+def test_a_hierarchy_of_version_1_whose_new_groups_have_no_processor_gives_no_share(tmp_path: Path) -> None:
+    for name in ("memory", "pids", "cpu"):
+        (tmp_path / "v1" / name / "job").mkdir(parents=True)
+        (tmp_path / "v1" / name / "job" / "cgroup.procs").touch()
+    cpu = "34 31 0:31 /box {root}/v1/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuset\n"
+    process = tree(tmp_path, SPLIT + cpu, "9:pids:/box/job\n4:memory:/box/job\n2:cpu,cpuset:/box/job\n")
+    found = find(process)
+    assert [each.controllers for each in found.hierarchies] == [("memory",), ("pids",)]
+    assert found.no_share == (
+        f"version 1: {tmp_path}/v1/cpu/job has cpuset as well, whose new groups have no processor to run on"
+    )
 
 
 NOWHERE = {

@@ -19,19 +19,6 @@ class Workload:
     library: str = ""
 
 
-# Stands by itself: it asks for the map of the process's memory, to find which numeric libraries are loaded.
-CLUSTERING = Workload(
-    "scikit-learn clustering",
-    """
-from sklearn.cluster import KMeans
-from sklearn.datasets import make_blobs
-X, _ = make_blobs(n_samples=60, centers=2, random_state=0)
-len(set(KMeans(n_clusters=2, n_init=2, random_state=0).fit(X).labels_))
-""",
-    2,
-    library="sklearn",
-)
-
 WORKLOADS = (
     Workload(
         "numpy matmul",
@@ -167,7 +154,51 @@ bool(cross_val_score(model, X, y, cv=3).mean() > 0.8 and forest.score(X, y) > 0.
         True,
         library="sklearn",
     ),
-    CLUSTERING,
+    # It finds out which numeric libraries are loaded, by /proc where there is one.
+    Workload(
+        "scikit-learn clustering",
+        """
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+X, _ = make_blobs(n_samples=60, centers=2, random_state=0)
+len(set(KMeans(n_clusters=2, n_init=2, random_state=0).fit(X).labels_))
+""",
+        2,
+        ("sklearn.cluster", "sklearn.datasets"),
+        "sklearn",
+    ),
+    Workload(
+        "scikit-learn search over parameters",
+        """
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV
+X, y = make_classification(n_samples=100, n_features=8, class_sep=2.0, random_state=0)
+search = GridSearchCV(RandomForestClassifier(n_jobs=1, random_state=0), {"n_estimators": [5, 10]}, cv=2, n_jobs=2)
+bool(search.fit(X, y).best_score_ > 0.8)
+""",
+        True,
+        ("sklearn.datasets", "sklearn.ensemble", "sklearn.model_selection"),
+        "sklearn",
+    ),
+    Workload(
+        "joblib on threads",
+        """
+from joblib import Parallel, cpu_count, delayed
+[cpu_count() > 0, *Parallel(n_jobs=2, backend="threading")(delayed(pow)(n, 2) for n in range(4))]
+""",
+        [True, 0, 1, 4, 9],
+        library="joblib",
+    ),
+    Workload(
+        "psutil and what the libraries make of the machine",
+        """
+import polars, psutil, pyarrow
+[psutil.cpu_count() > 0, psutil.virtual_memory().total > 0, pyarrow.cpu_count() > 0, polars.thread_pool_size() > 0]
+""",
+        [True] * 4,
+        library="polars",
+    ),
     Workload(
         "pydantic",
         """

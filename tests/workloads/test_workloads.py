@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import agex
-from tests.workloads.programs import CLUSTERING, WORKLOADS, Workload
+from tests.workloads.programs import WORKLOADS, Workload
 
 RESTRICTED = [workload for workload in WORKLOADS if workload.registered]
 
@@ -22,13 +22,8 @@ def pool() -> Iterator[agex.Pool]:
 
 @pytest.mark.parametrize("namespaces", ["auto", "off"])
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
-def test_a_workload_passes_under_full_python(
-    workload: Workload, namespaces: str, pool: agex.Pool, request: pytest.FixtureRequest
-) -> None:
+def test_a_workload_passes_under_full_python(workload: Workload, namespaces: str, pool: agex.Pool) -> None:
     _need(workload)
-    if workload is CLUSTERING and namespaces == "off":
-        # Where there is a /proc/self at all, threadpoolctl reads its maps, and those are closed.
-        request.applymarker(pytest.mark.xfail(strict=True))
     policy = _policy("full-python", namespaces)
 
     with agex.Sandbox(policy=policy, pool=pool) as sandbox:

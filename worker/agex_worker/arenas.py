@@ -86,6 +86,8 @@ class Arenas:
         """
         if all_garbage and self._inputs:
             gc.collect()
+        if not self._dropped:
+            return ()
         return tuple(self._dropped.popleft() for _ in range(len(self._dropped)))
 
     def _map(self, descriptor: int, size: int, flags: int) -> mmap.mmap:

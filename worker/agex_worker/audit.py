@@ -13,14 +13,14 @@ import inspect
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from errno import EACCES, EPERM
-from os.path import islink, realpath
 from types import FrameType
 from typing import Any, NoReturn
 
 from agex_protocol.plan import LockdownPlan
-from agex_worker import denials
+from agex_worker import denials, outside
+from agex_worker.granted import Granted
 
 Arguments = tuple[Any, ...]
 Handler = Callable[[Arguments], None]
@@ -36,7 +36,9 @@ _LOOKING_FOR_MODULES = ("<frozen importlib", "<frozen zipimport")
 def install(plan: LockdownPlan, *places: str) -> None:
     """Listen from now on, for good. `places` are the directories that are the worker's own."""
     if plan.landlock_abi or plan.namespaces != "off":
-        _handlers.update(Files(plan, places).handlers())
+        granted = Granted(plan, places)
+        _handlers.update(Files(plan, granted).handlers())
+        outside.install(plan, granted)
     if plan.seccomp or plan.seccomp_told:
         _handlers.update(calls(plan))
     sys.addaudithook(_hear)
@@ -51,15 +53,14 @@ def _hear(event: str, arguments: Arguments) -> None:
 class Files:
     """Refuses what is done by path outside of what the plan grants.
 
-    A path relative to a descriptor is left to the kernel: the event does not tell the descriptor.
+    A path relative to a descriptor is left to the kernel: no event tells what the descriptor is of, and some not even
+    that there is one.
     """
 
-    def __init__(self, plan: LockdownPlan, places: Iterable[str]) -> None:
+    def __init__(self, plan: LockdownPlan, granted: Granted) -> None:
         self._policy = plan.policy
         self._layer = "landlock" if plan.landlock_abi else "namespaces"
-        writable = {each for path in (*plan.write, *places) for each in (path, realpath(path))}
-        self._writable = tuple(path.rstrip("/") + "/" for path in sorted(writable))
-        self._readable = self._writable + tuple(path.rstrip("/") + "/" for path in plan.read)
+        self._granted = granted
 
     def handlers(self) -> dict[str, Handler]:
         """By event. Where a call names two paths, both have to be granted."""
@@ -67,10 +68,19 @@ class Files:
         def reads(operation: str) -> Handler:
             return lambda arguments: self._read(arguments[0], operation)
 
-        def changes(operation: str, paths: int = 1, layer: str = self._layer) -> Handler:
+        def changes(operation: str, *named: tuple[int, int]) -> Handler:
+            """named: where among the arguments a path stands, and the descriptor that it may be relative to."""
+
+            def handler(arguments: Arguments) -> None:
+                for path, directory in named:
+                    self._change(arguments[path], operation, relative=arguments[directory] == -1, follow=False)
+
+            return handler
+
+        def metadata(operation: str, paths: int = 1) -> Handler:
             def handler(arguments: Arguments) -> None:
                 for path in arguments[:paths]:
-                    self._change(path, operation, layer)
+                    self._change_metadata(path, operation)
 
             return handler
 
@@ -79,46 +89,51 @@ class Files:
             "os.listdir": reads("list"),
             "os.scandir": reads("list"),
             "os.chdir": reads("list"),
-            "ctypes.dlopen": reads("read"),
-            "sqlite3.connect": reads("read"),
-            "os.mkdir": changes("mkdir"),
-            "os.rename": changes("rename", 2),
-            "os.remove": changes("remove"),
-            "os.rmdir": changes("remove"),
-            "os.truncate": changes("truncate"),
-            "os.symlink": lambda arguments: self._change(arguments[1], "symlink", self._layer),
-            # Granting the path would not help: seccomp refuses these for every file.
-            "os.link": changes("link", 2, "seccomp"),
-            "os.chmod": changes("chmod", 1, "seccomp"),
-            "os.chown": changes("chown", 1, "seccomp"),
-            "os.utime": changes("utime", 1, "seccomp"),
-            "os.setxattr": changes("setxattr", 1, "seccomp"),
+            "ctypes.dlopen": lambda arguments: self._read(arguments[0], "read", relative=False),
+            "sqlite3.connect": lambda arguments: self._read(_database(arguments[0]), "read"),
+            "os.mkdir": changes("mkdir", (0, 2)),
+            "os.rename": changes("rename", (0, 2), (1, 3)),
+            "os.remove": changes("remove", (0, 1)),
+            "os.rmdir": changes("remove", (0, 1)),
+            "os.symlink": changes("symlink", (1, 2)),
+            "os.truncate": lambda arguments: self._change(arguments[0], "truncate"),
+            "os.link": metadata("link", 2),
+            "os.chmod": metadata("chmod"),
+            "os.chown": metadata("chown"),
+            "os.utime": metadata("utime"),
+            "os.setxattr": metadata("setxattr"),
         }
 
     def _open(self, arguments: Arguments) -> None:
         path, mode, flags = arguments
-        if mode is not None and isinstance(path, str | bytes | os.PathLike) and islink(path):
-            path = realpath(path)  # in namespaces the kernel would say that the link itself is not there
-        if isinstance(flags, int) and flags & _CHANGES:
-            self._change(path, "write", self._layer, relative=mode is not None)
+        flags = flags if isinstance(flags, int) else 0
+        relative = mode is not None  # os.open has none, and may have been given a descriptor
+        follow = not flags & os.O_NOFOLLOW
+        if flags & _CHANGES:
+            self._change(path, "write", relative=relative, follow=follow)
         else:
-            self._read(path, "read", relative=mode is not None)
+            self._read(path, "read", relative=relative, follow=follow)
 
-    def _read(self, path: object, operation: str, *, relative: bool = False) -> None:
-        text = _absolute(path, relative)
-        if text is None or _is_within(text, self._readable) or _is_search(text):
-            return
-        self._refuse(path, text, operation, self._layer, "[filesystem] read would allow it")
+    def _read(self, path: object, operation: str, *, relative: bool = True, follow: bool = True) -> None:
+        beyond = self._granted.beyond(path, relative=relative, follow=follow)
+        if beyond is not None and not _is_search(beyond):
+            self._refuse(path, beyond, operation, self._layer, "[filesystem] read would allow it")
 
-    def _change(self, path: object, operation: str, layer: str, *, relative: bool = False) -> None:
-        text = _absolute(path, relative)
-        if text is None or _is_within(text, self._writable) or _is_search(text):
-            return
-        remedy = "[filesystem] write would allow it" if layer == self._layer else "nothing in a policy allows it"
-        self._refuse(path, text, operation, layer, remedy)
+    def _change(self, path: object, operation: str, *, relative: bool = True, follow: bool = True) -> None:
+        beyond = self._granted.beyond(path, writing=True, relative=relative, follow=follow)
+        if beyond is not None and not _is_search(beyond):
+            self._refuse(path, beyond, operation, self._layer, "[filesystem] write would allow it")
 
-    def _refuse(self, path: object, text: str, operation: str, layer: str, remedy: str) -> NoReturn:
+    def _change_metadata(self, path: object, operation: str) -> None:
+        """Granting the path would not help: seccomp refuses these for every file."""
+        beyond = self._granted.beyond(path, writing=True, relative=False)
+        if beyond is not None:
+            self._refuse(path, beyond, operation, "seccomp", "nothing in a policy allows it")
+
+    def _refuse(self, path: Any, text: str, operation: str, layer: str, remedy: str) -> NoReturn:
         denials.note(layer, operation, text)
+        if os.path.abspath(os.fsdecode(path)) != text:
+            path = text  # a link led there, and who asked may not know of it
         raise PermissionError(EACCES, f"{operation} refused: policy {self._policy!r} does not grant it; {remedy}", path)
 
 
@@ -184,29 +199,12 @@ def _refuse_call(operation: str, text: str, target: str) -> NoReturn:
     raise PermissionError(EPERM, f"{operation} refused: {text}", *([target] if target else []))
 
 
-def _absolute(path: object, relative: bool) -> str | None:
-    """The path as text from the root on; None for a descriptor, and for what only the kernel can tell."""
-    if isinstance(path, os.PathLike):
-        path = os.fspath(path)
-    if not isinstance(path, str | bytes):
-        return None
-    text = os.fsdecode(path)
-    if "\0" in text or not text:
-        return None
-    if text[0] == "/":
-        return text
-    if not relative or ".." not in text:
-        return None
-    try:
-        return realpath(f"{os.getcwd()}/{text}")
-    except OSError:
-        return None  # the directory is gone
-
-
-def _is_within(text: str, roots: tuple[str, ...]) -> bool:
-    if "/." not in text and "//" not in text and f"{text}/".startswith(roots):
-        return True
-    return f"{realpath(text)}/".startswith(roots)
+def _database(name: object) -> object:
+    """The file of a database that is named by a URI."""
+    if not isinstance(name, str) or not name.startswith("file:/"):
+        return name
+    path = name.removeprefix("file:").partition("?")[0]
+    return path.removeprefix("//") if path.startswith("///") else path
 
 
 def _is_search(text: str) -> bool:

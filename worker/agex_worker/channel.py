@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import socket
 import types
+from array import array
 from typing import Any
 
 from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.framing import FrameReader, frame
+from agex_protocol.spin import Spin
 
 READ_BYTES = 1 << 18
 MAX_DESCRIPTORS = 3
+_INT_BYTES = array("i").itemsize
+_ROOM = socket.CMSG_LEN(MAX_DESCRIPTORS * _INT_BYTES)
 
 
 class Channel:
@@ -25,6 +29,7 @@ class Channel:
         self._socket = socket.socket(fileno=descriptor)
         self._reader = FrameReader()
         self._descriptors: list[int] = []
+        self._spin = Spin()
 
     def send(self, message: object, descriptors: list[int] | None = None) -> None:
         data = frame(pack_message(message))
@@ -34,15 +39,29 @@ class Channel:
         if data:
             self._socket.sendall(data)
 
-    def receive(self, kinds: types.UnionType) -> Any:
-        """The next message of one of these kinds. EOFError when the supervisor has gone."""
+    def receive(self, kinds: types.UnionType, *, soon: bool = False) -> Any:
+        """The next message of one of these kinds. EOFError when the supervisor has gone. soon: it may be on its way."""
+        if soon and not self._reader.pending():
+            self._spin.sees(self._look)
         while (payload := self._reader.next()) is None:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, READ_BYTES, MAX_DESCRIPTORS)
-            self._descriptors += descriptors
-            if not data:
-                raise EOFError("the supervisor closed the channel")
-            self._reader.feed(data)
+            self._read()
         return unpack_message(payload, kinds)
+
+    def _look(self) -> bool:
+        try:
+            self._read(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _read(self, flags: int = 0) -> None:
+        data, ancillary, _, _ = self._socket.recvmsg(READ_BYTES, _ROOM, flags)
+        for level, kind, value in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._descriptors += array("i", value[: len(value) - len(value) % _INT_BYTES])
+        if not data:
+            raise EOFError("the supervisor closed the channel")
+        self._reader.feed(data)
 
     def receive_with_descriptors(self, kinds: types.UnionType) -> tuple[Any, list[int]]:
         """As receive, and the descriptors that came along. One request is read at a time."""

@@ -40,6 +40,9 @@ class Record:
         if len(self._refusals) < MAX_REFUSALS:
             self._refusals[refusal] = None
 
+    def has_target(self, target: str) -> bool:
+        return any(each.target == target for each in tuple(self._refusals))
+
     def take(self) -> tuple[Refusal, ...]:
         """What there is so far, at most MAX_REFUSALS; starts over."""
         refusals, self._refusals = self._refusals, {}
@@ -48,10 +51,12 @@ class Record:
 
 def note(layer: str, operation: str, target: str = "") -> None:
     """Something was refused just now, or is about to be."""
-    text = str.__getitem__(target, slice(MAX_TARGET_CHARS))
-    # A name that is no Unicode text could not be sent.
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")[:MAX_TARGET_CHARS]
-    _current.get().add(Refusal(layer, operation, text))
+    _current.get().add(Refusal(layer, operation, _sendable(target)))
+
+
+def is_noted(target: str) -> bool:
+    """Whether something was refused of this target already."""
+    return _current.get().has_target(_sendable(target))
 
 
 def take() -> tuple[Refusal, ...]:
@@ -94,6 +99,12 @@ def disk_limit(place: str, size_bytes: int) -> str:
     if found.f_blocks * found.f_frsize >= size_bytes + found.f_frsize:  # it was made of whole pages
         return ""
     return "workspace_size" if found.f_ffree else "workspace_files"
+
+
+def _sendable(target: str) -> str:
+    text = str.__getitem__(target, slice(MAX_TARGET_CHARS))
+    # A name that is no Unicode text could not be sent.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")[:MAX_TARGET_CHARS]
 
 
 _process = Record()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ def _enter(path: Any) -> None:
     if isinstance(path, int):
         os.fchdir(path)
         return
+    sys.audit("os.chdir", path)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fchdir(descriptor)

@@ -23,14 +23,14 @@ from agex_worker.session import Session
 class Origin:
     """What a worker has from its zygote.
 
-    preparation: what it made for all workers. parent: the zygote's process id as the worker sees it, 0 from a process namespace of its own. mapped_bytes: the zygote's
-    address space, on top of which memory is granted. files: the worker's own file system, or -1. uid: which of the zygote's
-    user ids it takes, or None.
+    preparation: what it made for all workers. parent: the zygote's process id as the worker sees it, 0 from a process
+    namespace of its own. limits: on top of the address space that the zygote has. files: the worker's own file system, or
+    -1. uid: which of the zygote's user ids it takes, or None.
     """
 
     preparation: Preparation
     parent: int
-    mapped_bytes: int
+    limits: dict[int, int]
     files: int = -1
     uid: int | None = None
 
@@ -59,7 +59,7 @@ def live(plan: LockdownPlan, slot: str, descriptors: list[int], origin: Origin) 
                 slot=slot,
                 zygote_pid=origin.parent,
                 keep={channel_fd},
-                mapped_bytes=origin.mapped_bytes,
+                limits=origin.limits,
                 files=origin.files,
                 uid=origin.uid,
                 hand_over=lambda listener: channel.send(m.Notifying(), [listener]),

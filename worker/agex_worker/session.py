@@ -192,7 +192,8 @@ class Session:
     def _call(self, name: str, arguments: dict[str, Any], shapes: dict[str, Shape]) -> object:
         """Ask the supervisor to run a host function; called from agent code, on any of its threads."""
         encoded = host_function.encode_arguments(arguments, shapes, max_bytes=self._plan.limits.result_bytes)
-        if too_large := self._too_large(encoded.values()):
+        values = list(encoded.values())
+        if too_large := self._too_large(values):
             raise TypeError(f"{name}(): its arguments have {too_large}")
         with self._talk:
             if not self._action:
@@ -200,11 +201,10 @@ class Session:
             stdio.flush()
             self._give_back()
             self._tell_dropped(self._action)
-            values = self._sent(self._action, list(encoded.values()))
-            sent = tuple(map(m.Argument, encoded, values))
+            sent = tuple(map(m.Argument, encoded, self._sent(self._action, values)))
             self._calls += 1
             self._channel.send(m.Call(self._action, self._calls, name, sent))
-            while not isinstance(answer := self._channel.receive(m.ToWorker), m.Answer):
+            while not isinstance(answer := self._channel.receive(m.ToWorker, soon=True), m.Answer):
                 self._inbox.take(answer)
             result = self._loaded(answer.result)
         if answer.error_type:
@@ -223,7 +223,7 @@ class Session:
             sent = self._sent(self._action, values)
             self._calls += 1
             self._channel.send(message(self._action, self._calls, sent))
-            while not isinstance(answer := self._channel.receive(m.ToWorker), m.Answer):
+            while not isinstance(answer := self._channel.receive(m.ToWorker, soon=True), m.Answer):
                 self._inbox.take(answer)
             ((head, buffers),) = self._inbox.open(answer.result, fetch=self._fetched)
         if answer.error_type:

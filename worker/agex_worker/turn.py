@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from agex_protocol.plan import SandboxPlan
+from agex_worker import outside
 from agex_worker.cache import Backend, Cache
 from agex_worker.denials import limit_behind
 from agex_worker.sandbox.compiler import VALUE_NAME, compile
@@ -98,6 +99,7 @@ def execute(
 
 def raised(error: BaseException) -> Ended:
     """The ending for an exception."""
+    outside.explain(error)
     return Ended("raised", error=error_text(error), limit=limit_behind(error))
 
 

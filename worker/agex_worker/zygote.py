@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from agex_protocol import messages as m
 from agex_protocol import zygote_messages as zm
-from agex_worker import stdio
+from agex_worker import kernel_files, stdio
 from agex_worker.channel import Channel
 from agex_worker.life import Origin, live
 from agex_worker.lockdown import namespaces, rlimits
@@ -72,6 +72,7 @@ def _boot(channel: Channel, boot: zm.Boot, proc: int) -> tuple[Layers, Forge]:
         layers += confine_zygote(boot.plan, boot.slots)
     except LayerFailed as error:
         raise Unbootable("layer", error.layer, str(error)) from error
+    kernel_files.leave_out(boot.plan)
     own = OwnModules(lambda name: _ask(channel, name))
     sys.meta_path.insert(0, own)
     for name in boot.preload:
@@ -175,24 +176,25 @@ class Forge:
         self._channel.send(zm.Reaped(serial, status, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024))
 
     def _fork(self, request: zm.Fork, descriptors: list[int]) -> tuple[int, list[int]]:
-        boot, nursery, zygote = self._boot, self._nursery, os.getpid()
-        mapped = rlimits.mapped_bytes(self._statm)
+        boot, nursery = self._boot, self._nursery
         files: list[int] = []
         uid = request.uid if boot.uids else None
+        limits = rlimits.limits(boot.plan.limits, rlimits.mapped_bytes(self._statm), own_user=uid is not None)
         try:
             if nursery is not None:
                 owner = (uid, uid) if uid is not None else (os.geteuid(), os.getegid())
                 files.append(nursery.new_files(boot.plan.limits, *owner))
+                # 0 is how the first process of a process namespace sees a parent outside.
+                origin = Origin(self._preparation, 0, limits, files[0], uid)
                 pid = nursery.fork()
-                zygote = 0  # how the first process of a process namespace sees a parent outside
             else:
+                origin = Origin(self._preparation, os.getpid(), limits)
                 pid = os.fork()
         except OSError:
             for descriptor in files:
                 os.close(descriptor)
             raise
         if pid == 0:
-            origin = Origin(self._preparation, zygote, mapped, files[0] if files else -1, uid)
             live(boot.plan, request.slot, descriptors, origin)
         return pid, files
 

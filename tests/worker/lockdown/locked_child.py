@@ -90,7 +90,7 @@ def _worker(
             slot=world.slot,
             zygote_pid=request["zygote_pid"] or world.zygote_pid,
             keep={channel},
-            mapped_bytes=mapped,
+            limits=rlimits.limits(world.plan.limits, mapped),
         )
         if request["orphan"]:
             os.write(channel, b"x")

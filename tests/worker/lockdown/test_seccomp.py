@@ -20,7 +20,10 @@ def program(*immediates: int) -> bytes:
 def test_every_placeholder_becomes_the_process_id_and_nothing_else_changes() -> None:
     before = program(7, SECCOMP_PID_PLACEHOLDER, 8, SECCOMP_PID_PLACEHOLDER)
 
-    assert seccomp.patch(before, 4321) == program(7, 4321, 8, 4321)
+    chosen = seccomp.Filter(before)
+    chosen.fit(4321)
+
+    assert chosen.instructions.raw == program(7, 4321, 8, 4321)
 
 
 def test_a_placeholder_across_two_fields_is_none() -> None:
@@ -28,7 +31,7 @@ def test_a_placeholder_across_two_fields_is_none() -> None:
     across = struct.pack("=HBBHHHBBI", 0x15, 0, 0, 0, low, high, 0, 0, 0)
 
     with pytest.raises(LayerFailed) as caught:
-        seccomp.patch(across, 4321)
+        seccomp.Filter(across)
 
     assert caught.value.layer == "seccomp"
     assert caught.value.message == "the filter has no place for the worker's process id; compile the policy again"
@@ -37,7 +40,7 @@ def test_a_placeholder_across_two_fields_is_none() -> None:
 @pytest.mark.parametrize("size", [0, 7, 8 * 4097])
 def test_bytes_that_are_no_program_are_refused(size: int) -> None:
     with pytest.raises(LayerFailed) as caught:
-        seccomp.patch(bytes(size), 4321)
+        seccomp.Filter(bytes(size))
 
     assert caught.value.message == f"{size} bytes are no BPF program; compile the policy again"
 
@@ -71,7 +74,7 @@ def test_a_thread_that_was_there_before_the_filter_is_under_it(run_locked_down: 
 
         with ThreadPoolExecutor(1) as pool:
             before = pool.submit(make_memory).result()
-            seccomp.apply(seccomp.patch(compile_filter(), os.getpid()))
+            seccomp.apply(seccomp.Filter(compile_filter()))
             return [before, pool.submit(make_memory).result(), threading.active_count()]
 
     late = replace(kernel_plan, landlock_abi=0, seccomp=b"")

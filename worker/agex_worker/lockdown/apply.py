@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from agex_protocol.messages import SLOT
 from agex_protocol.plan import LockdownPlan
@@ -32,6 +32,7 @@ from agex_worker.lockdown.view import build, view
 
 Layers = tuple[tuple[str, str], ...]
 State = TypeVar("State")
+Given = ParamSpec("Given")
 
 OFF = "off"
 
@@ -48,6 +49,7 @@ class Preparation:
     """
 
     domain: landlock.Domain | None
+    filters: seccomp.Filters | None
     targets: probes.Targets
 
 
@@ -59,8 +61,11 @@ def prepare(plan: LockdownPlan, slots: str) -> Preparation:
     _tried("descriptors", descriptors.prepare)
     if plan.isolation == "kernel":
         _tried("capabilities", capabilities.prepare)
+    if plan.namespaces != "off":
+        _tried("namespaces", namespaces.prepare)
     beside = slots if plan.namespaces == "off" else os.path.dirname(SLOT)
-    return Preparation(_domain(plan), probes.targets(plan, beside))
+    filters = seccomp.prepare(plan) if plan.isolation == "kernel" else None
+    return Preparation(_domain(plan), filters, probes.targets(plan, beside))
 
 
 def isolate_zygote(plan: LockdownPlan, uids: int, aliases: Iterable[str]) -> Layers:
@@ -73,7 +78,7 @@ def isolate_zygote(plan: LockdownPlan, uids: int, aliases: Iterable[str]) -> Lay
     if plan.namespaces == "off":
         return (("namespaces", OFF),)
     chosen = view(plan, aliases)
-    return (_layer("namespaces", lambda: namespaces.enter(lambda: build(chosen), uids)),)
+    return (_layer("namespaces", namespaces.enter, lambda: build(chosen), uids),)
 
 
 def confine_zygote(plan: LockdownPlan, slots: str) -> Layers:
@@ -102,20 +107,21 @@ def lock_down(
     slot: str,
     zygote_pid: int,
     keep: AbstractSet[int],
-    mapped_bytes: int | None = None,
+    limits: Mapping[int, int] | None = None,
     files: int = -1,
     uid: int | None = None,
     hand_over: Callable[[int], None] | None = None,
 ) -> Layers:
     """Lock the forked worker down; `keep` are its descriptors beside stdio. Gives (layer, state) pairs.
 
-    `mapped_bytes` is the address space that the zygote had at the fork (rlimits.mapped_bytes); without it this process
+    `limits` is what rlimits.limits() gave for the address space that the zygote had at the fork; without it this process
     looks for itself, which a confined zygote's child cannot. With namespaces, `files` is the file system that becomes the
     slot, and `uid` the user to become. `hand_over` is given the listener of the system-call filter; without it nothing is
     told. Raises LayerFailed: then the process must end.
     """
-    # Measured first: what the process had mapped when it began.
-    mapped = rlimits.own_mapped_bytes() if mapped_bytes is None else mapped_bytes
+    if limits is None:
+        # Measured first: what the process had mapped when it began.
+        limits = rlimits.limits(plan.limits, rlimits.own_mapped_bytes(), own_user=uid is not None)
     kept = keep | _STDIO
     # Inherited for a layer to come, and closed when that is up.
     spent = prepared.domain.descriptors if prepared.domain else frozenset[int]()
@@ -124,12 +130,11 @@ def lock_down(
     layers: list[tuple[str, str]] = []
 
     # Descriptors first: no later step may leave one behind, and none is needed by a later step.
-    layers.append(_layer("descriptors", lambda: _only_descriptors(kept | spent)))
+    layers.append(_layer("descriptors", _only_descriptors, kept | spent))
     # Early, so that a worker whose zygote dies half-way does not stay.
-    layers.append(_layer("parent", lambda: parent.die_with(zygote_pid)))
+    layers.append(_layer("parent", parent.die_with, zygote_pid))
     # While there is still the privilege to set them.
-    chosen = rlimits.limits(plan.limits, mapped, own_user=uid is not None)
-    layers.append(_layer("rlimits", lambda: rlimits.apply(chosen)))
+    layers.append(_layer("rlimits", rlimits.apply, limits))
 
     if plan.isolation == "process":
         layers += [("capabilities", OFF), ("dumpable", OFF)]
@@ -141,14 +146,14 @@ def lock_down(
         return (*layers, _layer("seatbelt", lambda: seatbelt.apply(seatbelt.profile(plan, slot))))
 
     if files >= 0:
-        layers.append(_layer("namespaces", lambda: namespaces.enter_worker(files, uid)))
+        layers.append(_layer("namespaces", namespaces.enter_worker, files, uid))
     else:
         layers.append(("namespaces", OFF))
 
     if plan.drop_capabilities:
         layers.append(_layer("capabilities", capabilities.drop))
         # The kernel withdraws the request at some changes of credentials: asked again after the last, whatever it was.
-        _layer("parent", lambda: parent.die_with(zygote_pid))
+        _layer("parent", parent.die_with, zygote_pid)
     else:
         layers.append(("capabilities", OFF))
     # After the last change of credentials, which would reset it.
@@ -157,9 +162,9 @@ def lock_down(
     layers.append(_layer("no_new_privs", _no_new_privileges))
     layers.append(_landlock(prepared.domain, slot))
     if spent:
-        layers[0] = _layer("descriptors", lambda: _only_descriptors(kept, spent))
+        layers[0] = _layer("descriptors", _only_descriptors, kept, spent)
     # Last: the filter refuses the calls that every layer above is made of.
-    layers += _seccomp(plan, hand_over)
+    layers += _seccomp(prepared.filters, hand_over)
     return tuple(layers)
 
 
@@ -190,24 +195,25 @@ def _domain(plan: LockdownPlan) -> landlock.Domain | None:
 def _landlock(domain: landlock.Domain | None, write_root: str) -> tuple[str, str]:
     if domain is None:
         return ("landlock", OFF)
-    return _layer("landlock", lambda: domain.enter(write_root))
+    return _layer("landlock", domain.enter, write_root)
 
 
-def _seccomp(plan: LockdownPlan, hand_over: Callable[[int], None] | None) -> Layers:
-    if not plan.seccomp:
+def _seccomp(filters: seccomp.Filters | None, hand_over: Callable[[int], None] | None) -> Layers:
+    if filters is None:
         return (("seccomp", OFF), ("listener", OFF))
-    if not plan.seccomp_told or hand_over is None:
-        return (_layer("seccomp", lambda: seccomp.apply(seccomp.patch(plan.seccomp, os.getpid()))), ("listener", OFF))
-    state, listener = _tried("seccomp", lambda: seccomp.apply_told(plan, hand_over))
+    if filters.told is None or filters.seal is None or hand_over is None:
+        return (_layer("seccomp", seccomp.apply, filters.silent), ("listener", OFF))
+    state, listener = _tried("seccomp", seccomp.apply_told, filters, filters.told, filters.seal, hand_over)
     return (("seccomp", state), ("listener", listener))
 
 
-def _layer(name: str, put_up: Callable[[], str]) -> tuple[str, str]:
-    return (name, _tried(name, put_up))
+def _layer(name: str, put_up: Callable[Given, str], *given: Given.args, **named: Given.kwargs) -> tuple[str, str]:
+    # With what it is given, and no closure: each piece of code that runs costs a worker a page of its own.
+    return (name, _tried(name, put_up, *given, **named))
 
 
-def _tried(name: str, put_up: Callable[[], State]) -> State:
+def _tried(name: str, put_up: Callable[Given, State], *given: Given.args, **named: Given.kwargs) -> State:
     try:
-        return put_up()
+        return put_up(*given, **named)
     except (OSError, ValueError) as error:
         raise LayerFailed(name, f"could not be put up: {error}") from error

@@ -28,6 +28,7 @@ _SECUREBITS = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 7
 # struct __user_cap_header_struct of version 3, for this process; two structs of effective, permitted, inheritable.
 _header = array.array("I", (0x20080522, 0))
 _words = array.array("I", (0,) * 6)
+_NONE = array.array("I", (0,) * 6)
 _capability = ctypes.c_long()
 
 
@@ -66,16 +67,14 @@ def drop() -> str:
 
 def _held() -> tuple[int, int, int]:
     """Effective, permitted, inheritable."""
-    if _calls().get() < 0:
-        raise kernel.refusal("capget")
+    kernel.made(_calls().get, "capget")
     low, high = _words[:3], _words[3:]
     return (high[0] << 32 | low[0], high[1] << 32 | low[1], high[2] << 32 | low[2])
 
 
 def _set_none() -> None:
-    _words[:] = array.array("I", (0,) * 6)
-    if _calls().set() < 0:
-        raise kernel.refusal("capset")
+    _words[:] = _NONE
+    kernel.made(_calls().set, "capset")
 
 
 def _bounding() -> list[int]:
@@ -84,17 +83,11 @@ def _bounding() -> list[int]:
 
 
 def _answers(call: kernel.Call) -> list[int]:
-    """What the kernel says of one capability after the other, up to the last that it knows."""
+    """What the kernel says of each capability that it knows."""
     answers: list[int] = []
-    for capability in range(_MOST_CAPABILITIES):
+    for capability in range(_calls().known):
         _capability.value = capability
-        answer = call()
-        if answer < 0:
-            refusal = kernel.refusal("prctl")
-            if refusal.errno != errno.EINVAL:
-                raise refusal
-            break
-        answers.append(answer)
+        answers.append(kernel.made(call, "prctl"))
     return answers
 
 
@@ -105,14 +98,29 @@ class _Calls:
     # Of `_capability` and the bounding set: whether it is in there, and taking it out.
     ask: kernel.Call
     take_away: kernel.Call
+    # How many capabilities this kernel has.
+    known: int
 
 
 @cache
 def _calls() -> _Calls:
     addresses = _header.buffer_info()[0], _words.buffer_info()[0]
+    ask = kernel.prepared("prctl", _PR_CAPBSET_READ, _capability, 0, 0, 0)
     return _Calls(
         kernel.prepared("capget", *addresses),
         kernel.prepared("capset", *addresses),
-        kernel.prepared("prctl", _PR_CAPBSET_READ, _capability, 0, 0, 0),
+        ask,
         kernel.prepared("prctl", _PR_CAPBSET_DROP, _capability, 0, 0, 0),
+        _known(ask),
     )
+
+
+def _known(ask: kernel.Call) -> int:
+    for capability in range(_MOST_CAPABILITIES):
+        _capability.value = capability
+        if ask() < 0:
+            refusal = kernel.refusal("prctl")
+            if refusal.errno != errno.EINVAL:
+                raise refusal
+            return capability
+    return _MOST_CAPABILITIES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import itertools
 import os
 import resource
 import sys
@@ -19,18 +20,22 @@ _CHECKED = 1024  # how far assert_only looks: well beyond what a zygote ever ope
 
 
 def prepare() -> None:
-    """Make what assert_only() needs. For before the fork."""
+    """Make what close_others() and assert_only() need. For before the fork."""
     if sys.platform == "linux":
         _question()
+        _closing()
 
 
 def close_others(keep: AbstractSet[int]) -> None:
     """Close every descriptor but `keep`. Raises OSError where the kernel has no close_range (before 5.9)."""
+    close = _closing()
     lowest = 0
     for kept in sorted(keep):
-        _close(lowest, kept - 1)
+        # os.closerange with an empty range closes everything from there on: never call it, nor the call beneath, with one.
+        if lowest < kept:
+            close(lowest, kept - 1)
         lowest = kept + 1
-    _close(lowest, _LAST_DESCRIPTOR)
+    close(lowest, _LAST_DESCRIPTOR)
 
 
 def assert_only(keep: AbstractSet[int], spent: AbstractSet[int] = frozenset()) -> str:
@@ -43,8 +48,8 @@ def assert_only(keep: AbstractSet[int], spent: AbstractSet[int] = frozenset()) -
     else:
         seen = set(filter(_is_open, map(int, os.listdir("/dev/fd"))))
         unseen, surplus = keep - seen, seen - keep
-    missing = [descriptor for descriptor in sorted(unseen) if not _is_open(descriptor)]
-    surplus |= {descriptor for descriptor in spent if _is_open(descriptor)}
+    missing = [*itertools.filterfalse(_is_open, sorted(unseen))]
+    surplus |= {*filter(_is_open, spent)}
     if missing:
         raise LayerFailed("descriptors", f"{missing} must stay open and are closed; pass them to the fork")
     if surplus:
@@ -52,14 +57,25 @@ def assert_only(keep: AbstractSet[int], spent: AbstractSet[int] = frozenset()) -
     return f"enforced: {len(keep)} open"
 
 
-def _close(first: int, last: int) -> None:
-    # os.closerange with an empty range closes everything from there on: never call it, nor the call beneath, with one.
-    if first > last:
-        return
-    if sys.platform == "linux":
-        kernel.syscall("close_range", first, last, 0)
-    else:
-        os.closerange(first, min(last + 1, os.sysconf("SC_OPEN_MAX")))
+class _Closing:
+    """The call that closes a range of descriptors."""
+
+    def __init__(self) -> None:
+        self._first, self._last = ctypes.c_long(), ctypes.c_long()
+        if sys.platform == "linux":
+            self._call = kernel.prepared("close_range", self._first, self._last, 0)
+
+    def __call__(self, first: int, last: int) -> None:
+        if sys.platform == "linux":
+            self._first.value, self._last.value = first, last
+            kernel.made(self._call, "close_range")
+        else:
+            os.closerange(first, min(last + 1, os.sysconf("SC_OPEN_MAX")))
+
+
+@cache
+def _closing() -> _Closing:
+    return _Closing()
 
 
 class _Question:
@@ -81,12 +97,13 @@ class _Question:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         count = _CHECKED if soft == resource.RLIM_INFINITY else min(soft, _CHECKED)
         self._count.value = count
-        if self._call() < 0:
-            raise kernel.refusal("ppoll")
+        kernel.made(self._call, "ppoll")
         answers = self._table
-        seen = {number for number in keep if number < count and answers[2 * number + 1] != _NOT_OPEN}
-        for number in seen:
-            answers[2 * number + 1] = _NOT_OPEN
+        seen: set[int] = set()
+        for number in keep:
+            if number < count and answers[2 * number + 1] != _NOT_OPEN:
+                seen.add(number)
+                answers[2 * number + 1] = _NOT_OPEN
         # As a whole first: to look at each answer takes longer than all the rest.
         if answers == self._all_closed:
             return keep - seen, frozenset()

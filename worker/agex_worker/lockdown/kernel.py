@@ -49,6 +49,9 @@ Call = Callable[[], int]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+if sys.platform == "linux":
+    # Said once, so that a call need not make an object of each number.
+    _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 def syscall(name: str, *arguments: int | bytes) -> int:
@@ -56,7 +59,12 @@ def syscall(name: str, *arguments: int | bytes) -> int:
 
     Any other pointer is passed as its address; the caller keeps what it points to alive.
     """
-    result = prepared(name, *arguments)()
+    return made(prepared(name, *arguments), name)
+
+
+def made(call: Call, name: str) -> int:
+    """Make a prepared call and give its result."""
+    result = call()
     if result < 0:
         raise refusal(name)
     return result
@@ -79,8 +87,7 @@ def prctl(option: int, *arguments: int) -> int:
     """prctl(2) with the arguments that are not given as zeros, which the newer options insist on."""
     if sys.platform != "linux":
         raise OSError(errno.ENOSYS, f"{os.strerror(errno.ENOSYS)}: prctl is a call of Linux, this is {sys.platform}")
-    padded = [ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:4]]
-    result: int = _libc.prctl(ctypes.c_int(option), *padded)
+    result: int = _libc.prctl(option, *(*arguments, 0, 0, 0, 0)[:4])
     if result < 0:
         raise refusal(f"prctl({option})")
     return result

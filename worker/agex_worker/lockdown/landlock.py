@@ -94,17 +94,15 @@ class Domain:
         self._attributes = _Attributes(chosen.files, chosen.tcp, chosen.scopes)
         self._create = kernel.prepared("landlock_create_ruleset", ctypes.addressof(self._attributes), size, 0)
         self._ruleset = ctypes.c_long()
+        self._restrict = kernel.prepared("landlock_restrict_self", self._ruleset, 0)
         self._own = _Beneath(chosen.writable, -1)
         self._beneath = _opened(chosen.rules)
+        # Those of the opened paths, which must be open in who enters, and closed after that.
+        self.descriptors = frozenset(each.descriptor for each in self._beneath)
         self._add = [
             kernel.prepared("landlock_add_rule", self._ruleset, _RULE_PATH_BENEATH, ctypes.addressof(each), 0)
             for each in (*self._beneath, self._own)
         ]
-
-    @property
-    def descriptors(self) -> frozenset[int]:
-        """Those of the opened paths, which must be open in who enters, and closed after that."""
-        return frozenset(each.descriptor for each in self._beneath)
 
     def close(self) -> None:
         for descriptor in self.descriptors:
@@ -116,10 +114,10 @@ class Domain:
             own = self._own.descriptor = os.open(write_root, os.O_PATH | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise _missing(write_root) from error
-        descriptor = self._ruleset.value = _made(self._create, "landlock_create_ruleset")
+        descriptor = self._ruleset.value = kernel.made(self._create, "landlock_create_ruleset")
         for add in self._add:
-            _made(add, "landlock_add_rule")
-        kernel.syscall("landlock_restrict_self", descriptor, 0)
+            kernel.made(add, "landlock_add_rule")
+        kernel.made(self._restrict, "landlock_restrict_self")
         os.close(descriptor)
         os.close(own)
         return f"enforced: ABI {self._chosen.abi}, {len(self._add)} paths"
@@ -179,13 +177,6 @@ def _missing(path: str) -> LayerFailed:
     return LayerFailed(
         "landlock", f"{path} is to be writable and does not exist; create it or take it out of the policy"
     )
-
-
-def _made(call: kernel.Call, name: str) -> int:
-    result = call()
-    if result < 0:
-        raise kernel.refusal(name)
-    return result
 
 
 def _file_rights() -> int:

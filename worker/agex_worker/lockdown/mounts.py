@@ -66,6 +66,11 @@ def place(mount: int, directory: int, path: str) -> None:
     kernel.syscall("move_mount", mount, b"", directory, os.fsencode(path), flags)
 
 
+def placing(mount: ctypes.c_long, path: str) -> kernel.Call:
+    """The call that places a mount, which is known only later, at this absolute path."""
+    return kernel.prepared("move_mount", mount, b"", _AT_FDCWD, os.fsencode(path), _MOVE_FROM_EMPTY_PATH)
+
+
 def make_private() -> None:
     """Nothing that is mounted from now on is seen outside of this mount namespace, nor the other way round."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -9,12 +9,14 @@ it does nothing but wait. When the zygote ends, the kernel ends every process in
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn
 
 from agex_protocol.messages import SLOT, WORK
@@ -31,7 +33,6 @@ _NEWPID = 0x2000_0000
 _NEWNET = 0x4000_0000
 
 _PR_SET_PDEATHSIG = 1
-_AT_FDCWD = -100
 _HOST_NAME = "sandbox"
 
 
@@ -99,14 +100,36 @@ class Nursery:
         return pid
 
 
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """What enter_worker() calls; `files` is set before `place`, which puts that at SLOT."""
+
+    unshare: kernel.Call
+    place: kernel.Call
+    files: ctypes.c_long
+
+
+def prepare() -> None:
+    """Make what enter_worker() needs. For before the fork."""
+    _calls()
+
+
+@cache
+def _calls() -> _Calls:
+    files = ctypes.c_long()
+    return _Calls(kernel.prepared("unshare", _NEWNS), mounts.placing(files, SLOT), files)
+
+
 def enter_worker(files: int, uid: int | None) -> str:
     """Give this worker, while it has the privileges of its zygote, its files at SLOT and a user of its own.
 
     uid: which of the zygote's user ids it takes; None keeps the zygote's. Closes `files`.
     """
     os.setsid()  # or kill(0) would reach the zygote and all its other workers: a process group spans process namespaces
-    kernel.syscall("unshare", _NEWNS)
-    mounts.place(files, _AT_FDCWD, SLOT)
+    calls = _calls()
+    kernel.made(calls.unshare, "unshare")
+    calls.files.value = files
+    kernel.made(calls.place, "move_mount")
     os.close(files)
     os.chdir(SLOT)
     if uid is not None:

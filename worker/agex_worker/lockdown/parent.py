@@ -14,17 +14,21 @@ _PR_SET_PDEATHSIG = 1
 _PR_GET_PDEATHSIG = 2
 _PR_GET_DUMPABLE = 3
 _PR_SET_DUMPABLE = 4
+_KILL = int(signal.SIGKILL)
+
+_asked = ctypes.c_int(0)
+_asked_at = ctypes.addressof(_asked)
 
 
 def die_with(zygote_pid: int) -> str:
     """Ask for SIGKILL at the zygote's end, and see that it has not come. A change of user withdraws the request."""
     os.umask(0o077)
     if sys.platform == "linux":
-        kernel.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        asked = ctypes.c_int(0)
-        kernel.prctl(_PR_GET_PDEATHSIG, ctypes.addressof(asked))
-        if asked.value != signal.SIGKILL:
-            raise LayerFailed("parent", f"the signal at the parent's death is {asked.value}, not SIGKILL")
+        kernel.prctl(_PR_SET_PDEATHSIG, _KILL)
+        _asked.value = 0
+        kernel.prctl(_PR_GET_PDEATHSIG, _asked_at)
+        if _asked.value != _KILL:
+            raise LayerFailed("parent", f"the signal at the parent's death is {_asked.value}, not SIGKILL")
     # Only after the request: a zygote that died before it would never have been noticed.
     parent = os.getppid()
     if parent != zygote_pid:

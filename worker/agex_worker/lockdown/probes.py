@@ -14,7 +14,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 
 from agex_protocol.plan import LockdownPlan
 from agex_worker.lockdown import kernel
@@ -35,13 +35,17 @@ _NOBODY = 2
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What lies outside of every worker's grants, or None where all is granted: a file, and a directory to write to."""
+    """What lies outside of every worker's grants, or None where all is granted: a file, and a directory to write to.
+
+    on: the layers that are, by the names that the probes call them.
+    """
 
     file: str | None
     directory: str | None
+    on: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ground:
     """Where the probes are tried. zygote_pid is 0 where the zygote is in another process namespace."""
 
@@ -73,8 +77,11 @@ class _Probe:
 
 def targets(plan: LockdownPlan, beside: str) -> Targets:
     """Choose them, in the zygote: that takes many looks at files. `beside` is the directory in which the slots lie."""
+    if plan.seccomp:
+        _calls()
     # Beside a slot lie those of other workers, of the same user: no file mode protects them.
-    return Targets(_outside(_FILES, plan, (*plan.read, *plan.write)), _outside((beside, "/tmp", "/"), plan, plan.write))
+    file = _outside(_FILES, plan, (*plan.read, *plan.write))
+    return Targets(file, _outside((beside, "/tmp", "/"), plan, plan.write), _layers(plan))
 
 
 def run(
@@ -88,20 +95,43 @@ def run(
     if plan.isolation != "kernel":
         return ()
     ground = _Ground(plan, slot, zygote_pid, chosen or targets(plan, os.path.dirname(slot)))
-    layers = _layers(plan)
+    layers = ground.targets.on
     results: list[tuple[str, str]] = []
     for probe in _PROBES:
-        result = _result(partial(probe.attempt, ground), probe.refusals)
-        holders = [layer for layer in probe.held_by if layer in layers]
-        if result.startswith(REACHED) and holders:
-            layer = holders[0].partition(" ")[0]
-            raise LayerFailed(layer, f"the self-test broke the promise {probe.promise!r}: {result}")
+        result = _result(probe.attempt, ground, refusals=probe.refusals)
+        if result.startswith(REACHED):
+            _check_that_nothing_held(probe, layers, result)
         results.append((probe.promise, result))
     return tuple(results)
 
 
+def _check_that_nothing_held(probe: _Probe, layers: frozenset[str], result: str) -> None:
+    holders = [layer for layer in probe.held_by if layer in layers]
+    if holders:
+        layer = holders[0].partition(" ")[0]
+        raise LayerFailed(layer, f"the self-test broke the promise {probe.promise!r}: {result}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    sockets: tuple[tuple[int, kernel.Call], ...]  # each with its family
+    execve: kernel.Call
+    execveat: kernel.Call
+    clone: kernel.Call
+
+
+@cache
+def _calls() -> _Calls:
+    """Made in the zygote, if targets() are."""
+    return _Calls(
+        tuple((family, kernel.prepared("socket", family, kind, 0)) for family, kind in _SOCKETS),
+        kernel.prepared("execve", 0, 0, 0),
+        kernel.prepared("execveat", -1, 0, 0, 0, 0),
+        kernel.prepared("clone", signal.SIGCHLD, 0, 0, 0, 0),
+    )
+
+
 def _layers(plan: LockdownPlan) -> frozenset[str]:
-    """The layers that are on, by the names that the probes call them."""
     on = {
         "rlimits": True,
         "namespaces": plan.namespaces != "off",
@@ -112,9 +142,9 @@ def _layers(plan: LockdownPlan) -> frozenset[str]:
     return frozenset(layer for layer, is_on in on.items() if is_on)
 
 
-def _result(attempt: Callable[[], str], refusals: frozenset[int] = frozenset()) -> str:
+def _result(attempt: Callable[..., str], *given: object, refusals: frozenset[int] = frozenset()) -> str:
     try:
-        return attempt()
+        return attempt(*given)
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, str(error.errno))
         # Any other error (EFAULT for a null path) comes from beyond the wall: the call was let through.
@@ -123,7 +153,10 @@ def _result(attempt: Callable[[], str], refusals: frozenset[int] = frozenset()) 
 
 
 def _worst(results: Sequence[str]) -> str:
-    return next((result for result in results if result.startswith(REACHED)), results[0])
+    for result in results:
+        if result.startswith(REACHED):
+            return result
+    return results[0]
 
 
 def _read_a_file(ground: _Ground) -> str:
@@ -163,11 +196,11 @@ def _change_a_mode(ground: _Ground) -> str:
 
 
 def _open_a_socket(ground: _Ground) -> str:
-    return _worst([_result(partial(_open_socket_of, family, kind)) for family, kind in _SOCKETS])
+    return _worst([_result(_open_socket_of, family, call) for family, call in _calls().sockets])
 
 
-def _open_socket_of(family: int, kind: int) -> str:
-    os.close(kernel.syscall("socket", family, kind, 0))
+def _open_socket_of(family: int, call: kernel.Call) -> str:
+    os.close(kernel.made(call, "socket"))
     return f"{REACHED}: opened a socket of family {family}"
 
 
@@ -177,17 +210,17 @@ def _start_a_program(ground: _Ground) -> str:
 
 
 def _execute_nothing() -> str:
-    kernel.syscall("execve", 0, 0, 0)
+    kernel.made(_calls().execve, "execve")
     return REACHED
 
 
 def _execute_nothing_at() -> str:
-    kernel.syscall("execveat", -1, 0, 0, 0, 0)
+    kernel.made(_calls().execveat, "execveat")
     return REACHED
 
 
 def _start_a_process(ground: _Ground) -> str:
-    pid = kernel.syscall("clone", signal.SIGCHLD, 0, 0, 0, 0)
+    pid = kernel.made(_calls().clone, "clone")
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
@@ -197,7 +230,7 @@ def _start_a_process(ground: _Ground) -> str:
 def _reach_a_process(ground: _Ground) -> str:
     # Any other process is like the zygote: the other workers have its user, and nothing else would stand between.
     return _worst(
-        [_result(partial(_signal, ground.somebody), _ABSENT), _result(partial(_hold, ground.somebody), _ABSENT)]
+        [_result(_signal, ground.somebody, refusals=_ABSENT), _result(_hold, ground.somebody, refusals=_ABSENT)]
     )
 
 
@@ -282,7 +315,7 @@ def _outside(candidates: Iterable[str], plan: LockdownPlan, granted: Iterable[st
     roots = [os.path.realpath(path) for path in granted]
     real = [os.path.realpath(candidate) for candidate in candidates]
     beyond = [path for path in real if not any(os.path.commonpath((path, root)) == root for root in roots)]
-    present = [path for path in beyond if os.path.exists(path)]
+    present = [path for path in beyond if os.access(path, os.F_OK)]
     return next(iter(present or (beyond if plan.namespaces != "off" else [])), None)
 
 

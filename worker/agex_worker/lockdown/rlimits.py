@@ -9,6 +9,7 @@ import math
 import os
 import resource
 import sys
+from collections.abc import Mapping
 
 from agex_protocol.plan import Limits
 from agex_worker.lockdown.errors import LayerFailed
@@ -43,7 +44,7 @@ def own_mapped_bytes() -> int:
         raise LayerFailed(
             "rlimits",
             f"cannot read {_PROC}/{_STATM} ({error.strerror}), so the memory limit has no base; open_statm() before "
-            "the zygote is confined and pass mapped_bytes to lock_down()",
+            "the zygote is confined and pass the limits to lock_down()",
         ) from error
     try:
         return mapped_bytes(statm)
@@ -80,7 +81,7 @@ def limits(plan: Limits, mapped: int, *, own_user: bool = False) -> dict[int, in
     return chosen
 
 
-def apply(chosen: dict[int, int]) -> str:
+def apply(chosen: Mapping[int, int]) -> str:
     """Set every limit, soft and hard, never above the hard limit in force, and read it back."""
     for which, value in chosen.items():
         _, hard = resource.getrlimit(which)

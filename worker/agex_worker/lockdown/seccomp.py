@@ -12,6 +12,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from agex_protocol.plan import SECCOMP_PID_PLACEHOLDER, LockdownPlan
 from agex_worker.lockdown import kernel
@@ -35,68 +36,116 @@ _MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 
 
 class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
-def patch(bpf: bytes, pid: int) -> bytes:
-    """The filter with `pid` where the placeholder stood, so that a worker may signal itself and nobody else.
+class Filter:
+    """A filter and the call that installs it, made once in the zygote: what is left to a worker is to write its number in.
 
-    Only whole immediates count. LayerFailed when the bytes are no program or hold no placeholder.
+    own_pid: whether it has places for that, so that a worker may signal itself and nobody else. LayerFailed when the bytes
+    are no program, or have no place that is a whole immediate.
     """
-    _check(bpf)
-    patched, own, at = bytearray(bpf), _IMMEDIATE.pack(pid), -1
-    while (at := bpf.find(_PLACEHOLDER, at + 1)) >= 0:
-        if at % _INSTRUCTION.size == _IMMEDIATE_AT:
-            patched[at : at + _IMMEDIATE.size] = own
-    fitted = bytes(patched)
-    if fitted == bpf:
-        raise LayerFailed("seccomp", "the filter has no place for the worker's process id; compile the policy again")
-    return fitted
+
+    def __init__(self, bpf: bytes, *, own_pid: bool = True) -> None:
+        _check(bpf)
+        self.count = len(bpf) // _INSTRUCTION.size
+        self.instructions = ctypes.create_string_buffer(bpf, len(bpf))
+        self._places = _places(bpf) if own_pid else ()
+        if own_pid and not self._places:
+            raise LayerFailed(
+                "seccomp", "the filter has no place for the worker's process id; compile the policy again"
+            )
+        self._program = _Program(self.count, ctypes.addressof(self.instructions))
+        self._flags = ctypes.c_long()
+        self._ask = kernel.prepared("prctl", _PR_GET_SECCOMP, 0, 0, 0, 0)
+        self._call = kernel.prepared("seccomp", _SET_MODE_FILTER, self._flags, ctypes.addressof(self._program))
+
+    def fit(self, pid: int) -> None:
+        """Write the worker's process id into it."""
+        for place in self._places:
+            _IMMEDIATE.pack_into(self.instructions, place, pid)
+
+    def install(self, flags: int) -> int:
+        self._flags.value = flags
+        return kernel.made(self._call, "seccomp")
+
+    def mode(self) -> int:
+        """The mode in which this process is."""
+        mode = self._ask()
+        # The kernel itself never refuses this question: a refusal comes from a filter.
+        if mode < 0 and ctypes.get_errno() in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+            return _MODE_FILTER
+        if mode < 0:
+            raise kernel.refusal("prctl")
+        return mode
 
 
-def apply(bpf: bytes) -> str:
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """A plan's: `silent` refuses by itself; `told` and `seal` are its other form, or None."""
+
+    silent: Filter
+    told: Filter | None
+    seal: Filter | None
+
+
+def prepare(plan: LockdownPlan) -> Filters | None:
+    """Make what apply() and apply_told() need; None for a plan without a filter. For before the fork."""
+    if not plan.seccomp:
+        return None
+    told = Filter(plan.seccomp_told) if plan.seccomp_told else None
+    seal = Filter(plan.seal, own_pid=False) if plan.seccomp_told else None
+    return Filters(Filter(plan.seccomp), told, seal)
+
+
+def apply(chosen: Filter) -> str:
     """Install the filter for all threads of this process, and verify that it answers."""
-    unsynced = _install(bpf, _FLAG_TSYNC)
+    chosen.fit(os.getpid())
+    unsynced = chosen.install(_FLAG_TSYNC)
     if unsynced:
         raise LayerFailed("seccomp", f"thread {unsynced} could not be put under the filter")
-    mode = _mode()
+    mode = chosen.mode()
     if mode != _MODE_FILTER:
         raise LayerFailed("seccomp", f"the kernel took the filter, but the mode is {mode}, not {_MODE_FILTER}")
-    return f"enforced: {len(bpf) // _INSTRUCTION.size} instructions"
+    return f"enforced: {chosen.count} instructions"
 
 
-def apply_told(plan: LockdownPlan, hand_over: Callable[[int], None]) -> tuple[str, str]:
+def apply_told(filters: Filters, told: Filter, seal: Filter, hand_over: Callable[[int], None]) -> tuple[str, str]:
     """Install the filter that tells, give its listener to `hand_over` and shut what that took: states of filter, listener.
 
-    For a process of one thread. Where the kernel gives no listener, the plan's other filter goes up instead.
+    For a process of one thread. Where the kernel gives no listener, the filter that is silent goes up instead.
     """
-    told = patch(plan.seccomp_told, os.getpid())
-    _check(plan.seal)
+    told.fit(os.getpid())
     try:
-        listener = _install(told, _FLAG_NEW_LISTENER)
+        listener = told.install(_FLAG_NEW_LISTENER)
     except OSError as error:
         if error.errno not in _NO_LISTENER:
             raise
-        return apply(patch(plan.seccomp, os.getpid())), f"unavailable: {_why_none(error)}"
+        return apply(filters.silent), f"unavailable: {_why_none(error)}"
     try:
         hand_over(listener)
     finally:
         os.close(listener)
-    _install(plan.seal, 0)
+    seal.install(0)
     if not _sealed():
         raise LayerFailed("seccomp", "the kernel took the seal, but seccomp(2) still answers")
     # The mode is not asked for: it would be told. The supervisor counts the filters from outside.
-    return f"enforced: {len(told) // _INSTRUCTION.size} instructions and a seal", "enforced"
+    return f"enforced: {told.count} instructions and a seal", "enforced"
+
+
+def _places(bpf: bytes) -> tuple[int, ...]:
+    """Where the worker's number goes: only whole immediates count."""
+    found: list[int] = []
+    at = -1
+    while (at := bpf.find(_PLACEHOLDER, at + 1)) >= 0:
+        if at % _INSTRUCTION.size == _IMMEDIATE_AT:
+            found.append(at)
+    return tuple(found)
 
 
 def _check(bpf: bytes) -> None:
     if not bpf or len(bpf) % _INSTRUCTION.size or len(bpf) > _MOST_INSTRUCTIONS * _INSTRUCTION.size:
         raise LayerFailed("seccomp", f"{len(bpf)} bytes are no BPF program; compile the policy again")
-
-
-def _install(bpf: bytes, flags: int) -> int:
-    program = _Program(len(bpf) // _INSTRUCTION.size, bpf)
-    return kernel.syscall("seccomp", _SET_MODE_FILTER, flags, ctypes.addressof(program))
 
 
 def _why_none(error: OSError) -> str:
@@ -112,13 +161,3 @@ def _sealed() -> bool:
     except PermissionError:
         return True
     return False
-
-
-def _mode() -> int:
-    try:
-        return kernel.prctl(_PR_GET_SECCOMP)
-    except OSError as error:
-        # The kernel itself never refuses this question: a refusal comes from a filter.
-        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
-            raise
-        return _MODE_FILTER
