@@ -28,6 +28,7 @@ from agex.terminal import Commands, Handler
 from agex.workbench import Workbench, refusal
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation
+from agex_supervisor.cache import Cache
 from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
 from agex_supervisor.pool import Pool
@@ -381,6 +382,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._turns: dict[str, threading.Lock] = {}
         self._workspaces: dict[str, Path] = {}
+        self._caches: dict[str, Cache] = {}
 
     def acquire(self, name: str) -> Path:
         """The session's workspace, once no other task uses it. ValueError for a bad name, SessionBusy after `wait_s`."""
@@ -398,6 +400,12 @@ class Sessions:
             turn.release()
             raise
 
+    def cache(self, name: str) -> Cache:
+        """The session's cache, for whoever has acquired it; bounded as the policy bounds results."""
+        if name not in self._caches:
+            self._caches[name] = Cache(max_bytes=self._agent.workbench(()).limits.result_bytes)
+        return self._caches[name]
+
     def release(self, name: str, *, forget: bool = False) -> None:
         """Let the next task have the session; or forget it, files and all."""
         turn = self._turns[name]
@@ -405,6 +413,7 @@ class Sessions:
             with self._lock:
                 workspace = self._workspaces.pop(name, None)
                 del self._turns[name]
+                self._caches.pop(name, None)
             if workspace is not None:
                 self._agent.pool.drop_workspace(workspace)
         turn.release()
@@ -417,6 +426,7 @@ class Sessions:
     def close(self) -> None:
         with self._lock:
             workspaces, self._workspaces = list(self._workspaces.values()), {}
+            self._caches = {}
         for workspace in workspaces:
             self._agent.pool.drop_workspace(workspace)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +19,7 @@ from agex.options import EventHandler, Options
 from agex.outcome import TaskOutcome, outcome_of
 from agex.prompt import SILENT_TURN, is_time_to_wrap_up, task_message, tools, wrap_up
 from agex.question import Answer, Question
+from agex.recap import with_recap
 from agex.render import render_value
 from agex_supervisor.bridge import waited_for
 from agex_supervisor.display import display
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 MAX_INPUT_CHARS = 2_400
 MAX_VALUE_CHARS = 1_000
+RECAP_TIMEOUT_S = 5.0
 
 
 class Call:
@@ -85,8 +88,9 @@ class Call:
             bench = self._agent.workbench(self._task.terms.classes)
             returns = self._task.terms.returns
             bench.check_result(returns)
-            self._executor = bench.executor(workspace)
+            self._executor = bench.executor(workspace, cache=self._agent.sessions.cache(self.session))
             self._executor.start(keeps=returns.has_handles)
+            self.brief = replace(self.brief, system=with_recap(self.brief.system, self._recap(self._executor)))
             self._agent.running.add(self._task.__qualname__, self.session, self)
             self.live = True
             self.kin.join(self)
@@ -94,6 +98,10 @@ class Call:
             self._release()
             raise
         return self
+
+    def _recap(self, executor: Executor) -> str:
+        left = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
+        return executor.outline(RECAP_TIMEOUT_S if left is None else min(RECAP_TIMEOUT_S, left))
 
     def __exit__(self, *_: object) -> None:
         self.live = False

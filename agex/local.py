@@ -13,25 +13,39 @@ from typing import Any
 from agex.containers import replaced
 from agex.direct import DirectCalls
 from agex.interruption import Interrupted, Interruption, interruptibly
+from agex.local_cache import LocalCache
 from agex_protocol.plan import Limits, SandboxPlan
+from agex_supervisor.cache import Cache
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial, merged, of_death, of_words
 from agex_supervisor.display import display
 from agex_supervisor.error_info import MAX_TEXT_CHARS, error_info
 from agex_supervisor.errors import ContractError
-from agex_supervisor.execution import Executed, RunUsage, WorkspaceAction, asked_of, done, too_large
+from agex_supervisor.execution import (
+    MAX_OUTLINE_CHARS,
+    NO_OUTLINE,
+    Executed,
+    RunUsage,
+    WorkspaceAction,
+    asked_of,
+    done,
+    too_large,
+)
 from agex_supervisor.furnishing import Furniture
 from agex_supervisor.handle import Handle
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.local_holder import local_object
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.output import TextOutput
+from agex_supervisor.png import Image, png
 from agex_supervisor.promises import CELLS, LockdownReport
 from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.wording import as_worker_says
 from agex_worker import denials as refusals
 from agex_worker import turn
+from agex_worker.outline import outline
+from agex_worker.printing import bounded_print
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.terminal import Terminal
 
@@ -50,6 +64,7 @@ class LocalExecutor:
         *,
         furniture: Furniture | None = None,
         commands: TerminalCommands | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._furniture = furniture
@@ -61,6 +76,8 @@ class LocalExecutor:
         self._workspace = workspace
         self._limits = limits
         self._runs = 0
+        kept = Cache(max_bytes=limits.result_bytes) if cache is None else cache
+        self._cache = LocalCache(kept, self._interruption.away)
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
     def start(self, *, keeps: bool = False) -> None:
@@ -80,7 +97,9 @@ class LocalExecutor:
             self._furniture.place(self._workspace)
         inputs = {name: replaced(value, _opened) for name, value in inputs.items()}
         output = TextOutput(self._limits.output_bytes)
-        names = {**self._names, "print": _printer(output)}
+        printed = _printer(output)
+        names = {**self._names, "print": bounded_print(printed) if task else printed}
+        images: list[Image] = []
         given = {name: self._direct.presented(value) for name, value in inputs.items()}
         executed = self._run(
             timeout_s,
@@ -94,9 +113,11 @@ class LocalExecutor:
                 files=WorkspaceFiles(self._workspace, self._sandbox.read_only),
                 accept=lambda value: _accepted(self._direct.found(value), returns),
                 members=self._direct.names.modules,
+                cache=self._cache,
+                view=lambda data: images.append(png(data)),
             ),
         )
-        executed.stdout = output.take()
+        executed.stdout, executed.images = output.take(), images
         return executed
 
     def tend(self, action: WorkspaceAction, *, timeout_s: float) -> Executed:
@@ -134,6 +155,16 @@ class LocalExecutor:
         executed.denials = self._denials(record, executed.death, timeout_s)
         executed.usage = RunUsage(time.monotonic() - started, time.thread_time() - cpu, 0)
         return executed
+
+    def outline(self, timeout_s: float) -> str:
+        return interruptibly(lambda: self._outline(timeout_s))
+
+    def _outline(self, timeout_s: float) -> str:
+        try:
+            with self._interruption.running(timeout_s):
+                return display(outline(WorkspaceFiles(self._workspace)), limit=MAX_OUTLINE_CHARS)
+        except Interrupted:
+            return NO_OUTLINE
 
     def cancel(self) -> None:
         if self._interruption.interrupt("cancelled"):

@@ -175,6 +175,9 @@ _HOW = """# How you work
 - Every script starts afresh: variables, imports and functions of earlier ones are gone. Files in the working directory stay.
 - The inputs are real objects, the attributes of `inputs`, for example `inputs.df`. What you see of them here is a \
 shortened picture: compute on the objects, never copy values out of the picture.
+- `cache` is a mapping that lasts for the session: cache['rows'] = rows. A read gives a copy: assign again what you changed.
+- Later scripts can import the Python files of the working directory: `from helpers.tables import clean`.
+- view_image(image) lets you see a PIL image or a matplotlib figure.
 - Only print() lets you observe; the value of a last expression is not shown. Print little: shapes, heads, aggregates."""
 
 _ENDING = """# How a task ends

@@ -20,6 +20,7 @@ from agex_policies.host_calls import host_call_limits_of
 from agex_policies.schema import Policy
 from agex_protocol.budget import Caps
 from agex_protocol.plan import ClassGrant, Isolation, Limits, LockdownPlan, SandboxPlan
+from agex_supervisor.cache import Cache
 from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.furnishing import Furniture
@@ -76,8 +77,11 @@ class Workbench:
         self._equipment: Equipment | None = None
         self._host: _Host | None = None
 
-    def executor(self, workspace: Path | None = None, own_workspace: str = "") -> Executor:
-        """One session's executor. `workspace` was made by the pool; `own_workspace` is a directory of the caller's.
+    def executor(
+        self, workspace: Path | None = None, own_workspace: str = "", *, cache: Cache | None = None
+    ) -> Executor:
+        """One session's executor. `workspace` was made by the pool; `own_workspace` is a directory of the caller's. cache: what
+        the session's code keeps; a fresh one where there is none.
 
         PolicyError and IsolationUnavailable say why there can be none.
         """
@@ -102,6 +106,7 @@ class Workbench:
                 self.unenforced,
                 furniture=self._furniture,
                 commands=terminal,
+                cache=cache,
             )
         limits = host_call_limits_of(self.policy)
         terminal = TerminalCommands(self._commands, messages=limits.messages)
@@ -115,6 +120,7 @@ class Workbench:
             self.unenforced,
             handles=calls.handles,
             furniture=self._furniture,
+            cache=cache,
         )
         return WorkerExecutor(session, calls, caps, terminal)
 

@@ -5,6 +5,7 @@ Ids of tool calls follow from their place, so that the same request is the same 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 from agex.llm.fences import fenced, instructions
 from agex.llm.tool_calls import call_of, tool_of, tool_schema, well_formed
 from agex_supervisor.model import Action, AssistantMessage, Observation, Request, UserMessage
+from agex_supervisor.png import Image
 
 NOT_RUN = "not run: an earlier action failed"
+VIEWED = "What view_image showed, in its order:"
 
 ChatMessage = dict[str, Any]
 
 
-def body_with_tools(request: Request) -> dict[str, Any]:
-    """`messages` and `tools` of a call whose model acts by tool calls."""
+def body_with_tools(request: Request, *, images: bool = True) -> dict[str, Any]:
+    """`messages` and `tools` of a call whose model acts by tool calls. images: what was viewed goes along."""
     messages = [_message("system", request.system)]
-    for turn, (message, observed) in enumerate(_turns(request)):
+    for turn, (message, observed, viewed) in enumerate(_turns(request)):
         match message:
             case UserMessage(text):
                 _add_user(messages, text)
@@ -37,17 +40,19 @@ def body_with_tools(request: Request) -> dict[str, Any]:
                     messages.append(_message("tool", answer) | {"tool_call_id": call_id})
                 for extra in observed[len(ids) :]:
                     _add_user(messages, extra)
+        if images:
+            _add_images(messages, viewed)
     body: dict[str, Any] = {"messages": messages}
     if request.tools:
         body["tools"] = [tool_schema(tool) for tool in request.tools]
     return body
 
 
-def body_with_fences(request: Request) -> dict[str, Any]:
-    """`messages` of a call whose model acts by fenced blocks."""
+def body_with_fences(request: Request, *, images: bool = True) -> dict[str, Any]:
+    """`messages` of a call whose model acts by fenced blocks. images: what was viewed goes along."""
     system = f"{request.system}\n\n{instructions(request.tools)}" if request.tools else request.system
     messages = [_message("system", system)]
-    for message, observed in _turns(request):
+    for message, observed, viewed in _turns(request):
         match message:
             case UserMessage(text):
                 _add_user(messages, text)
@@ -57,21 +62,42 @@ def body_with_fences(request: Request) -> dict[str, Any]:
                 for index, (action, answer) in enumerate(zip_longest(actions, observed), start=1):
                     of = f" ({tool_of(action)})" if action else ""
                     _add_user(messages, f"[result {index}{of}]\n{NOT_RUN if answer is None else answer}")
+        if images:
+            _add_images(messages, viewed)
     return {"messages": messages}
 
 
-def _turns(request: Request) -> list[tuple[UserMessage | AssistantMessage, tuple[str, ...]]]:
-    """Every message that is no observation, each with what was observed right after it."""
-    turns: list[tuple[UserMessage | AssistantMessage, tuple[str, ...]]] = []
+Turn = tuple[UserMessage | AssistantMessage, tuple[str, ...], tuple[Image, ...]]
+
+
+def _turns(request: Request) -> list[Turn]:
+    """Every message that is no observation, each with what was observed right after it, texts and images."""
+    turns: list[Turn] = []
     for message in request.messages:
         match message:
-            case Observation(texts) if turns and isinstance(turns[-1][0], AssistantMessage):
-                turns[-1] = (turns[-1][0], turns[-1][1] + texts)
-            case Observation(texts):
-                turns += [(UserMessage(text), ()) for text in texts]
+            case Observation(texts, images) if turns and isinstance(turns[-1][0], AssistantMessage):
+                last, observed, viewed = turns[-1]
+                turns[-1] = (last, observed + texts, viewed + images)
+            case Observation(texts, _):
+                turns += [(UserMessage(text), (), ()) for text in texts]
             case _:
-                turns.append((message, ()))
+                turns.append((message, (), ()))
     return turns
+
+
+def _add_images(messages: list[ChatMessage], images: Sequence[Image]) -> None:
+    """In a user message, for the answer to a tool call holds text only."""
+    if not images:
+        return
+    parts: list[ChatMessage] = [{"type": "text", "text": VIEWED}]
+    for image in images:
+        url = "data:image/png;base64," + base64.b64encode(image.data).decode("ascii")
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    if messages[-1]["role"] == "user":
+        said = messages[-1]["content"]
+        messages[-1]["content"] = ([{"type": "text", "text": said}] if isinstance(said, str) else said) + parts
+    else:
+        messages.append({"role": "user", "content": parts})
 
 
 def _calling(text: str, actions: Sequence[Action], ids: Sequence[str]) -> ChatMessage:
@@ -84,10 +110,13 @@ def _calling(text: str, actions: Sequence[Action], ids: Sequence[str]) -> ChatMe
 
 def _add_user(messages: list[ChatMessage], text: str) -> None:
     """Two user messages in a row become one: some servers insist on alternation."""
-    if messages[-1]["role"] == "user":
-        messages[-1]["content"] += "\n\n" + well_formed(text)
-    else:
+    last = messages[-1]
+    if last["role"] != "user":
         messages.append(_message("user", text))
+    elif isinstance(last["content"], str):
+        last["content"] += "\n\n" + well_formed(text)
+    else:
+        last["content"].append({"type": "text", "text": well_formed(text)})
 
 
 def _message(role: str, text: str) -> ChatMessage:

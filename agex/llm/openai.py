@@ -39,7 +39,7 @@ class OpenAI:
     may need no key. `timeout_s` bounds a call as a whole, retries and waits included. The first retry waits
     `retry_wait_s`, each later one twice as long, or what the server asks for. `extra_body` is merged into every request.
     `tools`: "auto" turns to fenced blocks when the server refuses tool calls; "on" and "off" are final.
-    `stream`: None streams when someone listens (`on_token`).
+    `stream`: None streams when someone listens (`on_token`). Images that code viewed go along until the server refuses them.
     """
 
     def __init__(
@@ -131,7 +131,8 @@ class OpenAI:
                 call.retries += 1
 
     async def _attempt(self, wire: Wire, call: _Call) -> Reply:
-        body = body_with_fences(call.request) if "tools" in self._refused else body_with_tools(call.request)
+        made = body_with_fences if "tools" in self._refused else body_with_tools
+        body = made(call.request, images="images" not in self._refused)
         body |= {"model": self._model} | self._extra_body
         if not (call.on_token is not None if self._stream is None else self._stream):
             reply = read_completion(await wire.ask(body), call.request)

@@ -5,13 +5,17 @@ With fenced blocks, observations come back as the user messages they were sent a
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue
 
+from agex.llm.conversation import VIEWED
 from agex.llm.fences import read_fences
-from agex.llm.tool_calls import ACTION_OF_TOOL, ToolCall, action_of
+from agex.llm.tool_calls import ACTION_OF_TOOL, Misread, ToolCall, action_of
+from agex_protocol.errors import ProtocolError
 from agex_supervisor.model import AssistantMessage, Message, Observation, Parameter, Request, Tool, UserMessage
+from agex_supervisor.png import Image, png
 
 
 class ChatCall(BaseModel):
@@ -30,13 +34,14 @@ class ChatCall(BaseModel):
 
     def request(self) -> Request:
         """What the model is shown. Raises Misread for calls of tools that are none of ours."""
-        system = "\n\n".join(message.content or "" for message in self.messages if message.role == "system")
+        system = "\n\n".join(message.text for message in self.messages if message.role == "system")
         messages: list[Message] = []
         for message in self.messages:
-            text = message.content or ""
+            text = message.text
             match message.role:
                 case "user":
-                    messages.append(UserMessage(text))
+                    messages += [UserMessage(text)] if text or not message.images else []
+                    _view(messages, message.images)
                 case "assistant":
                     messages.append(_said(message))
                 case "tool":
@@ -48,14 +53,25 @@ class ChatCall(BaseModel):
 
 def _observe(messages: list[Message], text: str) -> None:
     match messages:
-        case [*_, Observation(texts)]:
-            messages[-1] = Observation((*texts, text))
+        case [*_, Observation(texts, images)]:
+            messages[-1] = Observation((*texts, text), images)
         case _:
             messages.append(Observation((text,)))
 
 
+def _view(messages: list[Message], images: tuple[Image, ...]) -> None:
+    """Images come in a user message, after what was observed with them."""
+    match messages:
+        case _ if not images:
+            return
+        case [*_, Observation(texts, earlier)]:
+            messages[-1] = Observation(texts, earlier + images)
+        case _:
+            messages.append(Observation((), images))
+
+
 def _said(message: _Message) -> AssistantMessage:
-    text = message.content or ""
+    text = message.text
     if message.tool_calls:
         calls = [ToolCall(call.function.name, call.function.arguments) for call in message.tool_calls]
         return AssistantMessage(text, tuple(action_of(call, ACTION_OF_TOOL) for call in calls))
@@ -72,10 +88,40 @@ class _Call(BaseModel):
     function: _CalledFunction
 
 
+class _Url(BaseModel):
+    url: str
+
+
+class _Part(BaseModel):
+    """A piece of a message that is more than text."""
+
+    type: str
+    text: str = ""
+    image_url: _Url | None = None
+
+
 class _Message(BaseModel):
     role: str
-    content: str | None = None
+    content: str | list[_Part] | None = None
     tool_calls: list[_Call] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "\n\n".join(part.text for part in self.content if part.type == "text" and part.text != VIEWED)
+        return self.content or ""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        parts = self.content if isinstance(self.content, list) else []
+        return tuple(_image(part.image_url.url) for part in parts if part.image_url is not None)
+
+
+def _image(url: str) -> Image:
+    try:
+        return png(base64.b64decode(url.removeprefix("data:image/png;base64,"), validate=True))
+    except (ValueError, ProtocolError) as error:
+        raise Misread(f"an image is no PNG file in a data URL: {error}") from error
 
 
 class _Parameters(BaseModel):

@@ -69,7 +69,7 @@ def _usage(reply: Reply, call: ChatCall) -> dict[str, int]:
     else:
         content, calls = _said(reply, call)
         said = len(content) + sum(len(each["function"]["arguments"]) for each in calls)
-        counts = 1 + sum(len(message.content or "") for message in call.messages) // 4, 1 + said // 4
+        counts = 1 + sum(len(message.text) for message in call.messages) // 4, 1 + said // 4
     return {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)}
 
 

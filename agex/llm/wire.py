@@ -27,6 +27,7 @@ _PATH = "/chat/completions"
 _WORTH_RETRYING = {408, 409, 429}
 _WORDS_OF_REFUSAL = {
     "tools": re.compile(r"\btools?\b|\btool_|\bfunctions?\b|\bfunction_call", re.IGNORECASE),
+    "images": re.compile(r"\bimages?\b|\bimage_url\b|\bvision\b|\bmultimodal\b", re.IGNORECASE),
     "stream_options": re.compile(r"\bstream_options\b|\binclude_usage\b", re.IGNORECASE),
 }
 
@@ -160,9 +161,14 @@ def _refused_part(status: int, message: str, body: dict[str, Any]) -> str | None
     """Servers without a feature say so by various statuses: 500 and 501 among them."""
     if status in (400, 404, 422, 500, 501):
         for part, words in _WORDS_OF_REFUSAL.items():
-            if part in body and words.search(message):
+            if (_has_images(body) if part == "images" else part in body) and words.search(message):
                 return part
     return None
+
+
+def _has_images(body: dict[str, Any]) -> bool:
+    """Whether any message is more than text."""
+    return any(isinstance(message.get("content"), list) for message in body.get("messages", ()))
 
 
 def _asked_wait(headers: httpx2.Headers) -> float | None:

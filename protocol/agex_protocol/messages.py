@@ -2,8 +2,9 @@
 exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
 
     Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
-    Room -> Roomed | Filled | Denied | Dropped | Returned)* Buffer* -> one ending; or Drop? Buffer* Use and the
-    same after it, ended by Finished or Raised; or Shell, Write or Edit and the same, ended by Done or Raised.
+    Room -> Roomed | one of the cache -> Buffer* Answer | Viewed | Filled | Denied | Dropped | Returned)* Buffer* ->
+    one ending; or Drop? Buffer* Use, or Outline, and the same after it but for the cache and Viewed, ended by Finished
+    or Raised; or Shell, Write or Edit and the same, ended by Done or Raised.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
 A change that an older peer could misread raises PROTOCOL_VERSION.
@@ -12,6 +13,7 @@ A change that an older peer could misread raises PROTOCOL_VERSION.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from agex_protocol.plan import SandboxPlan
 
@@ -166,6 +168,17 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """Say what Python there is in the workspace: of each file the functions and classes with their first lines.
+
+    `returns` is the shape of the text. No code of the workspace runs for it.
+    """
+
+    action: bytes
+    returns: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """These objects have no handle any more. There is no answer."""
 
@@ -313,6 +326,54 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Please give what the session's cache holds under this key; Answer says KeyError where there is nothing."""
+
+    action: bytes
+    call: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Please keep this in the session's cache. form: "plain" for a value as Any encodes it, which the application can read
+    back; "sealed" for a pickle, which is opened in workers only. `type` and `repr` are what the worker says of it."""
+
+    action: bytes
+    call: int
+    key: str
+    form: Literal["plain", "sealed"]
+    type: str
+    repr: str
+    value: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Please take this key out of the session's cache; Answer says KeyError where there is nothing."""
+
+    action: bytes
+    call: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """Please list the session's cache; Answer has (key, type) of each entry."""
+
+    action: bytes
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """An image that the model is to see after this action, as a PNG file."""
+
+    action: bytes
+    image: Encoded
+
+
+@dataclass(frozen=True, slots=True)
 class Filled:
     """What was written so far to the arena that Room asked for: it may be copied while the rest is written."""
 
@@ -394,7 +455,7 @@ class Done:
 
 
 OnWorkspace = Shell | Write | Edit
-ToWorker = Begin | Run | Use | Shell | Write | Edit | Drop | Answer | Dialled | Roomed | Buffer
+ToWorker = Begin | Run | Use | Outline | Shell | Write | Edit | Drop | Answer | Dialled | Roomed | Buffer
 ToSupervisor = (
     Notifying
     | Ready
@@ -404,6 +465,11 @@ ToSupervisor = (
     | Call
     | Dial
     | Room
+    | Recall
+    | Remember
+    | Forget
+    | Recount
+    | Viewed
     | Filled
     | Dropped
     | Denied
@@ -417,3 +483,4 @@ ToSupervisor = (
     | Done
 )
 Ending = Finished | Succeeded | GaveUp | Asked | Raised | Kept | Done
+OfCache = Recall | Remember | Forget | Recount

@@ -12,8 +12,11 @@ from agex_protocol import zygote_messages as zm
 from agex_protocol.errors import ProtocolError
 
 ENDINGS = frozenset({m.Finished, m.Succeeded, m.GaveUp, m.Asked, m.Raised, m.Kept, m.Done})
-_QUESTIONS = frozenset({m.Call, m.Dial, m.Room})
-_WORDS = _QUESTIONS | {m.Buffer, m.Filled, m.Dropped, m.Denied, m.Returned}
+# Each is answered before anything else is said, and they are counted together.
+_OF_CACHE = frozenset({m.Recall, m.Remember, m.Forget, m.Recount})
+_ASKED = frozenset({m.Call, m.Dial, m.Room})
+_QUESTIONS = _ASKED | _OF_CACHE
+_WORDS = _ASKED | {m.Buffer, m.Filled, m.Dropped, m.Denied, m.Returned}
 
 # What the supervisor may hear from a worker, by state.
 FROM_WORKER: dict[str, frozenset[type]] = {
@@ -21,7 +24,7 @@ FROM_WORKER: dict[str, frozenset[type]] = {
     "notified": frozenset({m.Ready, m.Refused}),
     "idle": frozenset(),
     "beginning": frozenset({m.Begun}),
-    "running": _WORDS | (ENDINGS - {m.Done}),
+    "running": _WORDS | _OF_CACHE | {m.Viewed} | (ENDINGS - {m.Done}),
     "using": _WORDS | {m.Finished, m.Raised},
     "tending": _WORDS | {m.Done, m.Raised},
     "answering": frozenset(),

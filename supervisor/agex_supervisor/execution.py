@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from agex_protocol import messages as m
 from agex_protocol.budget import Caps
-from agex_protocol.errors import ValueRefused
+from agex_protocol.errors import AgexError, ValueRefused
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
 from agex_supervisor.denials import Denial, merged, of_address, of_death, of_syscall
@@ -20,6 +20,7 @@ from agex_supervisor.error_info import ErrorInfo as ErrorInfo
 from agex_supervisor.error_info import error_info as error_info
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.model import EditFile, TerminalAction, WriteFile
+from agex_supervisor.png import Image
 from agex_supervisor.promises import LockdownReport
 from agex_supervisor.session import Session
 from agex_supervisor.terminal_commands import TerminalCommands
@@ -28,6 +29,9 @@ from agex_supervisor.turn import Turn
 WorkspaceAction = TerminalAction | WriteFile | EditFile
 MAX_ACTION_BYTES = 1 << 20
 MAX_NAMED = 200
+MAX_OUTLINE_CHARS = 9_000
+NO_OUTLINE = "(What the working directory holds could not be looked at in time; list its files.)"
+_TEXT = Contract.of(str, where="the outline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Executed:
     stderr: str = ""
     usage: RunUsage = field(default_factory=RunUsage)
     denials: list[Denial] = field(default_factory=list[Denial])
+    images: list[Image] = field(default_factory=list[Image])
     exit_code: int = 0
     added: tuple[str, ...] = ()
     modified: tuple[str, ...] = ()
@@ -129,6 +134,10 @@ class Executor(Protocol):
         """Do one action on the workspace: shell commands, writing or editing a file."""
         ...
 
+    def outline(self, timeout_s: float) -> str:
+        """What Python the workspace holds: "" where it holds nothing, NO_OUTLINE where it cannot be told."""
+        ...
+
     def cancel(self) -> None:
         """End the run under way, from any thread."""
         ...
@@ -170,6 +179,7 @@ class WorkerExecutor:
         turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
         executed = self._told(turn, returns, task)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
+        executed.images = turn.images
         executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)
         executed.denials = _denials(turn, deadline_is_policy=timeout_s >= self._session.wall_time_s)
         return executed
@@ -186,6 +196,19 @@ class WorkerExecutor:
         executed.usage = RunUsage(time.monotonic() - started, turn.cpu_s, turn.peak_rss_bytes)
         executed.denials = _denials(turn, deadline_is_policy=timeout_s >= self._session.wall_time_s)
         return executed
+
+    def outline(self, timeout_s: float) -> str:
+        turn = self._session.outline(_TEXT.shape.to_bytes(), timeout_s)
+        if turn is None:
+            return ""
+        if not isinstance(turn.ending, m.Finished):
+            return NO_OUTLINE
+        try:
+            text: str = _TEXT.decode(turn.head, turn.buffers, self._caps)
+        except AgexError:
+            self._session.close()  # a worker that runs our own code never writes this
+            return NO_OUTLINE
+        return display(text, limit=MAX_OUTLINE_CHARS)
 
     def cancel(self) -> None:
         if self._session.cancel():

@@ -34,9 +34,12 @@ from agex_supervisor.model import (
     WriteFile,
 )
 from agex_supervisor.observation import observed
+from agex_supervisor.png import Image
 
 # A worker that dies is replaced and the model told; after this many deaths in a row the task ends.
 MAX_DEATHS = 3
+# Each is sent again with every later turn.
+MAX_IMAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ class _Talk:
         self._budget = budget
         self._messages: list[Message] = [*brief.earlier, UserMessage(brief.task)]
         self._deaths = 0
+        self._images = 0
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -204,6 +208,7 @@ class _Talk:
 
     def _act(self, reply: Reply) -> Generator[Effect, Any, Finish | None]:
         texts: list[str] = []
+        images: list[Image] = []
         why_not = f"max_actions={self._budget.max_actions} is used up"
         for place, action in enumerate(reply.actions[: self._budget.max_actions - self.actions], 1):
             self.actions += 1
@@ -216,6 +221,8 @@ class _Talk:
                 self._messages.append(Observation((*texts, "(this ended the script)")))
                 return finish
             texts.append(_which(action, place, len(reply.actions)) + observed(executed))
+            images += executed.images[: max(MAX_IMAGES - self._images, 0)]
+            self._images += len(executed.images)
             self.last_error = None if executed.went_well else texts[-1]
             yield Tell(
                 self._event(
@@ -229,7 +236,7 @@ class _Talk:
             if not executed.went_well:
                 why_not = f"action {place} failed"
                 break
-        self._messages.append(Observation((*self._hinted(texts, reply, why_not), *reply.problems)))
+        self._messages.append(Observation((*self._hinted(texts, reply, why_not), *reply.problems), tuple(images)))
         return None
 
     def _hinted(self, texts: list[str], reply: Reply, why_not: str) -> list[str]:

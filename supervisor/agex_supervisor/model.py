@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from agex_protocol.errors import AgexError
+from agex_supervisor.png import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,13 @@ class AssistantMessage:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the actions of the last AssistantMessage gave, one text an action; what could not be understood follows."""
+    """What the actions of the last AssistantMessage gave, one text an action; what could not be understood follows.
+
+    images: what they showed by view_image(); the texts mention each, for a model that does not see.
+    """
 
     texts: tuple[str, ...]
+    images: tuple[Image, ...] = ()
 
 
 Message = UserMessage | AssistantMessage | Observation
@@ -131,8 +136,9 @@ class Request:
                     parts.append(f"[user]\n{text}")
                 case AssistantMessage(text, actions):
                     parts.append("\n".join(["[assistant]", text, *(_shown(action) for action in actions)]))
-                case Observation(texts):
+                case Observation(texts, images):
                     parts += [f"[observation]\n{text}" for text in texts]
+                    parts += [f"[{image}]" for image in images]
         return "\n\n".join(parts)
 
 

@@ -37,6 +37,7 @@ def observed(executed: Executed) -> str:
             if executed.exit_code:
                 parts.append(f"[exit code {executed.exit_code}]")
         case _:
-            if not parts:
+            if not parts and not executed.images:
                 parts.append("(no output; print what you want to see, and call task_success(value) to finish)")
+    parts += [f"[view_image: {image}]" for image in executed.images]
     return "\n".join(parts)

@@ -12,7 +12,7 @@ import pickle
 import pkgutil
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import cloudpickle
@@ -72,6 +72,14 @@ def dump_bindings(bindings: Mapping[str, object]) -> bytes:
         return _dumps(whole, None)
     except Exception as error:
         raise _not_sendable(whole, error) from error
+
+
+def dump_entry(form: str, head: bytes, buffers: Sequence[bytes]) -> tuple[bytes, list[memoryview]]:
+    """An entry of a session's cache for a worker, which opens it there: as a value or as sealed bytes, by its form."""
+    parts = [pickle.PickleBuffer(each) for each in buffers]
+    opened = _Calling(_REOPEN, (parts[0],)) if form == "sealed" else _Calling(_RESTORE, (head, *parts))
+    apart: list[pickle.PickleBuffer] = []
+    return pickle.dumps(opened, 5, buffer_callback=apart.append), [each.raw() for each in apart]
 
 
 def is_importable(obj: Any) -> bool:
@@ -161,7 +169,19 @@ class _OfWorkers:
         return pkgutil.resolve_name, (self._name,)
 
 
+class _Calling:
+    """What such a function gives for these arguments."""
+
+    def __init__(self, function: _OfWorkers, arguments: tuple[object, ...]) -> None:
+        self._function = function
+        self._arguments = arguments
+
+    def __reduce__(self) -> Any:
+        return self._function, self._arguments
+
+
 _REOPEN = _OfWorkers("agex_worker.sealing:reopen")
+_RESTORE = _OfWorkers("agex_worker.cache:restored")
 _STAND_IN = _OfWorkers("agex_worker.sealing:StandIn")
 _HELD = _OfWorkers("agex_worker.holding:held")
 

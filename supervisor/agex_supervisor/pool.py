@@ -64,6 +64,13 @@ class Place:
     home: Path
     lent: bool  # the home was moved into the slot, and goes back
 
+    def is_empty(self) -> bool:
+        """Whether its workspace has nothing in it. Only before the worker has run anything."""
+        if not self.lent:
+            with os.scandir(self.home) as entries:
+                return next(entries, None) is None
+        return self.worker.slot.is_empty()
+
 
 @dataclass
 class _Stock:

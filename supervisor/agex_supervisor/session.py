@@ -15,11 +15,14 @@ from typing import Any
 
 from agex_protocol import messages as m
 from agex_protocol.budget import Caps
+from agex_protocol.errors import ProtocolError
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor.arena import Tenant
 from agex_supervisor.arenas import Arenas, Cargo
 from agex_supervisor.awaiting import Awaiting
 from agex_supervisor.broker import Broker
+from agex_supervisor.cache import Cache
+from agex_supervisor.cache_service import CacheService
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
 from agex_supervisor.errors import PreloadFailed, SessionBusy, WorkerFailed
@@ -56,7 +59,7 @@ class Session:
     workspace: a directory made by the pool, or None where the kit names one of the caller's own. unenforced: policy
     keys that this isolation cannot hold, for the report. resolve: finds the addresses of granted names. handles: the
     objects of this process that its worker may name; a worker that stays for handles keeps its own of them. furniture: what
-    each of its workers finds in the workspace as it was given.
+    each of its workers finds in the workspace as it was given. cache: what its code keeps; a fresh one if there is none.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Session:
         resolve: Resolve = socket.getaddrinfo,
         handles: HostHandles | None = None,
         furniture: Furniture | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self._furniture = furniture
         self._unenforced = list(unenforced)
@@ -79,6 +83,9 @@ class Session:
         self._workspace = workspace
         self._resolve = resolve
         self.handles = HostHandles(()) if handles is None else handles
+        self._on_cache = CacheService(
+            Cache(max_bytes=kit.plan.limits.result_bytes) if cache is None else cache, kit.plan.isolation
+        )
         self._place: Place | None = None
         self._keeper: Keeper | None = None  # of that place
         self._left: weakref.WeakSet[Keeper] = weakref.WeakSet()  # that stay for handles of this session
@@ -121,6 +128,7 @@ class Session:
         place = self._pool.checkout(self._kit, self._workspace, until, self._furniture)
         self._place, self._keeper = place, Keeper(self._pool, place)
         place.worker.on_returned = self.handles.returned
+        place.worker.on_cache = self._on_cache
         place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
@@ -179,6 +187,21 @@ class Session:
                 turn = self._run(asked, None, timeout_s, on_call)
             if turn.death is not None or self._cancelled:
                 self._let_go(turn.death)
+            return turn
+
+    def outline(self, returns: bytes, timeout_s: float) -> Turn | None:
+        """What Python the workspace holds, as the worker sees it; None where it holds nothing. Raises as `start()` does."""
+        asked = m.Outline(secrets.token_bytes(16), returns)
+        with self._busy:
+            self.start()
+            assert self._place is not None and self._keeper is not None
+            if self._place.is_empty():
+                return None
+            turn = self._keeper.run(asked, (), timeout_s=timeout_s, on_call=_no_calls, on_dial=no_network)
+            if turn.death is not None:
+                self._let_go(turn.death)
+            elif turn.placed:
+                turn.buffers = [*self._place.worker.arenas.copied(turn.placed), *turn.buffers]
             return turn
 
     def cancel(self) -> bool:
@@ -374,6 +397,10 @@ class Session:
         unenforced = [promise for promise, holders in promises.items() if not holders] + self._unenforced
         isolation = self._kit.plan.isolation
         return LockdownReport(isolation, promises, layers, unenforced, verified, place.worker.probes)
+
+
+def _no_calls(call: m.Call, values: object) -> list[object]:
+    raise ProtocolError(f"a call of {call.name[:60]!r} where nothing runs")
 
 
 def _required(plan: LockdownPlan) -> list[str]:

@@ -33,6 +33,10 @@ class Slot(Protocol):
         """Bring a workspace in. Only before the worker has run anything. Late if time.monotonic() passes `until`."""
         ...
 
+    def is_empty(self) -> bool:
+        """Whether nothing is in the workspace. Only before the worker has run anything."""
+        ...
+
     @property
     def is_light(self) -> bool:
         """Whether bringing it home takes no time to speak of."""
@@ -64,6 +68,9 @@ class FolderSlot:
     @property
     def place(self) -> Path:
         return self._path
+
+    def is_empty(self) -> bool:
+        return _has_nothing(os.open(self._path / WORK, _DIRECTORY))
 
     @property
     def is_light(self) -> bool:
@@ -128,6 +135,9 @@ class MemorySlot:
     @property
     def place(self) -> int:
         return self._root
+
+    def is_empty(self) -> bool:
+        return _has_nothing(os.open(WORK, _DIRECTORY, dir_fd=self._root))
 
     @property
     def is_light(self) -> bool:
@@ -202,3 +212,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def _opened(directory: Path) -> int:
     return os.open(directory, _DIRECTORY)
+
+
+def _has_nothing(directory: int) -> bool:
+    try:
+        return is_empty(directory)
+    finally:
+        os.close(directory)

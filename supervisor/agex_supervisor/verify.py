@@ -58,6 +58,12 @@ def user_of(pid: int) -> int:
     return int(_status(f"/proc/{pid}/status")["Uid"].split()[0])
 
 
+def known_from_outside(pid: int, without_namespaces: str) -> dict[str, str]:
+    """The layers of which the supervisor knows best how they stand. without_namespaces: why there are none, or ""."""
+    known = {"namespaces": f"unavailable: {without_namespaces}"} if without_namespaces else {}
+    return known | {"user": user_layer(pid)}
+
+
 def user_layer(pid: int) -> str:
     """How a process stands to be a user of its own. It must be held by a pidfd."""
     uid = user_of(pid)

@@ -29,8 +29,19 @@ from agex_supervisor.overseer import OVERSEER
 from agex_supervisor.process import DEATH_TIMEOUT_S, Process
 from agex_supervisor.promises import unavailable
 from agex_supervisor.slot import Slot
-from agex_supervisor.turn import Asked, First, OnCall, OnDial, OnReturned, Turn, no_network, nothing_held
-from agex_supervisor.verify import user_layer, verify
+from agex_supervisor.turn import (
+    Asked,
+    First,
+    OnCache,
+    OnCall,
+    OnDial,
+    OnReturned,
+    Turn,
+    no_network,
+    nothing_cached,
+    nothing_held,
+)
+from agex_supervisor.verify import known_from_outside, verify
 from agex_supervisor.watch import Watch
 from agex_supervisor.wire import Carried
 from agex_supervisor.zygote import Born, Zygote
@@ -41,7 +52,7 @@ MAX_WATCH_INTERVAL_S = 1.0
 
 # What may come while it has not read all that it was sent: its code ended because there was no memory to read with. Who could
 # also ask again would make the supervisor keep all the answers, and their descriptors.
-BEFORE_READING = ENDINGS | {m.Buffer, m.Denied, m.Dropped, m.Returned}
+BEFORE_READING = ENDINGS | {m.Buffer, m.Denied, m.Dropped, m.Returned, m.Viewed}
 
 
 class Worker:
@@ -56,6 +67,7 @@ class Worker:
         self.probes: dict[str, str] = {}
         self.verified: list[str] = []
         self.on_returned: OnReturned = nothing_held
+        self.on_cache: OnCache = nothing_cached
         self.arenas = Arenas(None)  # the session that has it gives it others
         self._plan = plan
         self._process = Process(zygote, born, plan.limits)
@@ -96,7 +108,8 @@ class Worker:
             self.probes = {name: display(result, limit=200, one_line=True) for name, result in message.probes}
             self.check()
             with self._looking():
-                self.layers |= _known_from_outside(self)
+                self.layers |= known_from_outside(self.pid, self.zygote.without_namespaces)
+                self.layers["cgroup"] = self.group.state if isinstance(self.group, Group) else self.group
                 if isinstance(self.group, Group):
                     self.group.check(self.pid)
                     self.verified.append("cgroup")
@@ -217,24 +230,24 @@ class Worker:
                 turn.death = self._bury(turn)
                 return
             if isinstance(message, m.Buffer):
-                self._take(message)
+                with self._rules:
+                    self._inbox.take(message)
             elif isinstance(message, m.Call):
                 with OVERSEER.over(self._process):
                     deadline += self._answer(message, on_call, deadline)
                 has_answered = True
-            elif isinstance(message, m.Dial | m.Room):
+            elif isinstance(message, m.Dial | m.Room | m.OfCache):
                 with OVERSEER.over(self._process), self._rules:
-                    answer, descriptor = (
-                        on_dial(message, deadline) if isinstance(message, m.Dial) else self.arenas.room(message)
-                    )
+                    answer, descriptor = self._aside(message, on_dial, deadline)
                     self._conversation.answered()
-                    self._lines.wire.queue([answer], descriptor)
-            elif isinstance(message, m.Denied | m.Dropped | m.Filled | m.Returned):
+                    self._lines.wire.queue(answer, descriptor)
+                has_answered = isinstance(message, m.OfCache)
+            elif isinstance(message, m.Denied | m.Dropped | m.Filled | m.Returned | m.Viewed):
                 self._note(turn, message)
             elif message is not None:
                 self._end(turn, message)
             else:
-                # Code that calls a host function often calls the next one soon.
+                # Code that calls a host function, or asks its cache, often does so again soon.
                 self._wait(min(deadline, look_again), soon=has_answered)
                 has_answered = False
 
@@ -254,16 +267,25 @@ class Worker:
             self._lines.listen()
         return message
 
-    def _take(self, message: m.Buffer) -> None:
-        with self._rules:
-            self._inbox.take(message)
+    def _aside(
+        self, asked: m.Dial | m.Room | m.OfCache, on_dial: OnDial, deadline: float
+    ) -> tuple[Iterable[object], int]:
+        """What answers, and the descriptor that goes with it. All of it is the worker's own time."""
+        if isinstance(asked, m.Dial | m.Room):
+            answer, descriptor = on_dial(asked, deadline) if isinstance(asked, m.Dial) else self.arenas.room(asked)
+            return [answer], descriptor
+        given = [asked.value] if isinstance(asked, m.Remember) else []
+        values = self._inbox.open(*given, fetch=self.arenas.copied)
+        return self.arenas.loaded(self.on_cache(asked, values[0] if values else None)), -1
 
-    def _note(self, turn: Turn, message: m.Denied | m.Dropped | m.Filled | m.Returned) -> None:
+    def _note(self, turn: Turn, message: m.Denied | m.Dropped | m.Filled | m.Returned | m.Viewed) -> None:
         with self._rules:
             if isinstance(message, m.Denied):
                 turn.denied.append(of_message(message, len(turn.denied)))
             elif isinstance(message, m.Returned):
                 self.on_returned(message)
+            elif isinstance(message, m.Viewed):
+                turn.see(*self._inbox.open(message.image, fetch=self.arenas.copied))
             else:
                 self.arenas.told(message)
 
@@ -367,12 +389,3 @@ class _Rules:
             return False
         self._worker.violated(error)
         return True
-
-
-def _known_from_outside(worker: Worker) -> dict[str, str]:
-    """The layers of which the supervisor knows best how they stand."""
-    known = {"cgroup": worker.group.state if isinstance(worker.group, Group) else worker.group}
-    if worker.zygote.without_namespaces:
-        known["namespaces"] = f"unavailable: {worker.zygote.without_namespaces}"
-    known["user"] = user_layer(worker.pid)
-    return known

@@ -20,7 +20,7 @@ KINDS = sorted(get_args(m.ToSupervisor), key=lambda kind: str(kind.__name__))
 ACTIONS = [bytes([number]) * 16 for number in range(4)]
 
 # Counted together, and answered one at a time.
-ASKING = (m.Call, m.Dial, m.Room)
+ASKING = (m.Call, m.Dial, m.Room, *get_args(m.OfCache))
 
 # What each message leads to, told a second time here: the state that the conversation has to be in afterwards.
 AFTER: dict[str, Callable[[type], str]] = {

@@ -22,6 +22,11 @@ SAID: dict[type, Any] = {
     m.Call: m.Call(ACTION, 1, "f", ()),
     m.Dial: m.Dial(ACTION, 1, "host", 443),
     m.Room: m.Room(ACTION, 1, 1 << 20),
+    m.Recall: m.Recall(ACTION, 1, "key"),
+    m.Remember: m.Remember(ACTION, 1, "key", "plain", "int", "1", NOTHING),
+    m.Forget: m.Forget(ACTION, 1, "key"),
+    m.Recount: m.Recount(ACTION, 1),
+    m.Viewed: m.Viewed(ACTION, NOTHING),
     m.Filled: m.Filled(ACTION, 64),
     m.Dropped: m.Dropped(ACTION, (1,)),
     m.Denied: m.Denied(ACTION, "landlock", "open", "/etc"),
@@ -40,6 +45,10 @@ LEADS_TO = {
     m.Call: "answering",
     m.Dial: "answering",
     m.Room: "answering",
+    m.Recall: "answering",
+    m.Remember: "answering",
+    m.Forget: "answering",
+    m.Recount: "answering",
 }
 
 
@@ -81,7 +90,7 @@ def test_a_message_is_admitted_in_its_states_only(state: str, kind: type) -> Non
         assert str(caught.value) == f"{kind.__name__} while {state}"
         return
     talk.heard(SAID[kind])
-    goes_on = state if kind in (m.Buffer, m.Denied, m.Filled, m.Dropped, m.Returned) else "idle"
+    goes_on = state if kind in (m.Buffer, m.Denied, m.Filled, m.Dropped, m.Returned, m.Viewed) else "idle"
     assert talk.state == LEADS_TO.get(kind, goes_on)
 
 
@@ -105,8 +114,8 @@ def test_an_ending_is_heard_once() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, -1])
-@pytest.mark.parametrize("kind", [m.Call, m.Dial, m.Room], ids=lambda kind: kind.__name__)
-def test_calls_dials_and_rooms_are_counted_together_from_one_without_a_gap(number: int, kind: type) -> None:
+@pytest.mark.parametrize("kind", [m.Call, m.Dial, m.Room, *get_args(m.OfCache)], ids=lambda kind: str(kind.__name__))
+def test_all_that_is_answered_is_counted_together_from_one_without_a_gap(number: int, kind: type) -> None:
     rest = [getattr(SAID[kind], name) for name in kind.__slots__[2:]]  # type: ignore[attr-defined]
     with pytest.raises(ProtocolError) as caught:
         conversation("running").heard(kind(ACTION, number, *rest))
@@ -140,6 +149,11 @@ def test_calls_are_answered_one_by_one_and_counted_anew_in_the_next_action() -> 
     talk.heard(SAID[m.Finished])
     talk.run(ACTION)
     talk.heard(m.Call(ACTION, 1, "f", ()))
+
+
+def test_the_cache_and_images_are_there_for_scripts_and_not_for_the_objects_behind_handles() -> None:
+    only = FROM_WORKER["running"] - FROM_WORKER["using"] - ENDINGS
+    assert only == {*get_args(m.OfCache), m.Viewed}
 
 
 def test_the_listener_is_handed_over_once_and_only_before_the_worker_is_ready() -> None:

@@ -22,18 +22,21 @@ from agex_protocol.operations import perform
 from agex_protocol.placing import MAX_PLACED, MIN_BYTES, PIECE_BYTES, Parted, Places, total_bytes
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import Shape, shape_from_bytes
-from agex_worker import audit, denials, harmless, host_function, sockets, stdio, turn
+from agex_worker import audit, denials, harmless, host_function, own_path, sockets, stdio, turn
 from agex_worker.arenas import Arenas
 from agex_worker.channel import Channel
 from agex_worker.holding import HOLDING
 from agex_worker.host_objects import HostNames, host_names
+from agex_worker.outline import outline
+from agex_worker.printing import bounded_print
+from agex_worker.remembering import Remembering
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.tracebacks import error_text
 
 # What comes in was made by the supervisor, which knows its own limits; this only bounds a mistake of ours.
 MAX_INPUT_BYTES = 16 << 30
 
-Asked = TypeVar("Asked", m.Run, m.Use, m.OnWorkspace)
+Asked = TypeVar("Asked", m.Run, m.Use, m.Outline, m.OnWorkspace)
 Value = tuple[bytes, list[Any]]
 
 
@@ -56,6 +59,8 @@ class Session:
         self._commanding: dict[str, Callable[..., Any]] = {}
         self._gone: deque[str] = deque()  # objects of the supervisor that nothing here holds any more
         self._actions = 0
+        self._cache = Remembering(self._ask_cache)
+        self._in_script = False
 
     def serve(self) -> None:
         while True:
@@ -71,6 +76,8 @@ class Session:
                     self._act(message, self._use)
                 case m.Shell() | m.Write() | m.Edit():
                     self._act(message, self._tend)
+                case m.Outline():
+                    self._act(message, self._outline)
                 case m.Drop():
                     HOLDING.drop(message.handles)
                 case _:
@@ -86,6 +93,8 @@ class Session:
         os.chdir(begin.workspace)
         self._workspace = begin.workspace
         self._sandbox = begin.sandbox
+        if begin.sandbox.mode == "full":
+            own_path.add(begin.workspace)
         try:
             self._names = dict(pickle.loads(begin.bindings))
             self._host = host_names(begin.functions, begin.objects, self._call, self._gone.append)
@@ -96,10 +105,12 @@ class Session:
         self._names |= self._host.names
         self._commands = begin.commands
         self._commanding = {each.name: host_function.proxy(each, self._call) for each in begin.commanding}
+        if begin.sandbox.mode == "full":
+            own_path.share(self._names)
         return ""
 
     def _act(self, asked: Asked, execute: Callable[[Asked], turn.Ended]) -> None:
-        self._action, self._calls = asked.action, 0
+        self._action, self._calls, self._in_script = asked.action, 0, isinstance(asked, m.Run)
         stdio.restore()
         denials.take()  # what threads of an earlier action were refused since
         ended = [execute(asked)]
@@ -113,10 +124,12 @@ class Session:
             inputs: dict[str, object] = self._loaded(run.inputs)
         except Exception as error:
             return turn.raised(error)
+        if self._sandbox.mode == "full":
+            own_path.forget(self._workspace)
         return turn.execute(
             run.code,
             self._sandbox,
-            self._names,
+            {"print": bounded_print(print), **self._names} if run.task else self._names,
             inputs,
             task=run.task,
             filename=f"<action {self._actions}>",
@@ -124,7 +137,16 @@ class Session:
             accept=lambda value: self._encoded(value, shape),
             keep=shape.kind == "any",
             members=self._host.modules,
+            cache=self._cache,
+            view=self._show,
         )
+
+    def _outline(self, asked: m.Outline) -> turn.Ended:
+        try:
+            text = outline(WorkspaceFiles(Path.cwd()))
+            return turn.Ended("finished", self._encoded(text, shape_from_bytes(asked.returns)))
+        except Exception as error:
+            return turn.raised(error)
 
     def _use(self, use: m.Use) -> turn.Ended:
         shape = shape_from_bytes(use.returns)
@@ -158,7 +180,7 @@ class Session:
         size, most = sum(starmap(total_bytes, values)), self._plan.limits.result_bytes
         return f"{size} bytes altogether, and results.max_size of the policy is {most}" if size > most else ""
 
-    def _send_ending(self, asked: m.Run | m.Use | m.OnWorkspace, ended: turn.Ended) -> None:
+    def _send_ending(self, asked: m.Run | m.Use | m.Outline | m.OnWorkspace, ended: turn.Ended) -> None:
         # A thread of agent code that still waits for a host function gets its answer first: the channel is read by one.
         self._note_limit(ended.limit)
         with self._talk:
@@ -201,6 +223,33 @@ class Session:
         if answer.error_type:
             raise host_function.error(answer.error_type, answer.error)
         return result
+
+    def _ask_cache(self, message: Callable[[bytes, int, list[m.Encoded]], m.OfCache], values: list[Value]) -> object:
+        """Ask for something of the session's cache; called from agent code, on any of its threads."""
+        if too_large := self._too_large(values):
+            raise ValueError(f"the cache cannot keep this: {too_large}")
+        with self._talk:
+            if not self._action or not self._in_script:
+                raise RuntimeError("the cache is open while a script runs, and this one is over")
+            self._give_back()
+            self._tell_dropped(self._action)
+            sent = self._sent(self._action, values)
+            self._calls += 1
+            self._channel.send(message(self._action, self._calls, sent))
+            while not isinstance(answer := self._channel.receive(m.ToWorker, soon=True), m.Answer):
+                self._inbox.take(answer)
+            ((head, buffers),) = self._inbox.open(answer.result, fetch=self._fetched)
+        if answer.error_type:
+            raise host_function.error(answer.error_type, answer.error)
+        # Only now, for what is opened may be code of the agent's own that asks for something else.
+        return self._host.load(head, buffers)
+
+    def _show(self, image: bytes) -> None:
+        with self._talk:
+            if not self._action or not self._in_script:
+                raise RuntimeError("view_image() shows images while a script runs, and this one is over")
+            (value,) = self._sent(self._action, [(b"-", [image])])
+            self._channel.send(m.Viewed(self._action, value))
 
     def _give_back(self) -> None:
         while self._gone:

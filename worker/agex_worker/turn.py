@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 
 from agex_protocol.plan import SandboxPlan
 from agex_worker import outside
+from agex_worker.cache import Backend, Cache
 from agex_worker.denials import limit_behind
 from agex_worker.sandbox.compiler import VALUE_NAME, compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
 from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_source, type_name
+from agex_worker.viewing import viewer
 
 MAX_TEXT_CHARS = 32_000
 MAX_REPR_CHARS = 2_000
@@ -59,22 +61,29 @@ def execute(
     accept: Callable[[object], object],
     keep: bool = False,
     members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
+    cache: Backend | None = None,
+    view: Callable[[bytes], None] | None = None,
 ) -> Ended:
     """Run one script in a fresh namespace.
 
     In a task the inputs are attributes of `inputs` and the value comes by task_success; else they are plain names and
     the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError;
     with `keep` a last value that it refuses stays behind and is described, because no type was declared for it.
-    `members` of modules stand in the place of the modules' own.
+    `members` of modules stand in the place of the modules' own. A task has a `cache`, and view_image(), whose files go to
+    `view`.
     """
     terminators = Terminators(accept)
-    given: dict[str, object] = dict(names)
-    given |= (terminators.names() | {"inputs": types.SimpleNamespace(**inputs)}) if task else inputs
+    own: dict[str, object] = dict(inputs)
+    if task:
+        own = terminators.names() | {"inputs": types.SimpleNamespace(**inputs)}
+        own |= {"view_image": viewer(view)} if view is not None else {}
     remember_source(filename, source)
     scope: dict[str, object] = {}
     try:
         code = compile(source, sandbox, filename)
-        scope = namespace(sandbox, given, files=files, members=members)
+        scope = namespace(sandbox, names, files=files, members=members, own=own)
+        if task and cache is not None:
+            scope["cache"] = Cache(cache, dict(scope))
         exec(code, scope)
     except Terminated:
         pass

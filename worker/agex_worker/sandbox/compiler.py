@@ -16,12 +16,15 @@ from agex_worker.sandbox.rewriter import rewrite
 VALUE_NAME = "<value>"
 
 
-def compile(source: str, plan: SandboxPlan, filename: str = "<action>") -> types.CodeType:
-    """Code for exec() in a namespace(). SyntaxError for bad syntax; SandboxViolation, one too, for what is refused."""
+def compile(source: str, plan: SandboxPlan, filename: str = "<action>", *, relative: bool = False) -> types.CodeType:
+    """Code for exec() in a namespace(). SyntaxError for bad syntax; SandboxViolation, one too, for what is refused.
+
+    relative: it is a module of the workspace, which may import its neighbours by dots.
+    """
     try:
         tree = ast.parse(source, filename)
         if plan.mode == "restricted":
-            rewrite(tree, plan, source, filename)
+            rewrite(tree, plan, source, filename, relative=relative)
         _keep_last_value(tree)
         return builtins.compile(tree, filename, "exec", dont_inherit=True)
     except (ValueError, MemoryError, RecursionError, OverflowError) as error:

@@ -15,7 +15,7 @@ from agex_worker.sandbox.names import Refused
 class Facade:
     """Made by `facade()` only; what stands behind it is in no attribute that code can name."""
 
-    __slots__ = ("__dict__", "__list__", "__vet__", "__weakref__")
+    __slots__ = ("__dict__", "__list__", "__live__", "__vet__", "__weakref__")
 
     def __new__(cls) -> NoReturn:
         raise TypeError("modules are not made here; import one")
@@ -23,6 +23,8 @@ class Facade:
     def __getattr__(self, name: str) -> Any:
         vet = object.__getattribute__(self, "__vet__")
         value = vet(name)
+        if object.__getattribute__(self, "__live__"):
+            return value
         object.__getattribute__(self, "__dict__")[name] = value
         return value
 
@@ -59,11 +61,14 @@ def facade(
     *,
     about: str | None = None,
     version: str | None = None,
+    live: bool = False,
 ) -> Facade:
-    """A facade whose members `vet(name)` gives, or refuses by an AttributeError; `names()` is for dir()."""
+    """A facade whose members `vet(name)` gives, or refuses by an AttributeError; `names()` is for dir(). live: it is asked
+    each time, since they change."""
     made: Facade = object.__new__(cast("type[Any]", Facade))
     object.__setattr__(made, "__vet__", vet)
     object.__setattr__(made, "__list__", names)
+    object.__setattr__(made, "__live__", live)
     texts = {"__name__": name, "__doc__": about, "__version__": version}
     attach(made, {key: text for key, text in texts.items() if text is not None})
     return made

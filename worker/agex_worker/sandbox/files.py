@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
@@ -45,6 +46,37 @@ class WorkspaceFiles:
             return self._descend(parts, flags)
 
         return open(os.sep.join(parts), mode, buffering, encoding, errors, newline, opener=opener)
+
+    def kind_of(self, path: str) -> str:
+        """ "file", "folder", or "" for what is neither, or lies behind a link, or is not there."""
+        try:
+            with denials.apart():
+                descriptor = self._descend(self._parts(path, os.O_RDONLY), os.O_RDONLY)
+        except OSError:
+            return ""
+        try:
+            mode = os.fstat(descriptor).st_mode
+        finally:
+            os.close(descriptor)
+        return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else ""
+
+    def listed(self, folder: str) -> list[tuple[str, bool]]:
+        """The files and folders in a folder, each with whether it is one; [] where there is no such folder."""
+        try:
+            with denials.apart():
+                parts = self._parts(folder or ".", os.O_RDONLY)
+                descriptor = self._descend(parts, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return []
+        try:
+            with os.scandir(descriptor) as entries:
+                return sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+                )
+        finally:
+            os.close(descriptor)
 
     def _parts(self, path: object, flags: int) -> list[str]:
         text = os.fspath(path) if isinstance(path, os.PathLike) else path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import enum
 import importlib
+import importlib.util
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from agex_worker.sandbox.dangerous import PARTS, kept_back
 from agex_worker.sandbox.facade import Facade, attach, facade
 from agex_worker.sandbox.replacements import Replacements
 from agex_worker.sandbox.types_shown import shown
+from agex_worker.sandbox.workspace_modules import WorkspaceModules
 
 _FUTURE = ModuleGrant("__future__")
 _METACLASSES: dict[type, Metaclass] = {each: Metaclass(each) for each in (abc.ABCMeta, enum.EnumMeta)}
@@ -30,10 +32,13 @@ class Modules:
         grants: Iterable[ModuleGrant],
         replacements: Replacements,
         members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
+        own: WorkspaceModules | None = None,
     ) -> None:
         self._grants = {grant.name: grant for grant in grants} | {"__future__": _FUTURE}
         self._replacements = replacements
         self._members = members
+        self._own = own
+        self._mine: set[str] = set()  # modules of the workspace
         self._facades: dict[str, Facade] = {}
 
     def import_(
@@ -50,6 +55,9 @@ class Modules:
             # code is on top of the stack (PyImport_Import). It takes the module from sys.modules, not from here.
             importlib.import_module(name)
             return None
+        if level:
+            package = (globals or {}).get("__package__")
+            name = importlib.util.resolve_name("." * level + name, package if isinstance(package, str) else None)
         found = self._chain(name)
         if not fromlist:
             return self._facades[name.partition(".")[0]]
@@ -59,7 +67,7 @@ class Modules:
                 missing = _why_missing(found, member)
             if missing is None:
                 continue
-            if self._grant_for(f"{name}.{member}") is None:
+            if self._grant_for(f"{name}.{member}") is None and not self._is_own(f"{name}.{member}"):
                 if refused.take():  # else there is no such member
                     denials.note("sandbox", "import", f"{name}.{member}")
                 raise ImportError(f"cannot import {member!r} from {name!r}: {missing}", name=name)
@@ -78,7 +86,9 @@ class Modules:
             return self._facades[name]
         grant = self._grant_for(name)
         if grant is None and not any(f"{each}.".startswith(f"{name}.") for each in (*self._grants, *self._members)):
-            raise self._unregistered(name)
+            return self._own_chain(name)
+        if self._own is not None and "." not in name:
+            self._own.refuse_shadow(name)
         parent, _, last = name.rpartition(".")
         above = self._chain(parent) if parent else None
         made = self._bare(name) if grant is None else self._facade(name, grant, module or importlib.import_module(name))
@@ -87,6 +97,30 @@ class Modules:
         if above is not None:
             attach(above, {last: made})
         return made
+
+    def _own_chain(self, name: str) -> Facade:
+        """As `_chain`, for a module of the workspace. It is known before it has run, so that two can import each other."""
+        parent, _, last = name.rpartition(".")
+        above = self._chain(parent) if parent else None
+        if name in self._facades:
+            return self._facades[name]  # its package imported it
+        found = self._own.find(name) if self._own is not None and (not parent or parent in self._mine) else None
+        if self._own is None or found is None:
+            raise self._unregistered(name)
+        made, scope = self._own.facade(found)
+        self._facades[name] = made
+        self._mine.add(name)
+        try:
+            self._own.run(found, scope)
+        except BaseException:
+            del self._facades[name]
+            raise
+        if above is not None:
+            attach(above, {last: made})
+        return made
+
+    def _is_own(self, name: str) -> bool:
+        return self._own is not None and name.rpartition(".")[0] in self._mine and self._own.find(name) is not None
 
     def _grant_for(self, name: str) -> ModuleGrant | None:
         """The registration that gives this module: its own, or that of a package it is an open part of."""
@@ -159,9 +193,11 @@ class Modules:
 
     def _unregistered(self, name: str) -> ImportError:
         denials.note("sandbox", "import", name)
-        known = ", ".join(sorted((self._grants.keys() | self._members.keys()) - {"__future__"})) or "none"
+        names = sorted((self._grants.keys() | self._members.keys()) - {"__future__"})
+        known = ", ".join(names) or "none"
+        near = self._own.near(name, names) if self._own is not None else ""
         return ModuleNotFoundError(
-            f"the module {name!r} is not registered (registered: {known}); whoever runs this code can register it:"
+            f"the module {name!r} is not registered (registered: {known}){near}; whoever runs this code can register it:"
             f" agent.module({name!r}), Sandbox(modules=[{name!r}]) or agex run --module {name}",
             name=name,
         )

@@ -14,6 +14,7 @@ from agex_worker.sandbox.gates import Gates
 from agex_worker.sandbox.modules import Modules
 from agex_worker.sandbox.replacements import Namespace, Replacements
 from agex_worker.sandbox.types_shown import close, shown
+from agex_worker.sandbox.workspace_modules import WorkspaceModules
 
 
 def namespace(
@@ -22,19 +23,24 @@ def namespace(
     *,
     files: WorkspaceFiles | None,
     members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
+    own: Mapping[str, object] = types.MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Globals for exec(): the plan's builtins and imports, and the given names. `files` is what open() opens from.
+    """Globals for exec(): the plan's builtins and imports, and the given names. `files` is what open() opens from, and where
+    modules of the agent's own are found; these have `names`, too, and not those of `own`.
 
     members: of modules, by the module's name, what stands in the place of the module's own or makes up all of it.
     """
     scope: dict[str, Any] = {"__name__": "__main__"}
     if plan.mode == "full":
-        return scope | {"__builtins__": builtins} | dict(names)
+        return scope | {"__builtins__": builtins} | dict(names) | dict(own)
     close((grant.module, grant.qualname) for grant in plan.classes if not grant.constructable)
     gates = Gates(plan, files)
-    modules = Modules(plan.modules, Replacements(gates.get, files), members)
-    scope["__builtins__"] = builtin_table(plan, gates, modules, files)
-    return scope | {name: _presented(value, modules) for name, value in names.items()} | gates.names()
+    shared: dict[str, Any] = {}
+    workspace = WorkspaceModules(plan, files, lambda: dict(shared))
+    modules = Modules(plan.modules, Replacements(gates.get, files), members, workspace)
+    shared["__builtins__"] = builtin_table(plan, gates, modules, files)
+    shared |= {name: _presented(value, modules) for name, value in names.items()} | gates.names()
+    return scope | shared | {name: _presented(value, modules) for name, value in own.items()}
 
 
 def _presented(value: object, modules: Modules) -> object:

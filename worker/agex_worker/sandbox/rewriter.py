@@ -50,9 +50,9 @@ _PLAIN = frozenset(
 )
 
 
-def rewrite(tree: ast.Module, plan: SandboxPlan, source: str, filename: str) -> None:
+def rewrite(tree: ast.Module, plan: SandboxPlan, source: str, filename: str, *, relative: bool = False) -> None:
     """Check the tree and put gates into it, in place. SandboxViolation for what is refused."""
-    _Rewriter(_doubtful(plan), source.splitlines(), filename).visit(tree)
+    _Rewriter(_doubtful(plan), source.splitlines(), filename, relative).visit(tree)
 
 
 @lru_cache(maxsize=64)
@@ -61,10 +61,11 @@ def _doubtful(plan: SandboxPlan) -> Callable[[str], bool]:
 
 
 class _Rewriter(ast.NodeTransformer):
-    def __init__(self, doubtful: Callable[[str], bool], lines: list[str], filename: str) -> None:
+    def __init__(self, doubtful: Callable[[str], bool], lines: list[str], filename: str, relative: bool) -> None:
         self._doubtful = doubtful
         self._lines = lines
         self._filename = filename
+        self._relative = relative
         self._scopes = ["module"]
         self._classes: list[str] = []
         self._receivers: list[str] = []
@@ -125,15 +126,18 @@ class _Rewriter(ast.NodeTransformer):
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        if node.level or node.module is None:
-            self._refuse(node, "a relative import", "agent code is no package; import a registered module by its name")
+        if node.level and not self._relative:
+            self._refuse(node, "a relative import", "a script is no package; import a module by its name")
         if node.module == "__future__":
             self._stringized |= any(alias.name == "annotations" for alias in node.names)
             return node
-        self._imports(node, node.module)
+        if node.module is not None:
+            self._imports(node, node.module)
         for alias in node.names:
             if alias.name == "*":
-                self._refuse(node, f"from {node.module} import *", "import the names you need, or the module itself")
+                self._refuse(
+                    node, f"from {node.module or '.'} import *", "import the names you need, or the module itself"
+                )
             self._imports(node, alias.name)
             self._binds(node, alias.asname or alias.name)
         return node
