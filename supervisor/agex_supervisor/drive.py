@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from agex_supervisor.bridge import on_thread, waited_for
 from agex_supervisor.events import Event
 from agex_supervisor.execution import Executed
-from agex_supervisor.loop import Act, Ask, Cancelled, DeadlinePassed, Effect, Finish, Loop, Tell
+from agex_supervisor.loop import Act, Ask, Cancelled, DeadlinePassed, Effect, Finish, Keep, Loop, Tell
 from agex_supervisor.model import LLM, Action, ModelError, TokenHandler
 
 
@@ -31,6 +31,8 @@ class Hands(Protocol):
 
     def tell(self, event: Event) -> Awaitable[None] | None: ...
 
+    def keep(self, message: str) -> Awaitable[None] | None: ...
+
 
 def drive(loop: Loop, hands: Hands) -> Finish:
     """Run a loop to its end, waiting for everything."""
@@ -44,6 +46,9 @@ def drive(loop: Loop, hands: Hands) -> Finish:
                     steps.result = hands.act(action, _left(hands))
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
+                        waited_for(told)
+                case Keep(message):
+                    if (told := hands.keep(message)) is not None:
                         waited_for(told)
     return effect
 
@@ -61,6 +66,9 @@ async def adrive(loop: Loop, hands: Hands) -> Finish:
                     steps.result = await on_thread(partial(hands.act, action, left), hands.interrupt)
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
+                        await told
+                case Keep(message):
+                    if (told := await on_thread(partial(hands.keep, message))) is not None:
                         await told
     return effect
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agex_supervisor.session_store import SessionStore
-from agex_supervisor.workspace_reading import WorkspaceChanges, WorkspaceReading
+from agex_supervisor.workspace_reading import LeftOut, WorkspaceChanges, WorkspaceReading
 from agex_supervisor.workspace_writing import write_workspace
+
+_UNREADABLE = WorkspaceChanges({}, (), (LeftOut(".", "the worker left no folder where its workspace was"),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,30 @@ class KeptSession:
 
     def commit(
         self,
-        directory: int,
+        directory: int | None,
         *,
         cache: Mapping[str, bytes | None],
         events: Sequence[str],
+        changed: Callable[[WorkspaceChanges], Sequence[str]] = lambda _: (),
         message: str = "",
         again: bool = False,
     ) -> Kept:
         """Store what an action left: the workspace below an open directory while its worker stands still, what changed of
-        the cache, and the events. StateError: nothing is stored, and the next commit has it all."""
-        changes = self._reading.read(directory, again=again)
+        the cache, and the events. StateError: nothing is stored, and the next commit has it all.
+
+        directory: None where there is none to be read, as the worker left it; the files then stay as they were. changed:
+        further events, made of what changed in it.
+        """
+        changes = _UNREADABLE if directory is None else self._reading.read(directory, again=again)
         commit = self.store.commit(
-            files=changes.files, removed=changes.removed, cache=cache, events=events, message=message
+            files=changes.files,
+            removed=changes.removed,
+            cache=cache,
+            events=[*events, *changed(changes)],
+            message=message,
         )
-        self._reading.committed()
+        if directory is not None:
+            self._reading.committed()
         return Kept(commit, changes)
 
     def _fresh(self, known: Mapping[str, bytes]) -> WorkspaceReading:
