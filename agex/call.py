@@ -76,6 +76,7 @@ class Call:
         self._unkept: list[Event] = []  # those of its own that no version has yet
         self._commit: str | None = None
         self._stay: Stay | None = None
+        self._changes: WorkspaceChanges | None = None
         self._current: str | None = None
         self._cancelled = threading.Event()
         self._executor: Executor | None = None
@@ -122,6 +123,7 @@ class Call:
         self.live = False
         if self._unkept:
             try:
+                self.look()
                 self.keep("cut off")
             except AgexError:
                 logger.exception("the last events of session %s could not be kept", self.session)
@@ -193,29 +195,27 @@ class Call:
         parent = self.kin.parent
         return waiting if parent is None or not parent.live else waiting + parent.heard(event, told)
 
-    def keep(self, message: str) -> Awaitable[None] | None:
-        """Store the session as it is now, with all that was told since it was last stored."""
-        waiting: list[Awaitable[None]] = []
-
-        def changed(changes: WorkspaceChanges) -> list[str]:
-            before = len(self._unkept)
-            for event in _of_files(changes, self._agent.name, self.session):
-                if (told := self.tell(event)) is not None:
-                    waiting.append(told)
-            return [event.to_json() for event in self._unkept[before:]]
-
+    def look(self) -> None:
+        """See what an action did to the files, while nothing runs."""
         assert self._stay is not None and self._executor is not None
-        kept = self._stay.commit(
-            self._executor.workspace(), list(self._unkept), changed, f"{self._task.__name__}: {message}"
-        )
-        if kept is not None:
-            self._commit = kept.commit
+        self._changes = self._stay.read(self._executor.workspace())
+
+    def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
+        """Tell what was seen, and then the last event."""
+        seen = [] if self._changes is None else _of_files(self._changes, self._agent.name, self.session)
+        told = [self.tell(event) for event in [*seen, *([] if last is None else [last])]]
+        return _all_of([each for each in told if each is not None])
+
+    def keep(self, message: str) -> None:
+        """Store the session as it was seen last, with all that was told since it was stored."""
+        assert self._stay is not None
+        if self._changes is not None:
+            self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
             stored = {event.id for event in self._unkept}
             self._events = [
-                replace(event, commit_hash=kept.commit) if event.id in stored else event for event in self._events
+                replace(event, commit_hash=self._commit) if event.id in stored else event for event in self._events
             ]
         self._unkept.clear()
-        return _all_of(waiting)
 
     # --- its begin and its end ---
 
@@ -231,17 +231,18 @@ class Call:
 
     def end(self, finish: Finish) -> TaskOutcome:
         last = self._last_event(finish)
-        for told in (self.tell(last), self.keep(finish.status)):
-            if told is not None:
-                waited_for(told)
+        self.look()
+        if (told := self.tell_changes(last)) is not None:
+            waited_for(told)
+        self.keep(finish.status)
         return self._outcome(finish, last)
 
     async def aend(self, finish: Finish) -> TaskOutcome:
         last = self._last_event(finish)
-        if (told := self.tell(last)) is not None:
+        await on_thread(self.look)
+        if (told := self.tell_changes(last)) is not None:
             await told
-        if (told := await on_thread(lambda: self.keep(finish.status))) is not None:
-            await told
+        await on_thread(lambda: self.keep(finish.status))
         return self._outcome(finish, last)
 
     def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:
@@ -334,12 +335,16 @@ class Call:
 def _of_files(changes: WorkspaceChanges, agent: str, session: str) -> list[Event]:
     """What an action did to the files, and which of them are in no version."""
     told: list[Event] = []
-    modified = tuple(sorted(changes.files.keys() - changes.added))
     if changes.files or changes.removed:
         added = tuple(sorted(changes.added))
         told.append(
             FileEvent(
-                agent=agent, session=session, source="agent", added=added, modified=modified, removed=changes.removed
+                agent=agent,
+                session=session,
+                source="agent",
+                added=added,
+                modified=changes.modified,
+                removed=changes.removed,
             )
         )
     if changes.left_out:

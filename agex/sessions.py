@@ -15,14 +15,12 @@ from agex.session_news import session_news
 from agex.state import State, events
 from agex_supervisor.cache import Cache
 from agex_supervisor.events import Event
-from agex_supervisor.kept_session import Kept, KeptSession
+from agex_supervisor.kept_session import KeptSession
 from agex_supervisor.session_name import check_session_name
 from agex_supervisor.workspace_reading import WorkspaceChanges
 
 if TYPE_CHECKING:
     from agex.agent import Agent
-
-Changed = Callable[[WorkspaceChanges], Sequence[str]]
 
 
 class Sessions:
@@ -145,25 +143,23 @@ class Stay:
 
         return session_news(events(SessionState(self._kept.store, self._at)))
 
-    def commit(
-        self,
-        workspace: AbstractContextManager[int | None],
-        told: Sequence[Event],
-        changed: Changed,
-        message: str,
-    ) -> Kept | None:
-        """A version of what there is now, with these events and those that `changed` makes of the files. None where nothing is
-        kept. StateError: nothing was stored, and the next commit has it all."""
+    def read(self, workspace: AbstractContextManager[int | None]) -> WorkspaceChanges | None:
+        """What an action did to the files; None where nothing is kept."""
         if self.keep_in is None:
             return None
+        with workspace as directory:
+            return self._opened().read(directory)
+
+    def commit(self, changes: WorkspaceChanges, told: Sequence[Event], message: str) -> str:
+        """A version of what there is now, with these events; gives its hash. StateError: nothing was stored, and the next commit
+        has it all."""
         kept = self._opened()
         texts = [event.to_json() for event in told]
-        with workspace as directory:
-            made = kept.commit(directory, cache=self.cache.changed(), events=texts, changed=changed, message=message)
+        made = kept.commit(changes, cache=self.cache.changed(), events=texts, message=message)
         self.cache.committed()
         # Where somebody else committed meanwhile, the workspace lacks what they did.
-        self._is_behind = self._is_behind or kept.store.parent(made.commit) != self._at
-        self._at = made.commit
+        self._is_behind = self._is_behind or kept.store.parent(made) != self._at
+        self._at = made
         return made
 
     def _opened(self) -> KeptSession:

@@ -31,7 +31,15 @@ class Hands(Protocol):
 
     def tell(self, event: Event) -> Awaitable[None] | None: ...
 
-    def keep(self, message: str) -> Awaitable[None] | None: ...
+    def look(self) -> None:
+        """See what the last action did to the files."""
+        ...
+
+    def tell_changes(self) -> Awaitable[None] | None: ...
+
+    def keep(self, message: str) -> None:
+        """Store what was seen and told."""
+        ...
 
 
 def drive(loop: Loop, hands: Hands) -> Finish:
@@ -48,8 +56,10 @@ def drive(loop: Loop, hands: Hands) -> Finish:
                     if (told := hands.tell(event)) is not None:
                         waited_for(told)
                 case Keep(message):
-                    if (told := hands.keep(message)) is not None:
+                    hands.look()
+                    if (told := hands.tell_changes()) is not None:
                         waited_for(told)
+                    hands.keep(message)
     return effect
 
 
@@ -68,8 +78,10 @@ async def adrive(loop: Loop, hands: Hands) -> Finish:
                     if (told := hands.tell(event)) is not None:
                         await told
                 case Keep(message):
-                    if (told := await on_thread(partial(hands.keep, message))) is not None:
+                    await on_thread(hands.look)
+                    if (told := hands.tell_changes()) is not None:
                         await told
+                    await on_thread(partial(hands.keep, message))
     return effect
 
 
