@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import agex
-from agex.agent import SESSION_NAME
 from agex.lineage import MAX_DEPTH, session_below
 from agex.llm import Fault, OpenAI, PythonAction, Reply, Scripted, Usage, scripted_server
+from agex_supervisor.session_name import SESSION_NAME
 
 ISOLATIONS = ("none", "process", "kernel")
 DYING = "import os\nos._exit(7)"

@@ -27,11 +27,15 @@ def python_command(
     files: WorkspaceFiles,
     *,
     redirects: bool,
+    read_anew: Callable[[], None] | None = None,
 ) -> Callable[[CommandContext], CommandResult | None]:
-    """The command. redirects: this process is the worker's own, so what libraries print is caught as well."""
+    """The command. redirects: this process is the worker's own, so what libraries print is caught as well. read_anew: called
+    before each run."""
 
     def python(ctx: CommandContext) -> CommandResult | None:
         filename, source, arguments = _source(ctx)
+        if read_anew is not None:
+            read_anew()
         out, err = io.StringIO(), io.StringIO()
         system = _System(arguments, ctx.stdin, out, err)
         with contextlib.ExitStack() as stack:
