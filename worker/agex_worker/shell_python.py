@@ -1,5 +1,5 @@
 """The terminal's `python`: a file of the workspace, `-c` text or standard input, run as agent code is, behind the same inner
-sandbox and with the same names. There is no task in it: task_success and its kin and `inputs` are not there."""
+sandbox and with the same names. There is no task in it: task_success and its kin, `inputs` and `cache` are not there."""
 
 from __future__ import annotations
 
