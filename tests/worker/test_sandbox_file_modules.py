@@ -6,6 +6,7 @@ import glob
 import os
 import pathlib
 import shutil
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 
 from agex_protocol.plan import ModuleGrant
 from agex_worker.sandbox.dangerous import MEMBERS
+from agex_worker.sandbox.file_modules import FileModules
 from agex_worker.sandbox.file_paths import FILE_MEMBERS
+from agex_worker.sandbox.files import WorkspaceFiles
 from tests.worker.sandbox_run import run
 
 IMPORTS = "import glob, os, os.path, pathlib, shutil\nfrom pathlib import Path\n"
@@ -129,7 +132,30 @@ def test_errors_are_those_that_code_expects(source: str, error: type[Exception],
 
 def test_all_that_a_path_has_beside_its_text_is_ours_or_refused() -> None:
     of_files = {name for name in set(dir(Path)) - set(dir(pathlib.PurePath)) if not name.startswith("_")}
-    assert of_files - FILE_MEMBERS - set(MEMBERS["pathlib"]) == set()
+    assert of_files - FILE_MEMBERS - set(MEMBERS["pathlib"]) - {"from_uri"} == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "os.remove('inner/c.csv')",
+        "os.rename('inner/c.csv', 'c.csv')",
+        "os.rename('a.txt', 'inner/c.csv')",
+        "os.mkdir('inner/new')",
+        "shutil.rmtree('inner')",
+        "shutil.move('inner', 'moved')",
+        "shutil.copy('a.txt', 'inner')",
+        "Path('inner/c.csv').write_text('x')",
+        "Path('inner/new').touch()",
+    ],
+)
+def test_a_folder_that_is_read_only_is_so_by_every_name(source: str, workspace: Path) -> None:
+    stand_ins = FileModules(WorkspaceFiles(workspace, read_only=("inner",)))
+    names = {name: types.SimpleNamespace(**stand_ins.members(name)) for name in ("os", "shutil")}
+    with pytest.raises(PermissionError):
+        eval(source, {**names, **stand_ins.members("pathlib")})
+    assert (workspace / "inner" / "c.csv").read_text() == "inner/c.csv"
+    assert sorted(os.listdir(workspace / "inner")) == ["c.csv", "deep"]
 
 
 def test_a_registration_still_says_which_of_them_there_are(workspace: Path) -> None:
