@@ -158,6 +158,13 @@ def test_a_folder_that_is_read_only_is_so_by_every_name(source: str, workspace: 
     assert sorted(os.listdir(workspace / "inner")) == ["c.csv", "deep"]
 
 
+def test_the_part_for_paths_comes_with_the_module(workspace: Path) -> None:
+    code = "import os\nos.path.exists('a.txt'), os.path.join('a', 'b')"
+    assert run(code, "os", files=workspace) == (True, "a/b")
+    with pytest.raises(AttributeError, match="module 'os' gives no 'path' here: the registration of os leaves it out"):
+        run(code, ModuleGrant("os", exclude=("path",)), files=workspace)
+
+
 def test_a_registration_still_says_which_of_them_there_are(workspace: Path) -> None:
     code = "import os\nos.listdir('empty'), hasattr(os, 'remove')"
     assert run(code, ModuleGrant("os", exclude=("remove",)), files=workspace) == ([], False)

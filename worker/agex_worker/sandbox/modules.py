@@ -156,7 +156,7 @@ class Modules:
             exact = prefix + member in grant.include
             if member in on_files and not exact:
                 return on_files[member]
-            if not exact and kept_back(name, member):
+            if not exact and member not in PARTS.get(name, ()) and kept_back(name, member):
                 raise _missing(
                     name,
                     member,
