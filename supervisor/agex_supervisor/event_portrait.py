@@ -93,7 +93,8 @@ def _parts(event: Event) -> tuple[str, str, Sequence[str], Texts]:
         case ChapterEvent():
             return f"chapter {event.name}", "note", [f"{len(event.events)} events"], [("text", event.message)]
         case NoteEvent():
-            return "note", "note", [], [("text", event.message)]
+            said = [("text", f"the model said: {event.said}")] if event.said else []
+            return "note", "note", [], [*said, ("text", event.message)]
         case EndEvent():
             title, tone, texts = _end(event)
             return title, tone, _spent(event.usage, event.cost), texts

@@ -162,9 +162,13 @@ class ChapterEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteEvent(Event):
-    """Something the loop told the model that no action gave: a nudge, a warning that actions run out, an error of setup."""
+    """Something the loop told the model that no action gave: a nudge, an error of setup; or that could not be kept.
+
+    said: what the model had said in a turn without actions.
+    """
 
     message: str
+    said: str = ""
 
 
 KINDS: tuple[type[Event], ...] = (

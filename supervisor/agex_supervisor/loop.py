@@ -294,7 +294,7 @@ class _Talk:
         note = display("\n".join(reply.problems)) or self._brief.silent_nudge
         self.last_error = note if reply.problems else self.last_error
         self._messages.append(UserMessage(note))
-        yield Tell(self._event(NoteEvent, message=note))
+        yield Tell(self._event(NoteEvent, message=note, said=reply.text))
 
     def _exhausted(self) -> Finish | None:
         delegated = self._brief.delegated()
@@ -332,4 +332,6 @@ def _named(action: Action) -> str:
 def _error_type(executed: Executed) -> str:
     if executed.error is not None:
         return executed.error.type
+    if executed.death is not None:
+        return executed.death.cause
     return f"exit code {executed.exit_code}" if executed.exit_code else ""

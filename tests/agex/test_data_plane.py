@@ -227,4 +227,4 @@ def test_two_hundred_runs_leave_no_descriptor(pool: agex.Pool) -> None:
         before = count()
         for _ in range(200):
             assert sandbox.run("a", {"a": array}, returns=np.ndarray).status == "ok"
-        assert count() == before
+        assert count() <= before  # those of pools that are garbage go meanwhile
