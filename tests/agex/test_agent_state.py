@@ -251,3 +251,24 @@ def test_an_unreadable_store_is_told_and_nothing_runs(tmp_path: Path, pool: agex
 
     with pytest.raises(agex.StateError):
         one()
+
+
+def test_a_task_whose_version_cannot_be_kept_goes_no_further(isolation: str, pool: agex.Pool) -> None:
+    state = agex.State()
+    model = Scripted(["forget()", "task_success(1)"])
+    agent = agex.Agent(llm=model, isolation=isolation, pool=pool, state=state)
+    state.session("ann").files.write("in.txt", "x")
+
+    @agent.fn
+    def forget() -> None:
+        state.forget("ann")
+
+    @agent.task
+    def one() -> int:
+        """One."""
+        raise NotImplementedError
+
+    with pytest.raises(agex.StateError, match="there is no such session in memory:, or no more"):
+        one.run(session="ann")
+    assert len(model.requests) == 1
+    agent.close()
