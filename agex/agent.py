@@ -98,6 +98,9 @@ class Agent:
         self.budget = Budget(max_actions, max_tokens, max_cost, price_in, price_out)
         self.running = Running()
         self.sessions = Sessions(self, self._state)
+        if self.isolation == "none":
+            # Now, and not in its first call, which waits for the model long enough.
+            import agex.local  # noqa: F401
 
     # --- what the agent may reach ---
 

@@ -159,6 +159,9 @@ class LocalExecutor:
         return executed
 
     def outline(self, timeout_s: float) -> str:
+        with os.scandir(self._workspace) as entries:
+            if next(entries, None) is None:
+                return ""
         return interruptibly(lambda: self._outline(timeout_s))
 
     def _outline(self, timeout_s: float) -> str:
