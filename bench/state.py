@@ -102,7 +102,7 @@ class Actions:
         """Measure from each question to the next, but for those around the first action and the last."""
         self._asked.clear()
         if self._keeps:
-            self._work(number, session=f"of-{number}")
+            self._work.run(number, session=f"of-{number}").unwrap()
         else:
             self._work.map([number])
         for (earlier, worked_before), (later, worked) in pairwise(self._asked[1:]):

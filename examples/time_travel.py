@@ -45,12 +45,13 @@ def main() -> None:
 
         first = letter.run("Tell Ada that the kettle is late.", session="ann")
         second = letter.run("Kinder, please.", session="ann")  # it is told of the first one
+        assert first.commit and second.commit  # None for sessions of map only, of which nothing is kept
         print(second.unwrap(), end="")
 
         ann = agent.state("ann")
         print("\nwhat happened, and what each action left:")
         for event in agex.events(ann):
-            if isinstance(event, agex.ActionEvent):
+            if isinstance(event, agex.ActionEvent) and event.commit_hash:
                 then = ann.checkout(event.commit_hash)
                 sizes = {path: len(then.files.read(path)) for path in then.files.list()}
                 print(f"  {type(event.action).__name__:12} files {sizes} cache {dict(then.cache)}")
@@ -60,7 +61,7 @@ def main() -> None:
 
         # Ann's letter stays as it is; Ben's goes on from what the first task left.
         ben = ann.fork(first.commit, "ben")
-        letter("Tell Ada that the kettle comes on Monday.", session="ben")
+        letter.run("Tell Ada that the kettle comes on Monday.", session="ben").unwrap()
         print(f"{ann.session}: {ann.files.read('letter.txt').decode()!r}")
         print(f"{ben.session}: {ben.files.read('letter.txt').decode()!r}")
         agent.close()
