@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
@@ -100,7 +101,7 @@ class Agent:
         self.sessions = Sessions(self, self._state)
         if self.isolation == "none":
             # Now, and not in its first call, which waits for the model long enough.
-            import agex.local  # noqa: F401
+            import_module("agex.local")
 
     # --- what the agent may reach ---
 

@@ -40,7 +40,7 @@ def pprint_events(
     delta: bool = False,
     max_lines: int = 30,
 ) -> None:
-    """Print an event, several, or those of a TaskOutcome or a state (whatever has `events`).
+    """Print an event, several, or those of a TaskOutcome (whatever has `events`) or of a session's state.
 
     verbosity: "brief" prints titles, "normal" texts of up to `max_lines` lines, "verbose" the whole of them and the task's
     message. width: that of the terminal, where it is not given. color: None colours where the stream is a terminal and
@@ -73,6 +73,12 @@ def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | Non
 def _each(events: Any) -> Iterable[Event]:
     if isinstance(events, Event):
         return [events]
+    # Here, so that a program without states does not import them.
+    from agex.session_state import SessionState
+    from agex.state import events as events_of
+
+    if isinstance(events, SessionState):
+        return events_of(events)
     inside = getattr(events, "events", events)
     found = list(cast(Iterable[Any], inside() if callable(inside) else inside))
     for each in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from typing import Self
@@ -47,9 +48,11 @@ class State:
         return self.store.collect()
 
     def turn(self, session: str) -> SessionTurn:
-        """By which the tasks of a session follow each other, whichever agents they are of."""
-        with self._lock:
-            return self._turns.setdefault(session, SessionTurn())
+        """By which the tasks of a session follow each other, whichever agents they are of: those that were given one URL have
+        one store in common, however many State objects stand for it here."""
+        with _lock:
+            turns = self._turns if self._url == MEMORY else _turns.setdefault(self._url, {})
+            return turns.setdefault(session, SessionTurn())
 
     @property
     def is_untouched(self) -> bool:
@@ -79,6 +82,20 @@ class State:
 
     def __repr__(self) -> str:
         return f"<State {shown(self._url)}>"
+
+
+_lock = threading.Lock()
+_turns: dict[str, dict[str, SessionTurn]] = {}
+
+
+def _forked() -> None:
+    """Whoever has a turn is not in this process."""
+    global _lock
+    _lock = threading.Lock()
+    _turns.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def events(state: SessionState) -> list[Event]:

@@ -1,6 +1,7 @@
 """What one commit of a session costs, beside a bare SQLite transaction of the same bytes: `python bench/state.py`.
 
-The bar: 3 ms for a small workspace, and no more where much is there that did not change.
+The bar: 3 ms for a small workspace, and no more where much is there that did not change; also for the whole way of an
+action through an agent, from one question to the model to the next, beside an agent that keeps nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import json
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
-from timing import interleaved, show
+from timing import Measured, interleaved, show
 
+import agex
+from agex.llm import Request, Scripted
 from agex_supervisor.session_store import SessionStore
 from agex_supervisor.state_store import StateStore
 from agex_supervisor.workspace_reading import WorkspaceReading
@@ -22,6 +27,10 @@ from agex_supervisor.workspace_writing import write_workspace
 ROUNDS = 200
 LIMIT = "bare SQLite transaction, the same bytes"
 CHANGED = 2_000
+ACTIONS = 40
+TASKS = 6
+UNKEPT = "nothing kept"
+FILL = "for number in range(20):\n    with open(f'{number}.bin', 'w') as file: file.write(str(number) * 1000)"
 EVENTS = [json.dumps({"kind": "NoteEvent", "message": "x" * 400})] * 3
 
 
@@ -69,6 +78,70 @@ def reading_of(folder: Path, files: int) -> Callable[[], object]:
     return read
 
 
+class Actions:
+    """A task of many actions, each of which changes one of 20 files, in a session of its own."""
+
+    def __init__(self, isolation: str, state: str) -> None:
+        script = [self._fill, *[self._change] * ACTIONS, self._end] * TASKS
+        self._keeps = state != UNKEPT
+        self._asked: list[tuple[float, float]] = []
+        self.wall_s: list[float] = []
+        self.processor_s: list[float] = []
+        self.agent = agex.Agent(
+            isolation=isolation, llm=Scripted(script), state=state if self._keeps else None, max_actions=ACTIONS + 2
+        )
+
+        @self.agent.task
+        def work(number: int) -> int:
+            """Work."""
+            raise NotImplementedError
+
+        self._work = work
+
+    def run(self, number: int) -> None:
+        """Measure from each question to the next, but for those around the first action and the last."""
+        self._asked.clear()
+        if self._keeps:
+            self._work.run(number, session=f"of-{number}").unwrap()
+        else:
+            self._work.map([number])
+        for (earlier, worked_before), (later, worked) in pairwise(self._asked[1:]):
+            self.wall_s.append(later - earlier)
+            self.processor_s.append(worked - worked_before)
+
+    def _fill(self, _: Request) -> str:
+        self._note()
+        return FILL
+
+    def _change(self, _: Request) -> str:
+        self._note()
+        return f"with open('1.bin', 'w') as file: file.write('{len(self._asked):04}' * {CHANGED // 4})"
+
+    def _end(self, _: Request) -> str:
+        self._note()
+        return "task_success(0)"
+
+    def _note(self) -> None:
+        self._asked.append((time.perf_counter(), time.thread_time()))
+
+
+def show_actions(place: Path) -> None:
+    ways = {
+        f"{isolation}, {name}": Actions(isolation, url)
+        for isolation in ("none", "kernel")
+        for name, url in ((UNKEPT, UNKEPT), ("memory", "memory:"), ("a file", f"sqlite:///{place / isolation}.db"))
+    }
+    for number in range(TASKS):
+        for way in ways.values():
+            way.run(number)
+    for way in ways.values():
+        way.agent.close()
+    wall: Measured = {name: way.wall_s for name, way in ways.items()}
+    show("An action, from one question to the model to the next; one of 20 files changed", wall, f"none, {UNKEPT}")
+    own: Measured = {name: way.processor_s for name, way in ways.items()}
+    show("Of that, processor time of the application's thread", own, f"none, {UNKEPT}")
+
+
 def main() -> None:
     # Workspaces lie in memory, as those of workers with namespaces do.
     memory_disk = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -88,6 +161,7 @@ def main() -> None:
             show("One of the files changed, three events; 2,000 bytes each", interleaved(ROUNDS, tasks), LIMIT)
             size = (place / "state.db").stat().st_size + (place / "state.db-wal").stat().st_size
             print(f"\nThe store has {size / 1e6:.1f} MB.")
+        show_actions(place)
 
 
 if __name__ == "__main__":

@@ -228,6 +228,42 @@ def test_two_tasks_of_one_session_wait_for_each_other_and_lose_no_event(pool: ag
     state.close()
 
 
+def test_agents_that_were_given_the_same_url_take_turns_in_a_session(tmp_path: Path) -> None:
+    pool = agex.Pool(spares=0, wait_s=0.01)
+    url = f"sqlite:///{tmp_path}/state.db"
+    inner = agex.Agent(llm=Scripted(["task_success(1)"]), pool=pool, state=url)
+    outer = agex.Agent(llm=Scripted(["task_success(ask())"]), pool=pool, state=url)
+
+    @inner.task
+    def one() -> int:
+        """One."""
+        raise NotImplementedError
+
+    @outer.fn
+    def ask() -> list[str]:
+        said: list[str] = []
+
+        def call(session: str) -> None:
+            try:
+                said.append(str(one(session=session)))
+            except agex.SessionBusy as error:
+                said.append(str(error).partition(";")[0].replace(inner.name, "inner"))
+
+        for session in ("shared", "another"):
+            thread = threading.Thread(target=call, args=(session,))
+            thread.start()
+            thread.join()
+        return said
+
+    @outer.task
+    def work() -> list[str]:
+        """Work."""
+        raise NotImplementedError
+
+    assert work(session="shared") == ["session 'shared' of inner is in use", "1"]
+    pool.close()
+
+
 def test_sessions_of_map_leave_nothing_in_the_state(pool: agex.Pool) -> None:
     agent = agex.Agent(llm=Scripted(["task_success(1)"] * 3), pool=pool)
 
@@ -251,3 +287,24 @@ def test_an_unreadable_store_is_told_and_nothing_runs(tmp_path: Path, pool: agex
 
     with pytest.raises(agex.StateError):
         one()
+
+
+def test_a_task_whose_version_cannot_be_kept_goes_no_further(isolation: str, pool: agex.Pool) -> None:
+    state = agex.State()
+    model = Scripted(["forget()", "task_success(1)"])
+    agent = agex.Agent(llm=model, isolation=isolation, pool=pool, state=state)
+    state.session("ann").files.write("in.txt", "x")
+
+    @agent.fn
+    def forget() -> None:
+        state.forget("ann")
+
+    @agent.task
+    def one() -> int:
+        """One."""
+        raise NotImplementedError
+
+    with pytest.raises(agex.StateError, match="there is no such session in memory:, or no more"):
+        one.run(session="ann")
+    assert len(model.requests) == 1
+    agent.close()

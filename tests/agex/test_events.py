@@ -252,6 +252,19 @@ def test_printers_are_handlers_as_they_are(pool: agex.Pool, capsys: pytest.Captu
     assert capsys.readouterr().out == "hi \\x1b[2J"
 
 
+def test_a_state_is_printed_as_the_events_in_it() -> None:
+    with agex.State() as state:
+        ann = state.session("ann")
+        ann.files.write("a.txt", "1")
+        first = ann.head or ""
+        ann.files.remove("a.txt")
+
+        assert printed(ann) == (
+            "files changed by the user\n  added: a.txt\nfiles changed by the user\n  removed: a.txt\n"
+        )
+        assert printed(ann.checkout(first)) == "files changed by the user\n  added: a.txt\n"
+
+
 def test_what_is_no_event_is_refused_by_the_printer() -> None:
     with pytest.raises(TypeError, match="pprint_events prints events, not int"):
         agex.pprint_events([1])

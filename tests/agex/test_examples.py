@@ -3,17 +3,70 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from agex.llm import scripted_server
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SCRIPTED = "AGEX_MODEL is not set: the model is scripted"
+
+ANALYSIS = [
+    "month,north,south",
+    "2026-01,7.5,2.5",
+    "2026-02,10.0,0.0",
+    "2026-03,12.5,22.5",
+    "left out: 1; figure: 'Revenue by month' of 2 traces",
+]
+EXTRACTION = [
+    "Bill(number='K-17', day=datetime.date(2026, 3, 2), lines=[Line(article='Tea', pieces=3, price=Decimal('4.50')),"
+    " Line(article='Cups', pieces=2, price=Decimal('7.25'))], currency='EUR', total=Decimal('28.00'))",
+    "Bill(number='K-18', day=datetime.date(2026, 3, 5), lines=[Line(article='Kettle', pieces=1,"
+    " price=Decimal('39.00'))], currency='USD', total=Decimal('39.00'))",
+    "failed: K-19: the lines come to 9.00, the letter says 90.00",
+]
+TERMINAL_AND_SKILLS = [
+    "---",
+    "name: orders",
+    "description: How articles are ordered in this house. Read it before you order anything.",
+    "---",
+    "# Orders",
+    "Of what is below one pack, one pack is ordered. Packs are in packs.txt; pick.py does the sums:",
+    "`stock | python skills/orders/pick.py | order`",
+    "order: Order what standard input says, a line each: ARTICLE PIECES",
+    "ordered 20 of tea",
+    "ordered 5 of tin",
+    "['tea', 'tin'] {'tea': 20, 'tin': 5}",
+]
+TIME_TRAVEL = [
+    "Dear Ada,",
+    "we are sorry: the kettle is late.",
+    "",
+    "what happened, and what each action left:",
+    "  WriteFile    files {'letter.txt': 30} cache {}",
+    "  PythonAction files {'letter.txt': 30} cache {'tone': 'plain'}",
+    "  EditFile     files {'letter.txt': 44} cache {'tone': 'plain'}",
+    "  PythonAction files {'letter.txt': 44} cache {'tone': 'kind'}",
+    "from task to task: files ('letter.txt',), cache ('tone',)",
+    "ann: 'Dear Ada,\\nwe are sorry: the kettle is late.\\n'",
+    "ben: 'Dear Ada,\\nthe kettle comes on Monday.\\n'",
+]
+LINES = {
+    "analysis.py": ANALYSIS,
+    "extraction.py": EXTRACTION,
+    "terminal_and_skills.py": TERMINAL_AND_SKILLS,
+    "time_travel.py": TIME_TRAVEL,
+}
 
 
-def run(name: str) -> str:
+def run(name: str, **given: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "AGEX"))}
     finished = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(EXAMPLES / name)], env=environment | given, capture_output=True, text=True, timeout=300
     )
     assert (finished.returncode, finished.stderr) == (0, ""), finished.stderr
     return finished.stdout
@@ -21,8 +74,10 @@ def run(name: str) -> str:
 
 def test_every_example_is_tried_here() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
+        "analysis.py",
         "embedder.py",
         "evaluator.py",
+        "extraction.py",
         "handles.py",
         "live_objects.py",
         "network.py",
@@ -30,8 +85,26 @@ def test_every_example_is_tried_here() -> None:
         "server.py",
         "skills.py",
         "terminal.py",
+        "terminal_and_skills.py",
+        "time_travel.py",
         "tune_policy.py",
     ]
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_an_example_gives_these_lines_without_a_key_or_a_network(name: str) -> None:
+    assert run(name).splitlines() == [SCRIPTED, *LINES[name]]
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_an_example_asks_the_model_that_two_variables_name(name: str) -> None:
+    script = runpy.run_path(str(EXAMPLES / name))["SCRIPT"]
+
+    with scripted_server(script) as url:
+        lines = run(name, AGEX_MODEL="openai:some-model", OPENAI_API_KEY="k", OPENAI_BASE_URL=url).splitlines()
+
+    assert lines == LINES[name]
+    assert [body["model"] for body in url.requests] == ["some-model"] * len(script)
 
 
 def test_the_embedder_gets_a_dict_of_floats() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agex import NoteEvent, State
+from agex import Agent, NoteEvent, State
+from agex.llm import Reply, Scripted, TerminalAction, WriteFile
 from agex_supervisor.cache_entry import of_host
 
 
@@ -116,3 +117,42 @@ def test_what_is_not_there_is_one_line_and_makes_nothing(
     assert done.stderr.startswith(told.replace("{path}", path))
     assert "Traceback" not in done.stderr
     assert not Path(f"{path}.none").exists()
+
+
+def test_what_an_agent_kept_is_shown_action_by_action(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.db")
+    script = [
+        Reply(text="\x1b[2Jhm", actions=[WriteFile("a.txt", "one"), TerminalAction("mkdir d; echo two > d/b.txt")]),
+        "cache['made'] = {3, 4}\n1 / 0",
+        "task_success(len(cache))",
+    ]
+    with Agent(name="clerk", llm=Scripted(script), state=f"sqlite:///{path}") as agent:
+
+        @agent.task
+        def work() -> int:
+            """Work."""
+            raise NotImplementedError
+
+        outcome = work.run(session="ann")
+        commits = [commit.hash for commit in agent.state("ann").history()]
+    assert (outcome.unwrap(), outcome.commit, len(commits)) == (1, commits[0], 4)
+
+    lines = [line.split()[2:4] for line in agex("events", path, "--session", "ann").stdout.splitlines()]
+    assert [[kind, {commit[:12]: 4 - place for place, commit in enumerate(commits)}[at]] for at, kind in lines] == [
+        ["TaskStart", 1],
+        *(["Action", 1], ["Output", 1], ["File", 1]),
+        *(["Action", 2], ["Output", 2], ["File", 2]),
+        *(["Action", 3], ["Output", 3]),
+        *(["Action", 4], ["Success", 4]),
+    ]
+
+    shown = json.loads(agex("show", path, "--session", "ann", "--json").stdout)
+    assert [each["message"] for each in shown["commits"]] == [
+        "work: success",
+        "work: action 3: python_action",
+        "work: action 2: terminal_action",
+        "work: action 1: write_file a.txt",
+    ]
+    assert (shown["files"], shown["cache"]) == ({"a.txt": 3, "d/b.txt": 4}, {"made": "set"})
+    compared = agex("diff", path, commits[-1], commits[0], "--session", "ann")
+    assert compared.stdout.splitlines() == ["added     file d/b.txt", "added     cache made"]
