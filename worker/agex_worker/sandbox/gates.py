@@ -140,6 +140,9 @@ class Gates:
             # Elsewhere it makes objects of classes that take care of what they are made of.
             if (type(value) is super and is_own_class(class_of(value))) or class_of(value) in _BASIC:
                 return getattr(value, name)
+        elif name == "__members__":
+            # A copy: what stands behind the mapping is handed to whoever is compared with it.
+            return types.MappingProxyType(dict(getattr(value, name)))
         elif name in ("__setattr__", "__delattr__"):
             if value is object:
                 return _checked_store(getattr(object, name))

@@ -99,10 +99,10 @@ _METHODS = frozenset(
     ]
 )
 READABLE = _METHODS | {
-    "__name__", "__qualname__", "__doc__", "__module__", "__version__", "__members__", "__slots__", "__match_args__",
+    "__name__", "__qualname__", "__doc__", "__module__", "__version__", "__slots__", "__match_args__",
     "__cause__", "__context__", "__suppress_context__", "__notes__",
 }  # fmt: skip
-GATED_DUNDERS = frozenset({"__class__", "__init__", "__new__", "__setattr__", "__delattr__"})
+GATED_DUNDERS = frozenset({"__class__", "__init__", "__new__", "__setattr__", "__delattr__", "__members__"})
 # What `super()` without arguments gives of any class: the agent's own object, one class further up.
 READABLE_OF_SUPER = READABLE | {"__init__", "__new__"}
 # A decorator names the function that it returns.

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from agex_worker.sandbox.facade import Facade
+from agex_worker.sandbox.files import WorkspaceFiles
 
 _SCOPE: ContextVar[Mapping[str, Any] | None] = ContextVar("_SCOPE", default=None)
 
@@ -30,6 +31,8 @@ def seal_own(value: object, scope: Mapping[str, Any]) -> bytes:
         def reducer_override(self, obj: Any) -> Any:
             if type(obj) is Facade:
                 return imported, (obj.__name__,)
+            if isinstance(obj, WorkspaceFiles):
+                raise pickle.PicklingError("open() belongs to where it is; use it by its name")
             reduced = super().reducer_override(obj)
             if type(obj) is not types.FunctionType or type(reduced) is not tuple:
                 return reduced
