@@ -13,7 +13,7 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from agex.catalogue import render_registry
 from agex.entries import MemberSpec, Side, Visibility
-from agex.errors import ConfigurationError, SessionBusy
+from agex.errors import ConfigurationError
 from agex.isolation import asked
 from agex.members import Pattern
 from agex.policy_words import policy_words
@@ -21,18 +21,19 @@ from agex.pools import shared_pool
 from agex.prompt import system_prompt
 from agex.registry import Registry
 from agex.running import Running
+from agex.session_state import SessionState
+from agex.sessions import Sessions
 from agex.skills import Skills
+from agex.state import State
 from agex.sub_agent import SubAgent, check_narrow
 from agex.task import Task
 from agex.terminal import Commands, Handler
 from agex.workbench import Workbench, refusal
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation
-from agex_supervisor.cache import Cache
 from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
 from agex_supervisor.pool import Pool
-from agex_supervisor.session_name import check_session_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +59,7 @@ class Agent:
         llm: str | LLM | None = None,
         isolation: str = "none",
         policy: str | Path | Policy = "default",
-        state: object = None,
+        state: str | State | None = None,
         pool: Pool | None = None,
         max_actions: int = 10,
         action_timeout_s: float = 30.0,
@@ -71,8 +72,8 @@ class Agent:
         self.name = name or f"agent-{secrets.token_hex(4)}"
         self._given_name = name
         self.primer = primer
-        if state not in (None, "memory:"):
-            raise ConfigurationError(f"state={state!r} is not available in this version; leave it out")
+        self._given_state = state
+        self._state = _state_of(state)
         if max_cost is not None and prices is None:
             raise ConfigurationError("max_cost needs prices=(for a million tokens in, for a million tokens out)")
         for label, value in (("max_actions", max_actions), ("action_timeout_s", action_timeout_s)):
@@ -96,7 +97,10 @@ class Agent:
         price_in, price_out = prices or (0.0, 0.0)
         self.budget = Budget(max_actions, max_tokens, max_cost, price_in, price_out)
         self.running = Running()
-        self.sessions = Sessions(self)
+        self.sessions = Sessions(self, self._state)
+        if self.isolation == "none":
+            # Now, and not in its first call, which waits for the model long enough.
+            import agex.local  # noqa: F401
 
     # --- what the agent may reach ---
 
@@ -227,6 +231,11 @@ class Agent:
 
         return decorate
 
+    def state(self, session: str = "default") -> SessionState:
+        """What the session holds: its files, its cache, and every version of them. It follows the session; write to it while
+        no task runs there, or what both changed is taken from whoever was later."""
+        return self._state.session(session)
+
     # --- its life ---
 
     def start(self) -> Self:
@@ -242,6 +251,8 @@ class Agent:
         """Remove the sessions' workspaces. The shared pool stays for other agents."""
         self._closed = True
         self.sessions.close()
+        if self._state is not self._given_state:
+            self._state.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -309,6 +320,11 @@ class Agent:
         """What the model is told of the commands that `terminal` registered."""
         return self._commands.text()
 
+    @property
+    def has_skills(self) -> bool:
+        """Whether skills are mounted in its workspaces."""
+        return any(True for _ in self._skills)
+
     def loaded_policy(self) -> Policy:
         """The policy as it is now. PolicyError where it is none."""
         return self._policy if isinstance(self._policy, Policy) else Policy.load(self._policy)
@@ -374,61 +390,14 @@ class Agent:
             self._prompts.clear()
 
 
-class Sessions:
-    """The agent's sessions: a name, a workspace that lasts as long as the agent, and one task at a time in it."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self._lock = threading.Lock()
-        self._turns: dict[str, threading.Lock] = {}
-        self._workspaces: dict[str, Path] = {}
-        self._caches: dict[str, Cache] = {}
-
-    def acquire(self, name: str) -> Path:
-        """The session's workspace, once no other task uses it. ValueError for a bad name, SessionBusy after `wait_s`."""
-        check_session_name(name)
-        with self._lock:
-            turn = self._turns.setdefault(name, threading.Lock())
-        wait_s = self._agent.pool.wait_s
-        if not turn.acquire(timeout=wait_s):
-            raise SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {wait_s:g} s")
-        try:
-            if name not in self._workspaces:
-                self._workspaces[name] = self._agent.pool.new_workspace()
-            return self._workspaces[name]
-        except BaseException:
-            turn.release()
-            raise
-
-    def cache(self, name: str) -> Cache:
-        """The session's cache, for whoever has acquired it; bounded as the policy bounds results."""
-        if name not in self._caches:
-            self._caches[name] = Cache(max_bytes=self._agent.workbench(()).limits.result_bytes)
-        return self._caches[name]
-
-    def release(self, name: str, *, forget: bool = False) -> None:
-        """Let the next task have the session; or forget it, files and all."""
-        turn = self._turns[name]
-        if forget:
-            with self._lock:
-                workspace = self._workspaces.pop(name, None)
-                del self._turns[name]
-                self._caches.pop(name, None)
-            if workspace is not None:
-                self._agent.pool.drop_workspace(workspace)
-        turn.release()
-
-    def forget(self, name: str) -> None:
-        """Forget a session that no task uses any more, files and all."""
-        self.acquire(name)
-        self.release(name, forget=True)
-
-    def close(self) -> None:
-        with self._lock:
-            workspaces, self._workspaces = list(self._workspaces.values()), {}
-            self._caches = {}
-        for workspace in workspaces:
-            self._agent.pool.drop_workspace(workspace)
+def _state_of(given: object) -> State:
+    if isinstance(given, State):
+        return given
+    if given is None or isinstance(given, str):
+        return State() if given is None else State(given)
+    raise ConfigurationError(
+        f"state={given!r} is none: give a URL ('sqlite:///file.db'), an agex.State, or leave it out"
+    )
 
 
 def _names_of_caller() -> Mapping[str, Any]:

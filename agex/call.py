@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Mapping
@@ -21,7 +22,9 @@ from agex.prompt import SILENT_TURN, is_time_to_wrap_up, task_message, tools, wr
 from agex.question import Answer, Question
 from agex.recap import with_recap
 from agex.render import render_value
-from agex_supervisor.bridge import waited_for
+from agex.sessions import Stay
+from agex_protocol.errors import AgexError
+from agex_supervisor.bridge import on_thread, waited_for
 from agex_supervisor.display import display
 from agex_supervisor.events import (
     ActionEvent,
@@ -31,6 +34,8 @@ from agex_supervisor.events import (
     ErrorEvent,
     Event,
     FailEvent,
+    FileEvent,
+    NoteEvent,
     SuccessEvent,
     TaskStartEvent,
 )
@@ -38,10 +43,13 @@ from agex_supervisor.execution import Executed, Executor
 from agex_supervisor.loop import Brief, Finish
 from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
+from agex_supervisor.workspace_reading import WorkspaceChanges
 
 if TYPE_CHECKING:
     from agex.agent import Agent
     from agex.task import Task
+
+logger = logging.getLogger("agex")
 
 MAX_INPUT_CHARS = 2_400
 MAX_VALUE_CHARS = 1_000
@@ -65,6 +73,10 @@ class Call:
         self._inputs = dict(inputs)
         self._answer = answer
         self._events: list[Event] = []
+        self._unkept: list[Event] = []  # those of its own that no version has yet
+        self._commit: str | None = None
+        self._stay: Stay | None = None
+        self._changes: WorkspaceChanges | None = None
         self._current: str | None = None
         self._cancelled = threading.Event()
         self._executor: Executor | None = None
@@ -83,14 +95,14 @@ class Call:
         self.brief = self._brief()
 
     def __enter__(self) -> Self:
-        workspace = self._agent.sessions.acquire(self.session)
+        self._stay = stay = self._agent.sessions.acquire(self.session, ephemeral=self._options.ephemeral)
         try:
             bench = self._agent.workbench(self._task.terms.classes)
             returns = self._task.terms.returns
             bench.check_result(returns)
-            self._executor = bench.executor(workspace, cache=self._agent.sessions.cache(self.session))
+            self._executor = bench.executor(stay.workspace, cache=stay.cache)
             self._executor.start(keeps=returns.has_handles)
-            self.brief = replace(self.brief, system=with_recap(self.brief.system, self._recap(self._executor)))
+            self.brief = self._informed(self.brief, self._executor, stay)
             self._agent.running.add(self._task.__qualname__, self.session, self)
             self.live = True
             self.kin.join(self)
@@ -99,12 +111,22 @@ class Call:
             raise
         return self
 
-    def _recap(self, executor: Executor) -> str:
+    def _informed(self, brief: Brief, executor: Executor, stay: Stay) -> Brief:
+        """With what the session holds already: the agent's own modules, and how earlier tasks ended."""
         left = None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
-        return executor.outline(RECAP_TIMEOUT_S if left is None else min(RECAP_TIMEOUT_S, left))
+        recap = executor.outline(RECAP_TIMEOUT_S if left is None else min(RECAP_TIMEOUT_S, left))
+        news = "" if self._answer is not None else stay.news()
+        task = f"{brief.task}\n\n{news}" if news else brief.task
+        return replace(brief, system=with_recap(brief.system, recap), task=task)
 
     def __exit__(self, *_: object) -> None:
         self.live = False
+        if self._unkept:
+            try:
+                self.look()
+                self.keep("cut off")
+            except AgexError:
+                logger.exception("the last events of session %s could not be kept", self.session)
         self._agent.running.remove(self._task.__qualname__, self.session, self)
         self.kin.leave(self, self.own_usage)
         self._release()
@@ -162,6 +184,8 @@ class Call:
         """Note an event of this call or of a sub-agent, and pass it to who listens, each handler once: `told` are those who
         know. Gives what is still to be awaited, in order."""
         self._events.append(event)
+        if event.namespace == self.kin.namespace:
+            self._unkept.append(event)
         waiting: list[Awaitable[None]] = []
         handler = self._options.on_event
         if handler is not None and handler not in told:
@@ -170,6 +194,28 @@ class Call:
             waiting += [] if pending is None else [pending]
         parent = self.kin.parent
         return waiting if parent is None or not parent.live else waiting + parent.heard(event, told)
+
+    def look(self) -> None:
+        """See what an action did to the files, while nothing runs."""
+        assert self._stay is not None and self._executor is not None
+        self._changes = self._stay.read(self._executor.workspace())
+
+    def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
+        """Tell what was seen, and then the last event."""
+        seen = [] if self._changes is None else _of_files(self._changes, self._agent.name, self.session)
+        told = [self.tell(event) for event in [*seen, *([] if last is None else [last])]]
+        return _all_of([each for each in told if each is not None])
+
+    def keep(self, message: str) -> None:
+        """Store the session as it was seen last, with all that was told since it was stored."""
+        assert self._stay is not None
+        if self._changes is not None:
+            self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
+            stored = {event.id for event in self._unkept}
+            self._events = [
+                replace(event, commit_hash=self._commit) if event.id in stored else event for event in self._events
+            ]
+        self._unkept.clear()
 
     # --- its begin and its end ---
 
@@ -185,22 +231,24 @@ class Call:
 
     def end(self, finish: Finish) -> TaskOutcome:
         last = self._last_event(finish)
-        told = self.tell(last)
-        if told is not None:
+        self.look()
+        if (told := self.tell_changes(last)) is not None:
             waited_for(told)
+        self.keep(finish.status)
         return self._outcome(finish, last)
 
     async def aend(self, finish: Finish) -> TaskOutcome:
         last = self._last_event(finish)
-        told = self.tell(last)
-        if told is not None:
+        await on_thread(self.look)
+        if (told := self.tell_changes(last)) is not None:
             await told
+        await on_thread(lambda: self.keep(finish.status))
         return self._outcome(finish, last)
 
     def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:
         assert self._executor is not None
         finish.usage = last.usage
-        outcome = outcome_of(finish, self._events, self._executor.report, last.cost)
+        outcome = outcome_of(finish, self._events, self._executor.report, last.cost, self._commit)
         if isinstance(outcome.error, TaskNeedsInput):
             # The same session again, whichever way its name came about.
             options = replace(self._options, session=self.session, tenant=None, named=True)
@@ -282,6 +330,29 @@ class Call:
         self._agent.sessions.release(self.session, forget=self._options.ephemeral)
         if self._options.ephemeral:
             self.kin.forget_heirs()
+
+
+def _of_files(changes: WorkspaceChanges, agent: str, session: str) -> list[Event]:
+    """What an action did to the files, and which of them are in no version."""
+    told: list[Event] = []
+    if changes.files or changes.removed:
+        added = tuple(sorted(changes.added))
+        told.append(
+            FileEvent(
+                agent=agent,
+                session=session,
+                source="agent",
+                added=added,
+                modified=changes.modified,
+                removed=changes.removed,
+            )
+        )
+    if changes.left_out:
+        lines = [f"{each.path}: {each.why}" for each in changes.left_out]
+        more = [f"and {changes.more} more"] if changes.more else []
+        text = "\n".join(["not kept in the state of the session:", *lines, *more])
+        told.append(NoteEvent(agent=agent, session=session, message=text))
+    return told
 
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))

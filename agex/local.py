@@ -5,8 +5,10 @@ A guard rail, not a wall. A run is ended by an asynchronous exception, so it can
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,9 @@ class LocalExecutor:
         return executed
 
     def outline(self, timeout_s: float) -> str:
+        with os.scandir(self._workspace) as entries:
+            if next(entries, None) is None:
+                return ""
         return interruptibly(lambda: self._outline(timeout_s))
 
     def _outline(self, timeout_s: float) -> str:
@@ -165,6 +170,14 @@ class LocalExecutor:
                 return display(outline(WorkspaceFiles(self._workspace)), limit=MAX_OUTLINE_CHARS)
         except Interrupted:
             return NO_OUTLINE
+
+    @contextmanager
+    def workspace(self) -> Generator[int | None]:
+        opened = os.open(self._workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield opened
+        finally:
+            os.close(opened)
 
     def cancel(self) -> None:
         if self._interruption.interrupt("cancelled"):

@@ -50,7 +50,9 @@ class TaskOutcome:
         return self.value
 
 
-def outcome_of(finish: Finish, events: list[Event], lockdown: LockdownReport, cost: float | None) -> TaskOutcome:
+def outcome_of(
+    finish: Finish, events: list[Event], lockdown: LockdownReport, cost: float | None, commit: str | None = None
+) -> TaskOutcome:
     """The record of a finished loop, with its error made and pointing back."""
     error = _error(finish)
     outcome = TaskOutcome(
@@ -61,6 +63,7 @@ def outcome_of(finish: Finish, events: list[Event], lockdown: LockdownReport, co
         cost=cost,
         events=events,
         lockdown=lockdown,
+        commit=commit,
         error=error,
         denials=finish.denials,
     )

@@ -8,6 +8,7 @@ from typing import Self
 
 from agex.errors import StateError
 from agex.session_state import SessionState
+from agex.session_turn import SessionTurn
 from agex_supervisor.display import display
 from agex_supervisor.events import Event
 from agex_supervisor.state_backend import MEMORY, check_url, shown
@@ -27,6 +28,7 @@ class State:
         self._create = create
         self._lock = threading.Lock()
         self._store: StateStore | None = None
+        self._turns: dict[str, SessionTurn] = {}
 
     def session(self, name: str = "default") -> SessionState:
         """One session; it is there as soon as something is committed to it. ValueError for what cannot be its name."""
@@ -43,6 +45,16 @@ class State:
     def collect(self) -> int:
         """Remove what no session reaches any more; says how many commits that were."""
         return self.store.collect()
+
+    def turn(self, session: str) -> SessionTurn:
+        """By which the tasks of a session follow each other, whichever agents they are of."""
+        with self._lock:
+            return self._turns.setdefault(session, SessionTurn())
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing can be in it yet."""
+        return self._store is None and self._url == MEMORY
 
     def close(self) -> None:
         """Close the store. The next use opens it again; of "memory:" nothing is left then."""

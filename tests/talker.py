@@ -39,7 +39,9 @@ class Talker:
 
     @property
     def cache(self) -> Cache:
-        return self.agent.sessions.cache("default")
+        stay = self.agent.sessions.acquire("default")
+        self.agent.sessions.release("default")
+        return stay.cache
 
     def close(self) -> None:
         self.agent.close()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from agex_supervisor.bridge import on_thread, waited_for
 from agex_supervisor.events import Event
 from agex_supervisor.execution import Executed
-from agex_supervisor.loop import Act, Ask, Cancelled, DeadlinePassed, Effect, Finish, Loop, Tell
+from agex_supervisor.loop import Act, Ask, Cancelled, DeadlinePassed, Effect, Finish, Keep, Loop, Tell
 from agex_supervisor.model import LLM, Action, ModelError, TokenHandler
 
 
@@ -31,6 +31,16 @@ class Hands(Protocol):
 
     def tell(self, event: Event) -> Awaitable[None] | None: ...
 
+    def look(self) -> None:
+        """See what the last action did to the files."""
+        ...
+
+    def tell_changes(self) -> Awaitable[None] | None: ...
+
+    def keep(self, message: str) -> None:
+        """Store what was seen and told."""
+        ...
+
 
 def drive(loop: Loop, hands: Hands) -> Finish:
     """Run a loop to its end, waiting for everything."""
@@ -45,6 +55,11 @@ def drive(loop: Loop, hands: Hands) -> Finish:
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
                         waited_for(told)
+                case Keep(message):
+                    hands.look()
+                    if (told := hands.tell_changes()) is not None:
+                        waited_for(told)
+                    hands.keep(message)
     return effect
 
 
@@ -62,6 +77,11 @@ async def adrive(loop: Loop, hands: Hands) -> Finish:
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
                         await told
+                case Keep(message):
+                    await on_thread(hands.look)
+                    if (told := hands.tell_changes()) is not None:
+                        await told
+                    await on_thread(partial(hands.keep, message))
     return effect
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -138,6 +139,10 @@ class Executor(Protocol):
         """What Python the workspace holds: "" where it holds nothing, NO_OUTLINE where it cannot be told."""
         ...
 
+    def workspace(self) -> AbstractContextManager[int | None]:
+        """A descriptor of the workspace while nothing of the session runs; None where code left no folder there."""
+        ...
+
     def cancel(self) -> None:
         """End the run under way, from any thread."""
         ...
@@ -209,6 +214,9 @@ class WorkerExecutor:
             self._session.close()  # a worker that runs our own code never writes this
             return NO_OUTLINE
         return display(text, limit=MAX_OUTLINE_CHARS)
+
+    def workspace(self) -> AbstractContextManager[int | None]:
+        return self._session.workspace()
 
     def cancel(self) -> None:
         if self._session.cancel():

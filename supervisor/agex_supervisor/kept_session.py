@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from agex_supervisor.session_store import SessionStore
-from agex_supervisor.workspace_reading import WorkspaceChanges, WorkspaceReading
+from agex_supervisor.workspace_reading import LeftOut, WorkspaceChanges, WorkspaceReading
 from agex_supervisor.workspace_writing import write_workspace
 
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A commit, and what the workspace had that is new in it; or that is not, and why."""
-
-    commit: str
-    changes: WorkspaceChanges
-
-    @property
-    def modified(self) -> tuple[str, ...]:
-        return tuple(sorted(self.changes.files.keys() - self.changes.added))
+_UNREADABLE = WorkspaceChanges({}, (), (LeftOut(".", "the worker left no folder where its workspace was"),))
 
 
 class KeptSession:
@@ -32,6 +21,7 @@ class KeptSession:
         self._max_files = max_files
         self._apart = apart
         self._reading = self._fresh({})
+        self._is_read = False
 
     def place(self, directory: int) -> Mapping[str, bytes]:
         """Write the files of the newest commit below an open, empty directory; gives that commit's cache entries."""
@@ -40,23 +30,30 @@ class KeptSession:
         self._reading = self._fresh(write_workspace(files, directory))
         return self.store.cache(head) if head is not None else {}
 
+    def read(self, directory: int | None, *, again: bool = False) -> WorkspaceChanges:
+        """What changed below an open directory since the last commit, while its worker stands still.
+
+        directory: None where there is none to be read, as the worker left it; the files then stay as they were.
+        """
+        self._is_read = directory is not None
+        return _UNREADABLE if directory is None else self._reading.read(directory, again=again)
+
     def commit(
         self,
-        directory: int,
+        changes: WorkspaceChanges,
         *,
         cache: Mapping[str, bytes | None],
         events: Sequence[str],
         message: str = "",
-        again: bool = False,
-    ) -> Kept:
-        """Store what an action left: the workspace below an open directory while its worker stands still, what changed of
-        the cache, and the events. StateError: nothing is stored, and the next commit has it all."""
-        changes = self._reading.read(directory, again=again)
+    ) -> str:
+        """Store what an action left: what was read last, what changed of the cache, and the events. StateError: nothing is
+        stored, and the next commit has it all."""
         commit = self.store.commit(
             files=changes.files, removed=changes.removed, cache=cache, events=events, message=message
         )
-        self._reading.committed()
-        return Kept(commit, changes)
+        if self._is_read:
+            self._reading.committed()
+        return commit
 
     def _fresh(self, known: Mapping[str, bytes]) -> WorkspaceReading:
         return WorkspaceReading(max_bytes=self._max_bytes, max_files=self._max_files, known=known, apart=self._apart)

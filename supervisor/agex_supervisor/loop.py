@@ -3,6 +3,7 @@
     Ask(request) -> Reply            the driver asks the model
     Act(action)  -> Executed         the driver has it done
     Tell(event)  -> None             the driver passes it to whoever listens
+    Keep(message) -> None            the driver stores what the action left, with all that was told of it
 
 It returns a Finish. The drivers throw ModelError, DeadlinePassed or Cancelled in at an effect; nothing else comes in.
 """
@@ -57,7 +58,14 @@ class Tell:
     event: Event
 
 
-Effect = Ask | Act | Tell
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Of what an action left; `message` says which one."""
+
+    message: str
+
+
+Effect = Ask | Act | Tell | Keep
 
 
 class DeadlinePassed(Exception):
@@ -199,6 +207,7 @@ class _Talk:
         text, error = observed(executed), executed.error.type if executed.error else ""
         denials = tuple(executed.denials)
         yield Tell(self._event(OutputEvent, number=0, text=text, error=error, denials=denials, source="setup"))
+        yield Keep("setup")
         how = "It ended well" if executed.kind == "finished" else "It FAILED"
         note = f"The developer had this run before your first action:\n{code}\n\n{how}, and gave:\n{text}"
         self._messages.append(UserMessage(note))
@@ -233,6 +242,7 @@ class _Talk:
                     denials=tuple(executed.denials),
                 )
             )
+            yield Keep(f"action {self.actions}: {_named(action)}")
             if not executed.went_well:
                 why_not = f"action {place} failed"
                 break

@@ -176,6 +176,11 @@ class Pool:
             place.worker.slot.copy_home(place.home)
         place.lent = False
 
+    def opened_home(self, home: Path) -> int:
+        """A descriptor of a workspace that no worker has, once it is at home. WorkerFailed where it did not come."""
+        self._homecomings.wait_for(home)
+        return os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
     def new_workspace(self) -> Path:
         """An empty directory that sessions of this pool can be given."""
         return self._scratch_dir().new_workspace()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import threading
@@ -203,6 +204,21 @@ class Session:
             elif turn.placed:
                 turn.buffers = [*self._place.worker.arenas.copied(turn.placed), *turn.buffers]
             return turn
+
+    @contextmanager
+    def workspace(self) -> Generator[int | None]:
+        """A descriptor of the workspace as the last action left it; nothing of the session runs meanwhile. None where that
+        left no folder there."""
+        with self._busy, ExitStack() as closing:
+            opened: int | None = None
+            place, home = self._place, self._workspace
+            assert home is not None
+            try:
+                opened = self._pool.opened_home(home) if place is None or not place.lent else place.worker.slot.opened()
+                closing.callback(os.close, opened)
+            except OSError:
+                opened = None
+            yield opened
 
     def cancel(self) -> bool:
         """End the action under way, from any thread. Nothing happens if there is none, and it says so."""

@@ -155,6 +155,10 @@ class SessionStore:
         made.refresh()
         return made
 
+    def parent(self, commit: str) -> str | None:
+        """The commit before this one; None for the first."""
+        return _commit(next(self._records(commit))).parent
+
     def collect(self) -> int:
         """`StateStore.collect`: of all sessions."""
         return self.store.collect()

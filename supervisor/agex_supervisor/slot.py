@@ -33,6 +33,10 @@ class Slot(Protocol):
         """Bring a workspace in. Only before the worker has run anything. Late if time.monotonic() passes `until`."""
         ...
 
+    def opened(self) -> int:
+        """A descriptor of the workspace, while the worker stands still. OSError where it left none."""
+        ...
+
     def is_empty(self) -> bool:
         """Whether nothing is in the workspace. Only before the worker has run anything."""
         ...
@@ -69,8 +73,14 @@ class FolderSlot:
     def place(self) -> Path:
         return self._path
 
+    def opened(self) -> int:
+        lent = self._path / WORK
+        if stat.S_ISDIR(lent.lstat().st_mode):
+            lent.chmod(0o700)  # whatever mode the worker gave it
+        return os.open(lent, _DIRECTORY)
+
     def is_empty(self) -> bool:
-        return _has_nothing(os.open(self._path / WORK, _DIRECTORY))
+        return _has_nothing(self.opened())
 
     @property
     def is_light(self) -> bool:
@@ -136,8 +146,11 @@ class MemorySlot:
     def place(self) -> int:
         return self._root
 
+    def opened(self) -> int:
+        return os.open(WORK, _DIRECTORY, dir_fd=self._root)
+
     def is_empty(self) -> bool:
-        return _has_nothing(os.open(WORK, _DIRECTORY, dir_fd=self._root))
+        return _has_nothing(self.opened())
 
     @property
     def is_light(self) -> bool:

@@ -41,6 +41,10 @@ class WorkspaceChanges:
     more: int = 0
     added: frozenset[str] = field(default=frozenset(), compare=False)
 
+    @property
+    def modified(self) -> tuple[str, ...]:
+        return tuple(sorted(self.files.keys() - self.added))
+
 
 class WorkspaceReading:
     """One workspace, read again and again. What `read` gave is new until `committed` says that it was stored.

@@ -51,7 +51,7 @@ def test_a_success_carries_its_value_usage_events_and_lockdown(pool: agex.Pool) 
         "ActionEvent",
         "SuccessEvent",
     ]
-    assert heard == outcome.events
+    assert [event.id for event in heard] == [event.id for event in outcome.events]
     assert {(event.agent, event.session) for event in heard} == {("tester", "default")}
 
 

@@ -49,7 +49,7 @@ def writing(talker: Talker, **files: str) -> None:
     """Have the workspace hold these modules; `__` in a name is a slash, and `__pkg` an __init__.py in that folder."""
     for name, source in files.items():
         path = (
-            talker.agent.sessions.acquire("default")
+            talker.agent.sessions.acquire("default").workspace
             / f"{name.replace('__pkg', '__PKG').replace('__', '/').replace('PKG', '__init__')}.py"
         )
         try:
@@ -230,7 +230,7 @@ def test_a_link_out_of_the_workspace_is_no_module(pool: agex.Pool, tmp_path_fact
     outside = tmp_path_factory.mktemp("outside") / "secret.py"
     outside.write_text("token = 1\n")
     talker = Talker(pool, "none")
-    workspace = talker.agent.sessions.acquire("default")
+    workspace = talker.agent.sessions.acquire("default").workspace
     (workspace / "secret.py").symlink_to(outside)
     (workspace / "linked").symlink_to(outside.parent)
     talker.agent.sessions.release("default")

@@ -50,7 +50,7 @@ def test_files_that_are_no_python_have_no_recap(talk: Talker) -> None:
 
 
 def test_what_a_hostile_file_says_is_made_harmless(talk: Talker) -> None:
-    workspace = talk.agent.sessions.acquire("default")
+    workspace = talk.agent.sessions.acquire("default").workspace
     (workspace / "sly.py").write_text("def f():\n    '''Do\x1b[2Jit \u202eback.'''\n")
     talk.agent.sessions.release("default")
     talk("1")
@@ -69,7 +69,7 @@ def test_a_workspace_that_cannot_be_looked_at_in_time_is_said_and_the_task_goes_
     pool: agex.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talker = Talker(pool, "kernel")
-    workspace: Path = talker.agent.sessions.acquire("default")
+    workspace: Path = talker.agent.sessions.acquire("default").workspace
     for number in range(20):
         (workspace / f"m{number}.py").write_text("def f(): pass\n" * 15_000)
     talker.agent.sessions.release("default")

@@ -406,21 +406,10 @@ def test_files_of_a_session_stay_and_other_sessions_have_their_own(pool: agex.Po
     assert "FileNotFoundError" in str(model.requests[3].messages[-1])
 
 
-# --- what this version does not have ---
-
-
-def test_what_is_not_there_yet_fails_by_name(pool: agex.Pool) -> None:
-    agent, _ = agent_of(pool)
-
-    @agent.task
-    def do() -> int:
-        """Do."""
-        raise NotImplementedError
-
-    with pytest.raises(agex.ConfigurationError, match="state"):
-        agex.Agent(state="sqlite:///file.db")
-    for name in ("state",):
-        assert not hasattr(agent, name)
+def test_a_state_that_is_none_is_refused(pool: agex.Pool) -> None:
+    for wrong in ("redis://here", 3):
+        with pytest.raises(agex.ConfigurationError, match=r"state|URL"):
+            agex.Agent(state=wrong)  # type: ignore[arg-type]
 
 
 def test_a_reply_with_several_actions_stops_at_the_first_that_fails(pool: agex.Pool) -> None:

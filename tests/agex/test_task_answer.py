@@ -58,7 +58,7 @@ def test_an_answer_goes_on_in_the_session_with_inputs_options_and_conversation(
     assert shown.startswith(str(first))
     assert "task_clarify('which year?')" in shown and shown.endswith("The caller answers your question:\n1999")
     assert {event.session for event in heard} == {"ann"}
-    asking, started = heard[2], heard[3]
+    asking, started = heard[3], heard[4]
     assert isinstance(asking, agex.ClarifyEvent) and isinstance(started, agex.TaskStartEvent)
     assert started.answers == asking.id
 

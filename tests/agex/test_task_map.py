@@ -52,7 +52,7 @@ def test_the_first_failure_cancels_the_rest_that_runs(pool: agex.Pool) -> None:
         "FailEvent",
     ]
     assert len({session for _, session in ended}) == 2  # the other four never began
-    assert task.agent.sessions._workspaces == {}
+    assert task.agent.sessions._stays == {}
 
 
 def test_an_error_of_the_caller_cancels_the_rest_too(pool: agex.Pool) -> None:

@@ -49,6 +49,7 @@ def test_setup_runs_first_and_is_shown_with_what_it_printed_but_is_no_action(
         ("TaskStartEvent", None),
         ("ActionEvent", "setup"),
         ("OutputEvent", "setup"),
+        ("FileEvent", "agent"),
         ("ActionEvent", "main"),
         ("SuccessEvent", None),
     ]

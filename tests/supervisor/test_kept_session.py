@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from agex_supervisor.errors import StateError
 from agex_supervisor.kept_session import KeptSession
 from agex_supervisor.state_store import StateStore
-from agex_supervisor.workspace_reading import LeftOut
+from agex_supervisor.workspace_reading import LeftOut, WorkspaceChanges
 from tests.supervisor.state_stores import event
 
 
@@ -23,6 +24,16 @@ def store() -> Iterator[StateStore]:
 
 def kept(store: StateStore) -> KeptSession:
     return KeptSession(store.session("ann"), max_bytes=1000, max_files=100, apart=("skills",))
+
+
+class Made(NamedTuple):
+    commit: str
+    changes: WorkspaceChanges
+
+
+def made(session: KeptSession, directory: int, **kept: Any) -> Made:
+    changes = session.read(directory)
+    return Made(session.commit(changes, **kept), changes)
 
 
 def folder(tmp_path: Path, name: str) -> tuple[Path, int]:
@@ -38,15 +49,15 @@ def test_what_an_action_left_is_there_for_the_next_task_in_another_directory(sto
     (place / "skills").mkdir()
     (place / "skills" / "x").write_bytes(b"mounted")
     (place / "a").write_bytes(b"1")
-    first = session.commit(directory, cache={"k": b"x"}, events=[event("one")])
+    first = made(session, directory, cache={"k": b"x"}, events=[event("one")])
     (place / "a").write_bytes(b"2")
     (place / "b").write_bytes(b"3")
     os.mkfifo(place / "fifo")
-    second = session.commit(directory, cache={}, events=[event("two")])
+    second = made(session, directory, cache={}, events=[event("two")])
     os.close(directory)
 
-    assert (first.changes.added, first.modified) == ({"a"}, ())
-    assert (second.changes.added, second.modified) == ({"b"}, ("a",))
+    assert (first.changes.added, first.changes.modified) == ({"a"}, ())
+    assert (second.changes.added, second.changes.modified) == ({"b"}, ("a",))
     assert second.changes.left_out == (LeftOut("fifo", "it is a FIFO"),)
 
     place, directory = folder(tmp_path, "two")
@@ -54,7 +65,7 @@ def test_what_an_action_left_is_there_for_the_next_task_in_another_directory(sto
     assert dict(later.place(directory)) == {"k": b"x"}
     assert {each.name: each.read_bytes() for each in place.iterdir()} == {"a": b"2", "b": b"3"}
     (place / "b").unlink()
-    third = later.commit(directory, cache={"k": None}, events=[])
+    third = made(later, directory, cache={"k": None}, events=[])
     os.close(directory)
 
     assert (dict(third.changes.files), third.changes.removed) == ({}, ("b",))
@@ -76,8 +87,8 @@ def test_a_commit_that_failed_is_made_up_for_by_the_next(store: StateStore, tmp_
     session.place(directory)
     (place / "a").write_bytes(b"1")
     with pytest.raises(StateError, match="^an event to be stored is no JSON: "):
-        session.commit(directory, cache={}, events=["no event"])
-    session.commit(directory, cache={}, events=[event("one")])
+        made(session, directory, cache={}, events=["no event"])
+    made(session, directory, cache={}, events=[event("one")])
     os.close(directory)
     assert dict(store.session("ann").files()) == {"a": b"1"}
 
@@ -89,10 +100,10 @@ def test_what_the_application_wrote_meanwhile_stays_though_the_directory_lacks_i
     session = kept(store)
     session.place(directory)
     (place / "a").write_bytes(b"1")
-    session.commit(directory, cache={}, events=[])
+    made(session, directory, cache={}, events=[])
     store.session("ann").commit(files={"from-outside": b"2"})
     (place / "a").write_bytes(b"3")
     for _ in range(2):
-        session.commit(directory, cache={}, events=[])
+        made(session, directory, cache={}, events=[])
     os.close(directory)
     assert dict(store.session("ann").files()) == {"a": b"3", "from-outside": b"2"}

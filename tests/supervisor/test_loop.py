@@ -10,7 +10,7 @@ import pytest
 from agex_supervisor.death import Death
 from agex_supervisor.events import ActionEvent, NoteEvent, OutputEvent
 from agex_supervisor.execution import ErrorInfo, Executed
-from agex_supervisor.loop import Act, Ask, Brief, Budget, Cancelled, DeadlinePassed, Finish, Spending, Tell, loop
+from agex_supervisor.loop import Act, Ask, Brief, Budget, Cancelled, DeadlinePassed, Finish, Keep, Spending, Tell, loop
 from agex_supervisor.model import (
     AssistantMessage,
     EditFile,
@@ -39,6 +39,7 @@ class Play:
         self.requests: list[Request] = []
         self.codes: list[str] = []
         self.events: list[Any] = []
+        self.kept: list[str] = []
         brief = Brief(
             "system", "task", (), "act, please", lambda left: f"{left} left" if left <= 1 else None, **(more or {})
         )
@@ -59,6 +60,8 @@ class Play:
                         value = next(results)
                     case Tell(event):
                         self.events.append(event)
+                    case Keep(message):
+                        self.kept.append(message)
                     case _:
                         raise AssertionError(f"{effect!r} is no effect")
         except StopIteration as stop:
@@ -253,7 +256,7 @@ def test_a_question_gives_the_conversation_which_another_loop_goes_on_with() -> 
     assert first.finish.messages == (
         UserMessage("task"),
         AssistantMessage("", tuple(said.actions)),
-        Observation(("seen", "(this ended the script)")),
+        Observation(("[1 of 2: python_action]\nseen", "(this ended the script)")),
     )
     second = Play([reply("c")], [DONE], {"earlier": first.finish.messages})
     assert second.requests[0].messages == (*first.finish.messages, UserMessage("task"))

@@ -1,0 +1,253 @@
+"""An agent's sessions in a state: a version for each action, time travel, and what later tasks are told of earlier ones."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import agex
+from agex.llm import Reply, Scripted, TerminalAction, WriteFile
+
+# Scripts that open files do not close them.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+ISOLATIONS = ("none", "process", "kernel")
+
+
+@pytest.fixture(params=ISOLATIONS)
+def isolation(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[agex.Pool]:
+    pool = agex.Pool(spares=0)
+    yield pool
+    pool.close()
+
+
+def test_each_action_is_a_version_and_the_past_can_be_looked_at(
+    isolation: str, pool: agex.Pool, tmp_path: Path
+) -> None:
+    model = Scripted(
+        [
+            "open('notes.txt', 'w').write('one')\ncache['seen'] = [1]",
+            Reply(actions=[WriteFile("notes.txt", "two"), TerminalAction("mkdir out; echo three > out/more.txt")]),
+            "cache['seen'] = cache['seen'] + [2]\ntask_success(open('notes.txt').read())",
+        ]
+    )
+    agent = agex.Agent(llm=model, isolation=isolation, pool=pool, state=f"sqlite:///{tmp_path}/state.db")
+
+    @agent.task
+    def work() -> str:
+        """Work."""
+        raise NotImplementedError
+
+    outcome = work.run(session="ann")
+    assert outcome.unwrap() == "two"
+    state = agent.state("ann")
+    assert outcome.commit == state.head
+    assert state.files.list() == ["notes.txt", "out/more.txt"]
+    assert state.cache["seen"] == [1, 2]
+
+    actions = [event for event in agex.events(state) if isinstance(event, agex.ActionEvent)]
+    assert [event.number for event in actions] == [1, 2, 3, 4]
+    then = [state.checkout(event.commit_hash or "") for event in actions]
+    assert [each.files.read("notes.txt") for each in then] == [b"one", b"two", b"two", b"two"]
+    assert [each.files.list() for each in then][1:3] == [["notes.txt"], ["notes.txt", "out/more.txt"]]
+    assert [each.cache["seen"] for each in then] == [[1], [1], [1], [1, 2]]
+    assert [commit.hash for commit in state.history()] == [event.commit_hash for event in reversed(actions)]
+    assert state.diff(then[0].head or "", then[2].head or "").files.added == ("out/more.txt",)
+    known = {event.id: event.commit_hash for event in agex.events(state)}
+    assert {event.id: event.commit_hash for event in outcome.events} == known
+    files = [event for event in agex.events(state) if isinstance(event, agex.FileEvent)]
+    assert [(event.added, event.modified) for event in files] == [
+        (("notes.txt",), ()),
+        ((), ("notes.txt",)),
+        (("out/more.txt",), ()),
+    ]
+    agent.close()
+
+
+def test_a_session_goes_on_in_another_agent_and_process(isolation: str, pool: agex.Pool, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+
+    def agent_of(*script: str) -> tuple[agex.Agent, Scripted]:
+        model = Scripted(list(script))
+        return agex.Agent(llm=model, isolation=isolation, pool=pool, state=url), model
+
+    def chat(agent: agex.Agent, message: str) -> str:
+        @agent.task
+        def chat(message: str) -> str:
+            """Answer."""
+            raise NotImplementedError
+
+        return chat(message, session="ann")
+
+    first, _ = agent_of("open('number.txt', 'w').write('7')\ncache['n'] = 7\ntask_success('I keep 7')")
+    with first:
+        assert chat(first, "remember 7") == "I keep 7"
+    second, model = agent_of("task_success(f\"{open('number.txt').read()} {cache['n']}\")")
+    second.state("ann").files.write("in/new.csv", b"a,b\n")
+    with second:
+        assert chat(second, "what was it?") == "7 7"
+        told = str(model.requests[0].messages[0])
+    assert "chat(message='remember 7')" in told and "I keep 7" in told
+    assert "added: in/new.csv" in told
+
+
+def test_what_the_host_writes_between_two_tasks_is_in_the_workspace_of_the_second(
+    isolation: str, pool: agex.Pool
+) -> None:
+    model = Scripted(["task_success(1)", "task_success(len(open('data.bin', 'rb').read()))"])
+    agent = agex.Agent(llm=model, isolation=isolation, pool=pool)
+
+    @agent.task
+    def count() -> int:
+        """Count."""
+        raise NotImplementedError
+
+    assert count() == 1
+    agent.state().files.write("data.bin", b"x" * 10)
+    assert count() == 10
+    assert [event.source for event in agex.events(agent.state()) if isinstance(event, agex.FileEvent)] == ["user"]
+
+
+def test_what_the_host_writes_while_a_task_runs_is_there_for_the_next_one(isolation: str, pool: agex.Pool) -> None:
+    agent = agex.Agent(
+        llm=Scripted(
+            [
+                "open('own', 'w').write('o')\nput()",
+                "task_success('')",
+                "task_success(open('own').read() + open('put').read())",
+            ]
+        ),
+        isolation=isolation,
+        pool=pool,
+    )
+
+    @agent.fn
+    def put() -> None:
+        agent.state().files.write("put", b"p")
+
+    @agent.task
+    def work() -> str:
+        """Work."""
+        raise NotImplementedError
+
+    assert [work(), work()] == ["", "op"]
+
+
+def test_a_forked_session_and_its_origin_go_on_apart(pool: agex.Pool) -> None:
+    agent = agex.Agent(
+        llm=Scripted(["open('a', 'w').write('1')\ntask_success(0)", "open('a', 'w').write('2')\ntask_success(0)"]),
+        pool=pool,
+    )
+
+    @agent.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    first = work.run(session="main")
+    fork = agent.state("main").fork(first.commit or "", "other")
+    work(session="other")
+    assert (agent.state("main").files.read("a"), fork.files.read("a")) == (b"1", b"2")
+
+
+def test_an_awaited_task_keeps_its_versions_and_tells_of_files_in_order(isolation: str, pool: agex.Pool) -> None:
+    heard: list[str] = []
+
+    async def on_event(event: agex.Event) -> None:
+        await asyncio.sleep(0)
+        heard.append(type(event).__name__)
+
+    agent = agex.Agent(llm=Scripted(["open('f', 'w').write('x')", "task_success(1)"]), isolation=isolation, pool=pool)
+
+    @agent.task
+    async def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    assert asyncio.run(work.arun(on_event=on_event)).unwrap() == 1
+    assert heard == [
+        "TaskStartEvent",
+        "ActionEvent",
+        "OutputEvent",
+        "FileEvent",
+        "ActionEvent",
+        "SuccessEvent",
+    ]
+    assert [type(event).__name__ for event in agex.events(agent.state())] == heard
+
+
+def test_what_cannot_be_kept_is_said(isolation: str, pool: agex.Pool) -> None:
+    if isolation == "none":
+        pytest.skip("code there cannot make links")
+    code = "import os\nos.mkfifo('pipe')" if isolation == "process" else "import os\nos.symlink('/etc', 'link')"
+    agent = agex.Agent(llm=Scripted([code, "task_success(1)"]), isolation=isolation, policy="full-python", pool=pool)
+
+    @agent.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    assert work() == 1
+    notes = [event.message for event in agex.events(agent.state()) if isinstance(event, agex.NoteEvent)]
+    assert notes and notes[0].startswith("not kept in the state of the session:\n")
+
+
+def test_two_tasks_of_one_session_wait_for_each_other_and_lose_no_event(pool: agex.Pool, tmp_path: Path) -> None:
+    state = agex.State(f"sqlite:///{tmp_path}/state.db")
+
+    def run(name: str) -> None:
+        model = Scripted([f"open('{name}', 'w').write('x')", "task_success(0)"])
+        agent = agex.Agent(name=name, llm=model, pool=pool, state=state)
+
+        @agent.task
+        def work() -> int:
+            """Work."""
+            raise NotImplementedError
+
+        work(session="shared")
+
+    names = [f"a{number}" for number in range(6)]
+    threads = [threading.Thread(target=run, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = state.session("shared")
+    assert kept.files.list() == names
+    for name in names:
+        own = [type(event).__name__ for event in agex.events(kept) if event.agent == name]
+        assert own == ["TaskStartEvent", "ActionEvent", "OutputEvent", "FileEvent", "ActionEvent", "SuccessEvent"]
+    state.close()
+
+
+def test_sessions_of_map_leave_nothing_in_the_state(pool: agex.Pool) -> None:
+    agent = agex.Agent(llm=Scripted(["task_success(1)"] * 3), pool=pool)
+
+    @agent.task
+    def one(number: int) -> int:
+        """One."""
+        raise NotImplementedError
+
+    assert one.map([1, 2, 3], concurrency=1) == [1, 1, 1]
+    assert agent.state().head is None
+
+
+def test_an_unreadable_store_is_told_and_nothing_runs(tmp_path: Path, pool: agex.Pool) -> None:
+    (tmp_path / "state.db").write_bytes(b"no database " * 100)
+    agent = agex.Agent(llm=Scripted(["task_success(1)"]), state=f"sqlite:///{tmp_path}/state.db", pool=pool)
+
+    @agent.task
+    def one() -> int:
+        """One."""
+        raise NotImplementedError
+
+    with pytest.raises(agex.StateError):
+        one()
