@@ -212,7 +212,10 @@ class _Running:
 
     def _failed(self, failed: CommandFailed) -> tuple[str, int]:
         if type(failed.exit_code) is not int:
-            return f"{self._command.name}: its exit code is a {type(failed.exit_code).__name__}, and has to be an int", 1
+            return (
+                f"{self._command.name}: its exit code is a {type(failed.exit_code).__name__}, and has to be an int",
+                1,
+            )
         return display(str(failed), limit=MAX_ERROR_CHARS), failed.exit_code & 0xFF or 1
 
     def _said(self, error: BaseException) -> str:

@@ -128,7 +128,9 @@ def test_a_function_comes_back_with_nothing_more_in_reach_than_it_had(talk: Talk
     ],
 )
 def test_what_cannot_be_kept_is_an_error_where_it_is_assigned(value: str, why: str, talk: Talker) -> None:
-    told = talk(f"read = open\ntry:\n    cache['it'] = {value}\nexcept TypeError as error:\n    print(error)\nprint(list(cache))")
+    told = talk(
+        f"read = open\ntry:\n    cache['it'] = {value}\nexcept TypeError as error:\n    print(error)\nprint(list(cache))"
+    )
     assert told[0].startswith("the cache cannot keep this: ") and why in told[0]
     assert told[0].endswith("\n[]")
 
@@ -231,7 +233,9 @@ def test_what_code_in_a_stronger_isolation_sealed_is_not_opened_in_a_weaker_one(
     first("class Own:\n    pass\ncache['own'] = Own()\ncache['plain'] = {'a': [1]}")
     for key in first.cache:
         second.cache.keep(key, first.cache.entry(key))
-    told = second("print(cache['plain'])\ntry:\n    print(type(cache['own']).__name__)\nexcept ValueError as error:\n    print(error)")
+    told = second(
+        "print(cache['plain'])\ntry:\n    print(type(cache['own']).__name__)\nexcept ValueError as error:\n    print(error)"
+    )
     refused = (
         "cache['own'] (Own) was stored by code of isolation 'kernel', and is not opened where code is held by less;"
         " use isolation 'kernel'"

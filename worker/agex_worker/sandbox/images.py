@@ -12,9 +12,7 @@ from agex_worker.sandbox.own import is_own
 from agex_worker.sandbox.paths import with_opened
 
 # What Pillow reads by itself; for PostScript it starts another program.
-READ = frozenset(
-    "AVIF BMP CUR DDS DIB GIF ICNS ICO JPEG JPEG2000 PCX PNG PPM QOI SGI TGA TIFF WEBP XBM XPM".split()
-)
+READ = frozenset("AVIF BMP CUR DDS DIB GIF ICNS ICO JPEG JPEG2000 PCX PNG PPM QOI SGI TGA TIFF WEBP XBM XPM".split())
 
 
 def image_opened(
