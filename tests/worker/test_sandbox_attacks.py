@@ -519,6 +519,39 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         """,
         "re",
     ),
+    "pointers made of bytes by the fields of a dtype": (
+        """
+        import numpy as np
+        class Same:
+            def __eq__(self, other):
+                self.got = other
+                return True
+        same = Same()
+        numbers = np.zeros(1, [('a', 'i8')])
+        numbers.dtype.fields == same
+        same.got['a'] = (np.dtype('f8'), 0)
+        if type(numbers['a'][0]) is np.float64: won(1)
+        """,
+        "numpy",
+    ),
+    "what every field of a dataclass has": (
+        """
+        import dataclasses
+        class Same:
+            def __eq__(self, other):
+                self.got = other
+                return True
+        @dataclasses.dataclass
+        class Own:
+            a: int
+        same = Same()
+        field = dataclasses.fields(Own)[0]
+        field.metadata == same
+        same.got['ours'] = 1
+        if 'ours' in field.metadata: won(same.got.pop('ours'))
+        """,
+        "dataclasses",
+    ),
     "the modules within pandas": ("import pandas as pd\nwon(pd.io.common.os)", "pandas"),
 }  # fmt: skip
 

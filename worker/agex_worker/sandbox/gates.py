@@ -111,6 +111,8 @@ class Gates:
         found = getattr(value, name)
         if name == "format":
             return checked_format(found, self.get)
+        if type(found) is types.MappingProxyType:
+            return types.MappingProxyType(dict(found))
         if issubclass(type(found), types.ModuleType):
             raise Refused(
                 f"the attribute {name} is not allowed here: it is a module; import it, if it is registered",

@@ -139,4 +139,8 @@ _DUNDER_REMEDIES = {
 # Attributes whose meaning depends on the object, beyond those of a registration's `exclude`. Which objects, and what
 # happens there, is in dangerous.py and gates.py. The names of modules are among them because a library keeps what it
 # imported for itself: the way to `os` leads through an attribute of that name.
-DOUBTFUL = frozenset({"format", "obj", "register"}) | {name.partition(".")[0] for name in {*EXPLICIT, *ONLY, *HIDDEN}}
+#
+# Those of MAPPINGS give a view of a dict that belongs to a library, and a view hands the dict itself to whoever is compared
+# with it. That of numpy's fields says where in memory what lies.
+MAPPINGS = frozenset({"fields", "mapping", "metadata", "parameters", "registry"})
+DOUBTFUL = MAPPINGS | {"format", "obj", "register"} | {name.partition(".")[0] for name in {*EXPLICIT, *ONLY, *HIDDEN}}
