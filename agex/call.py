@@ -137,10 +137,10 @@ class Call:
         limit = self._agent.action_timeout_s
         wall = min(limit, self._bench_wall(), *([] if timeout_s is None else [timeout_s]))
         assert self._executor is not None
-        if not isinstance(action, PythonAction):
-            return self._executor.tend(action, timeout_s=wall)
         try:
             with called_by(self):
+                if not isinstance(action, PythonAction):
+                    return self._executor.tend(action, timeout_s=wall)
                 return self._executor.execute(
                     action.code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall
                 )

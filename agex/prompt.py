@@ -22,7 +22,8 @@ TERMINAL_ACTION = Tool(
         "Run shell commands on the files of the working directory: pipes, redirects, quotes, globs, variables, $(...), "
         "for, while, if, and ls cat head tail grep find wc sort uniq cut sed awk tr diff tar gzip jq xargs tee mkdir rm cp "
         "mv and more (`help` lists them). `python FILE ARGS` runs a file under the rules of python_action. No other "
-        "program can be started, and task_success is not there. The output is shown, with an exit code that is not 0."
+        "program can be started, and task_success, inputs and cache are not there. The output is shown, with an exit code "
+        "that is not 0."
     ),
     parameters=(Parameter("commands", "string", "The commands. Variables and cd are gone afterwards; files stay."),),
 )
@@ -187,8 +188,8 @@ Call one of these in a script; it ends the script at once:
 - task_clarify(question): you cannot go on without an answer from the caller."""
 
 _RESTRICTED = """# The Python you have
-Ordinary Python with these bounds: {modules} can be imported; names starting with an underscore, eval, exec and the like \
-are out of reach. An error says what was refused: use something else."""
+Ordinary Python with these bounds: beside your own files, {modules} can be imported; names starting with an \
+underscore, eval, exec and the like are out of reach. An error says what was refused: use something else."""
 
 _FULL = """# The Python you have
 Ordinary Python: any installed module can be imported. The process itself is confined by the policy below."""

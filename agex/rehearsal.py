@@ -22,11 +22,12 @@ from agex_protocol.plan import LockdownPlan, NetworkGrant
 from agex_protocol.shapes import ANY
 from agex_supervisor.denials import Denial, merged, of_address, of_death, of_syscall
 from agex_supervisor.display import display
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.execution import RunUsage
 from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.outbound import dump_bindings
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 from agex_supervisor.turn import Turn
 
 # Stands for a network where nothing is granted. In capitals, as the broker, which asks in lower case, finds no host: nobody

@@ -22,13 +22,14 @@ from agex_protocol.budget import Caps
 from agex_protocol.plan import ClassGrant, Isolation, Limits, LockdownPlan, SandboxPlan
 from agex_supervisor.cache import Cache
 from agex_supervisor.contract import Contract, Unportable
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.execution import Executor, WorkerExecutor
 from agex_supervisor.furnishing import Furniture
 from agex_supervisor.host_calls import HostCalls, Hosted, hosted
 from agex_supervisor.host_objects import HostedObject, hosted_object
 from agex_supervisor.outbound import NotSendable, dump_bindings, is_importable
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 from agex_supervisor.terminal_commands import TerminalCommand, TerminalCommands
 
 

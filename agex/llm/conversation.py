@@ -78,8 +78,11 @@ def _turns(request: Request) -> list[Turn]:
             case Observation(texts, images) if turns and isinstance(turns[-1][0], AssistantMessage):
                 last, observed, viewed = turns[-1]
                 turns[-1] = (last, observed + texts, viewed + images)
-            case Observation(texts, _):
+            case Observation(texts, images):
                 turns += [(UserMessage(text), (), ()) for text in texts]
+                if turns:  # what setup code showed follows the note on it
+                    last, observed, viewed = turns[-1]
+                    turns[-1] = (last, observed, viewed + images)
             case _:
                 turns.append((message, (), ()))
     return turns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from agex_supervisor.promises import LockdownReport
 from agex_supervisor.session import Session
 from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.turn import Turn
+
+logger = logging.getLogger("agex")
 
 WorkspaceAction = TerminalAction | WriteFile | EditFile
 MAX_ACTION_BYTES = 1 << 20
@@ -207,6 +210,11 @@ class WorkerExecutor:
         if turn is None:
             return ""
         if not isinstance(turn.ending, m.Finished):
+            if turn.death is not None and turn.death.cause == "violation":
+                logger.warning(
+                    "a worker that was asked for an outline broke the protocol: %s",
+                    display(turn.death.detail, limit=400),
+                )
             return NO_OUTLINE
         try:
             text: str = _TEXT.decode(turn.head, turn.buffers, self._caps)

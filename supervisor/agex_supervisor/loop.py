@@ -174,7 +174,7 @@ class _Talk:
         self._budget = budget
         self._messages: list[Message] = [*brief.earlier, UserMessage(brief.task)]
         self._deaths = 0
-        self._images = 0
+        self._images = sum(len(each.images) for each in brief.earlier if isinstance(each, Observation))
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -211,6 +211,9 @@ class _Talk:
         how = "It ended well" if executed.kind == "finished" else "It FAILED"
         note = f"The developer had this run before your first action:\n{code}\n\n{how}, and gave:\n{text}"
         self._messages.append(UserMessage(note))
+        if executed.images:
+            self._images += len(executed.images)
+            self._messages.append(Observation((), tuple(executed.images)))
         if executed.kind != "finished":
             yield Tell(self._event(NoteEvent, message=note))
         return None
@@ -227,7 +230,8 @@ class _Talk:
             finish = self._finished(executed)
             if finish is not None:
                 # For a conversation that goes on: what was run before in this turn, and this.
-                self._messages.append(Observation((*texts, "(this ended the script)")))
+                last = _which(action, place, len(reply.actions)) + "(this ended the script)"
+                self._messages.append(Observation((*texts, last), tuple(images)))
                 return finish
             texts.append(_which(action, place, len(reply.actions)) + observed(executed))
             images += executed.images[: max(MAX_IMAGES - self._images, 0)]

@@ -10,14 +10,13 @@ import time
 import weakref
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agex_protocol import messages as m
 from agex_protocol.budget import Caps
 from agex_protocol.errors import ProtocolError
-from agex_protocol.plan import LockdownPlan, SandboxPlan
+from agex_protocol.plan import LockdownPlan
 from agex_supervisor.arena import Tenant
 from agex_supervisor.arenas import Arenas, Cargo
 from agex_supervisor.awaiting import Awaiting
@@ -26,32 +25,19 @@ from agex_supervisor.cache import Cache
 from agex_supervisor.cache_service import CacheService
 from agex_supervisor.death import Death
 from agex_supervisor.dialling import Resolve
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.errors import PreloadFailed, SessionBusy, WorkerFailed
 from agex_supervisor.furnishing import Furniture
 from agex_supervisor.handle import Handle
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeper import CLOSED, Keeper, Service
-from agex_supervisor.outbound import Admit, NotSendable
+from agex_supervisor.outbound import NotSendable
 from agex_supervisor.pool import Kit, Place, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
 from agex_supervisor.transfer import Late
 from agex_supervisor.turn import OnCall, Turn, no_network
 
 MAX_CODE_CHARS = 1 << 20
-
-
-@dataclass(frozen=True)
-class Equipment:
-    """What a session's code finds: the inner sandbox's plan, bound classes and functions (pickled), host functions."""
-
-    sandbox: SandboxPlan = field(default_factory=SandboxPlan)
-    bindings: bytes = b""
-    functions: tuple[m.HostFunction, ...] = ()
-    objects: tuple[m.HostObject, ...] = ()
-    admit: Admit | None = None  # asked for what an input would take along by value
-    may_seal: bool = True  # whether the policy lets objects leave a worker as sealed bytes
-    commands: tuple[m.HostCommand, ...] = ()  # of the terminal, that run in this process
-    commanding: tuple[m.HostFunction, ...] = ()  # by which these are run
 
 
 class Session:
@@ -133,18 +119,8 @@ class Session:
         place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
         self.report = self._reported(place)
         work = place.worker.slot.workspace if place.lent else str(place.home)
-        equipment = self._equipment
-        begin = m.Begin(
-            equipment.sandbox,
-            equipment.bindings,
-            equipment.functions,
-            work,
-            equipment.objects,
-            equipment.commands,
-            equipment.commanding,
-        )
         try:
-            complaint = place.worker.begin(begin)
+            complaint = place.worker.begin(self._equipment.begin(work))
         except BaseException:
             self._let_go()
             raise

@@ -161,7 +161,7 @@ class Worker:
         self._lines.drain()
         self._lines.take_output()  # what came late of an earlier action
         talk = self._conversation
-        start = talk.run if isinstance(run, m.Run) else talk.tend if isinstance(run, m.OnWorkspace) else talk.use
+        start = talk.run if isinstance(run, m.Run) else talk.use if isinstance(run, m.Use | m.Outline) else talk.tend
         start(run.action)
         self.arenas.begin()
         self._process.go_on()

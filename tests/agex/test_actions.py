@@ -82,6 +82,33 @@ def test_files_are_written_edited_and_used_by_all_actions_alike(pool: agex.Pool,
 
 
 @pytest.mark.parametrize(
+    ("isolation", "policy"), [*((each, "default") for each in ISOLATIONS), ("kernel", "full-python")]
+)
+def test_python_of_the_terminal_imports_files_as_they_are_by_then(pool: agex.Pool, isolation: str, policy: str) -> None:
+    shown = "python -c 'import helpers.it as it; print(it.x)'"
+    play = Play(
+        pool,
+        isolation,
+        [
+            WriteFile("helpers/it.py", "print('it says', end=' ')\nx = 1\n"),
+            PythonAction("import helpers.it as it\nprint(it.x)"),
+            EditFile("helpers/it.py", "x = 1", "x = 2"),
+            TerminalAction(f"{shown}; sed -i 's/= 2/= 3/' helpers/it.py; {shown}"),
+            PythonAction("import helpers.it as it\nprint(it.x)"),
+        ],
+        DONE,
+        policy=policy,
+    )
+    play.do()
+    told = play.observed(1)
+    assert [told[place].partition("\n")[2] for place in (1, 3, 4)] == [
+        "it says 1",
+        "it says 2\nit says 3",
+        "it says 3",
+    ]
+
+
+@pytest.mark.parametrize(
     ("action", "said"),
     [
         (WriteFile("../x", "y"), "outside the workspace"),

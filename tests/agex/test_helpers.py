@@ -63,7 +63,7 @@ def test_a_policy_caps_what_is_ordinary_and_the_prompt_lists_what_is_left() -> N
     policy = agex.Policy.load("default").extend({"python": {"modules": ["json", "numpy", "math"]}})
     agent = agex.Agent(policy=policy)
     assert [grant.name for grant in agent.workbench(()).sandbox.modules] == ["json", "math"]
-    assert "bounds: only json, math can be imported;" in agent.system_prompt(())
+    assert "bounds: beside your own files, only json, math can be imported;" in agent.system_prompt(())
 
 
 def test_a_registration_of_an_ordinary_module_counts_in_its_place() -> None:

@@ -17,8 +17,9 @@ from agex.namespace_trial import try_namespaces
 from agex_policies.compile import compile_plan
 from agex_policies.machine import Machine
 from agex_policies.schema import Policy
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.pool import Kit
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 
 with_namespaces = pytest.mark.skipif(
     bool(Machine.detect().no_namespaces or try_namespaces()), reason="this user cannot make namespaces"

@@ -11,7 +11,7 @@ import pytest
 
 import agex
 from agex.lineage import MAX_DEPTH, session_below
-from agex.llm import Fault, OpenAI, PythonAction, Reply, Scripted, Usage, scripted_server
+from agex.llm import Fault, OpenAI, PythonAction, Reply, Scripted, TerminalAction, Usage, scripted_server
 from agex_supervisor.session_name import SESSION_NAME
 
 ISOLATIONS = ("none", "process", "kernel")
@@ -107,6 +107,28 @@ def test_events_of_a_sub_agent_reach_the_parents_handlers_with_namespace_and_par
     called_in = heard[1].id
     assert [event.parent for event in heard] == [None, None, called_in, called_in, called_in, None]
     assert len({event.id for event in heard}) == len(heard)
+
+
+def test_what_the_terminal_asks_is_a_sub_agent_too(make: Callable[..., agex.Agent]) -> None:
+    specialist = make("specialist", ["task_success(inputs.n * 2)"] * 2)
+    commands = "python -c 'print(double(3))'; twice 5"
+    boss = make("boss", [Reply(actions=[TerminalAction(commands)]), "task_success('done')"])
+    task = boss.fn(doubled(specialist))
+
+    @boss.terminal
+    def twice(ctx: agex.CommandContext) -> None:
+        """Twice a number."""
+        ctx.stdout.write(str(task(int(ctx.args[0]))))
+
+    heard: list[agex.Event] = []
+    outcome = report_of(boss).with_options(on_event=heard.append, session="ann").run()
+
+    assert outcome.events == heard
+    (output,) = (event.text for event in heard if isinstance(event, agex.OutputEvent))
+    assert output.split() == ["6", "10"]
+    below = [event for event in heard if event.namespace == "boss/specialist"]
+    assert [type(event).__name__ for event in below] == ["TaskStartEvent", "ActionEvent", "SuccessEvent"] * 2
+    assert {(event.session, event.parent) for event in below} == {("ann.specialist", heard[1].id)}
 
 
 def test_a_handler_that_both_have_hears_an_event_once_and_the_specialists_own_hears_only_its(

@@ -15,9 +15,10 @@ from agex_policies.compile import compile_plan
 from agex_protocol import messages as m
 from agex_protocol.plan import NetworkGrant, SandboxPlan
 from agex_protocol.shapes import ANY
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.outbound import dump_bindings
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 from agex_supervisor.turn import Turn
 from tests.hosts import Host, authority, echo, silent, web
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import agex
+from agex_protocol.turns import FROM_WORKER
 from agex_supervisor.execution import NO_OUTLINE
 from tests.talker import Talker
 
@@ -76,6 +78,19 @@ def test_a_workspace_that_cannot_be_looked_at_in_time_is_said_and_the_task_goes_
     monkeypatch.setattr("agex.call.RECAP_TIMEOUT_S", 0.001)
     assert talker("print('on')") == ["on"]
     assert talker.requests[0].system.endswith(NO_OUTLINE)
+    talker.close()
+
+
+def test_a_worker_that_breaks_the_protocol_there_is_said_in_the_log_and_the_task_goes_on(
+    pool: agex.Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(FROM_WORKER, "using", frozenset())
+    talker = Talker(pool, "kernel")
+    talker(WRITE)
+    with caplog.at_level(logging.WARNING, "agex"):
+        assert talker("print('on')") == ["on"]
+    assert talker.requests[0].system.endswith(NO_OUTLINE)
+    assert caplog.messages == ["a worker that was asked for an outline broke the protocol: Finished while using"]
     talker.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import agex
 from agex.errors import ConfigurationError
-from agex.llm import Scripted
+from agex.llm import EditFile, Observation, Reply, Scripted, TerminalAction, WriteFile
 from agex.skills import MOST_FILES, Skills, read_skill
 from agex_supervisor.furnishing import Furniture
 from tests.nobody import NOBODY, need_nobody
@@ -54,7 +54,7 @@ def task_of(agent: agex.Agent) -> agex.Task[[], Any]:
     return work
 
 
-def agent_with(pool: agex.Pool, source: object, isolation: str, turns: list[str], **choices: Any) -> agex.Agent:
+def agent_with(pool: agex.Pool, source: object, isolation: str, turns: list[Any], **choices: Any) -> agex.Agent:
     agent = agex.Agent(isolation=isolation, llm=Scripted(turns), pool=pool, **choices)
     agent.skill(source)
     return agent
@@ -194,6 +194,35 @@ def test_code_writes_nothing_into_skills_and_the_refusal_is_a_denial(
         "a/../skills/geo/SKILL.md",
         "skills",
     ]
+
+
+@pytest.mark.parametrize("isolation", ["none", "kernel"])
+def test_the_other_actions_read_skills_and_change_none_of_them(isolation: str, pool: agex.Pool, geo: Path) -> None:
+    (geo / "area.py").write_text("def area(r):\n    return 3 * r * r\n")
+    path = "skills/geo/SKILL.md"
+    turns: list[Any] = [
+        TerminalAction(f"head -n 1 {path}; python -c 'from skills.geo.area import area; print(area(2))'"),
+        WriteFile(path, "mine"),
+        EditFile(path, "Geo", "Mine"),
+        WriteFile("skills/new.md", "mine"),
+        TerminalAction("rm -r skills/geo"),
+        TerminalAction(f"mv {path} mine"),
+        TerminalAction(f"sed -i s/Geo/Mine/ {path}"),
+    ]
+    agent = agent_with(pool, geo, isolation, [*(Reply(actions=[each]) for each in turns), READ, READ])
+    work = task_of(agent)
+
+    assert work() == ["---", "earth,6371\n"]
+
+    assert isinstance(model := agent.model, Scripted)
+    seen = [each.texts[0] for each in model.requests[-1].messages if isinstance(each, Observation)]
+    assert seen[0] == "---\n12"
+    refused = "for writing refused: skills/ is read-only; copy what you want to change elsewhere"
+    assert seen[1] == seen[2] == f"PermissionError: open of '{path}' {refused}"
+    assert seen[3] == f"PermissionError: open of 'skills/new.md' {refused}"
+    assert [refused in each for each in seen[4:]] == [True, True, True]
+    work()
+    assert model.requests[-1].system == model.requests[0].system  # what was given has no place in a recap
 
 
 NATIVE = """

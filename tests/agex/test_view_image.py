@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from typing import Literal
 
 import PIL.Image
 import plotly.graph_objects
@@ -19,6 +20,7 @@ from agex.llm import (
     Parameter,
     PythonAction,
     Request,
+    Scripted,
     Tool,
     UserMessage,
     scripted_server,
@@ -172,6 +174,36 @@ def test_with_fenced_blocks_images_follow_the_results() -> None:
         messages = url.requests[0]["messages"]
     results = {"type": "text", "text": "[result 1 (python_action)]\n[view_image: image, 4 x 3, RGB]"}
     assert messages[-1]["content"] == [results, *SHOWN, {"type": "text", "text": "a note"}]
+
+
+@pytest.mark.parametrize("tools", ["on", "off"])
+def test_images_after_a_note_are_in_the_message_with_the_note(tools: Literal["on", "off"]) -> None:
+    request = Request("s", (UserMessage("go"), UserMessage("a note"), Observation((), (RED, BLUE))), TOOLS)
+    with scripted_server(["pass"]) as url:
+        OpenAI("m", base_url=url, tools=tools).complete(request)
+        messages = url.requests[0]["messages"]
+    assert [message["role"] for message in messages] == ["system", "user"]
+    assert messages[-1]["content"] == [{"type": "text", "text": "go\n\na note"}, *SHOWN]
+
+
+def test_what_setup_code_shows_is_seen_with_its_output(talk: Talker) -> None:
+    requests: list[Request] = []
+
+    def reply(request: Request) -> str:
+        requests.append(request)
+        return "task_success(1)"
+
+    talk.agent._llm = Scripted([reply])
+
+    @talk.agent.task(setup="import PIL.Image\nview_image(PIL.Image.new('RGB', (40, 30), 'red'))")
+    def look() -> int:
+        """Look."""
+        raise NotImplementedError
+
+    assert look() == 1
+    _, note, shown = requests[0].messages
+    assert isinstance(note, UserMessage) and note.text.endswith("[view_image: image, 40 x 30, RGB]")
+    assert isinstance(shown, Observation) and [(each.width, each.height) for each in shown.images] == [(40, 30)]
 
 
 def test_a_scripted_server_shows_its_callables_the_images() -> None:

@@ -28,12 +28,13 @@ from agex_supervisor.arena import Arena, Tenant
 from agex_supervisor.arena_stock import IDLE_S, ArenaStock
 from agex_supervisor.contract import Contract
 from agex_supervisor.death import Death
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.execution import Executed, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, hosted
 from agex_supervisor.huge_pages import HUGE_PAGES, HugePages
 from agex_supervisor.outbound import dump_bindings
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 from tests.nobody import need_nobody
 
 ANYTHING = Contract.of(Any, where="the value")

@@ -14,13 +14,14 @@ from agex_protocol.budget import Caps
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor.contract import Contract
 from agex_supervisor.death import Death
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.errors import PreloadFailed
 from agex_supervisor.execution import ErrorInfo, Executed, Unsent, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, hosted
 from agex_supervisor.model import TerminalAction
 from agex_supervisor.outbound import NotSendable, dump_bindings
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 
 ANYTHING = Contract.of(Any, where="the value")
 NUMBER = Contract.of(int, where="the value")

@@ -20,6 +20,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor import keeper
 from agex_supervisor.contract import Contract
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.errors import CodeError, HandleClosed, PoolExhausted, SessionBusy
 from agex_supervisor.execution import Executed, WorkerExecutor
 from agex_supervisor.handle import Handle, held_by
@@ -28,7 +29,7 @@ from agex_supervisor.host_objects import HostedObject, Member, hosted_object
 from agex_supervisor.keeper import Keeper
 from agex_supervisor.outbound import dump_bindings
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 from tests.supervisor.conftest import HANG_S
 
 HANDLE = Contract.of(Handle[Any], where="the value", result=True)

@@ -14,13 +14,14 @@ from agex_protocol.errors import ProtocolError
 from agex_protocol.host_handle import MAX_HANDLES, HostReference
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor.contract import Contract
+from agex_supervisor.equipment import Equipment
 from agex_supervisor.execution import Executed, WorkerExecutor
 from agex_supervisor.host_calls import HostCalls, hosted
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.host_objects import HostedObject, Member, hosted_object
 from agex_supervisor.outbound import NotSendable, dump_bindings
 from agex_supervisor.pool import Kit, Pool
-from agex_supervisor.session import Equipment, Session
+from agex_supervisor.session import Session
 
 ANYTHING = Contract.of(Any, where="the value")
 

@@ -256,7 +256,7 @@ def test_a_question_gives_the_conversation_which_another_loop_goes_on_with() -> 
     assert first.finish.messages == (
         UserMessage("task"),
         AssistantMessage("", tuple(said.actions)),
-        Observation(("[1 of 2: python_action]\nseen", "(this ended the script)")),
+        Observation(("[1 of 2: python_action]\nseen", "[2 of 2: python_action]\n(this ended the script)")),
     )
     second = Play([reply("c")], [DONE], {"earlier": first.finish.messages})
     assert second.requests[0].messages == (*first.finish.messages, UserMessage("task"))

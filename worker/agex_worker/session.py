@@ -124,8 +124,7 @@ class Session:
             inputs: dict[str, object] = self._loaded(run.inputs)
         except Exception as error:
             return turn.raised(error)
-        if self._sandbox.mode == "full":
-            own_path.forget(self._workspace)
+        self._read_anew()
         return turn.execute(
             run.code,
             self._sandbox,
@@ -140,6 +139,11 @@ class Session:
             cache=self._cache,
             view=self._show,
         )
+
+    def _read_anew(self) -> None:
+        """Have each script import the files of the workspace as they are by then."""
+        if self._sandbox.mode == "full":
+            own_path.forget(self._workspace)
 
     def _outline(self, asked: m.Outline) -> turn.Ended:
         try:
@@ -161,7 +165,9 @@ class Session:
         # Here, because most workers are never asked, and the terminal takes as long to load as all the rest.
         from agex_worker.terminal import Terminal
 
-        terminal = Terminal(self._sandbox, self._names, self._host.modules, self._commands, self._commanding)
+        terminal = Terminal(
+            self._sandbox, self._names, self._host.modules, self._commands, self._commanding, self._read_anew
+        )
         return terminal.tend(asked, Path.cwd(), stdio.write_out, stdio.write_err, redirects=True)
 
     def _encoded(self, value: object, shape: Shape) -> object:

@@ -1,5 +1,5 @@
 """The terminal's `python`: a file of the workspace, `-c` text or standard input, run as agent code is, behind the same inner
-sandbox and with the same names. There is no task in it: task_success and its kin and `inputs` are not there."""
+sandbox and with the same names. There is no task in it: task_success and its kin, `inputs` and `cache` are not there."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ def python_command(
     files: WorkspaceFiles,
     *,
     redirects: bool,
+    read_anew: Callable[[], None] | None = None,
 ) -> Callable[[CommandContext], CommandResult | None]:
-    """The command. redirects: this process is the worker's own, so what libraries print is caught as well."""
+    """The command. redirects: this process is the worker's own, so what libraries print is caught as well. read_anew: called
+    before each run."""
 
     def python(ctx: CommandContext) -> CommandResult | None:
         filename, source, arguments = _source(ctx)
+        if read_anew is not None:
+            read_anew()
         out, err = io.StringIO(), io.StringIO()
         system = _System(arguments, ctx.stdin, out, err)
         with contextlib.ExitStack() as stack:

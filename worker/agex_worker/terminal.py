@@ -23,7 +23,7 @@ Write = Callable[[str], object]
 class Terminal:
     """What the shell's commands find: names and modules as agent code has them, commands of the application.
 
-    commanding: by these functions of the supervisor its commands are run.
+    commanding: by these functions of the supervisor its commands are run. read_anew: called before each run of Python.
     """
 
     sandbox: SandboxPlan
@@ -31,6 +31,7 @@ class Terminal:
     members: Mapping[str, Mapping[str, object]]
     commands: Sequence[m.HostCommand] = ()
     commanding: Mapping[str, Callable[..., Any]] | None = None
+    read_anew: Callable[[], None] | None = None
 
     def tend(self, asked: m.OnWorkspace, root: Path, out: Write, err: Write, *, redirects: bool) -> Ended:
         """One action. redirects: what libraries write to the process's own output is the action's."""
@@ -46,6 +47,8 @@ class Terminal:
         from agex_worker.shell import Shell
         from agex_worker.shell_python import python_command
 
-        python = python_command(self.sandbox, self.names, self.members, tree, redirects=redirects)
+        python = python_command(
+            self.sandbox, self.names, self.members, tree, redirects=redirects, read_anew=self.read_anew
+        )
         given = {each.name: host_command(each, self.commanding or {}, tree) for each in self.commands}
         return Shell(tree, out, err, {"python": python, "python3": python, **given})

@@ -37,7 +37,7 @@ def tend(asked: m.OnWorkspace, tree: WorkspaceTree, run_shell: RunShell) -> Ende
             case m.Edit():
                 told = _edit(asked, tree)
     except Exception as error:
-        return raised(error)
+        return raised(error.with_traceback(None))  # no line of it is the agent's
     added, modified = tree.added[:MAX_NAMED], tree.modified[:MAX_NAMED]
     return Ended("done", text=told.text, exit_code=told.exit_code, added=added, modified=modified)
 

@@ -87,7 +87,7 @@ class WorkspaceFiles:
         if "\0" in text or parts[0] == os.pardir:
             raise outside(text, flags)
         if flags & _WRITING:
-            self._require_changeable(parts, text)
+            self._require_changeable(parts, os.sep.join(parts) if os.path.isabs(text) else text)
         return parts
 
     def _require_changeable(self, parts: list[str], shown: str) -> None:
