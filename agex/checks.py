@@ -8,6 +8,7 @@ import importlib.util
 import keyword
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from types import ModuleType
 from typing import Any, get_args
 
@@ -75,8 +76,9 @@ def configuration(
     *,
     sides: tuple[Side, ...] = ("worker",),
 ) -> tuple[tuple[str, MemberSpec], ...]:
-    """Its entries, each checked and found by `find` (AttributeError for none). ConfigurationError says which is wrong."""
-    chosen = tuple((configure or {}).items())
+    """Its entries, each checked and found by `find` (AttributeError for none); a glob is spread over `names`.
+    ConfigurationError says which is wrong."""
+    chosen = tuple(_spread(configure or {}, owner, names).items())
     for dotted, spec in chosen:
         where = f"{owner}.{dotted}"
         check_kind(
@@ -97,6 +99,23 @@ def configuration(
         if not spec.constructable and not isinstance(found, type):
             raise ConfigurationError(f"{where}: constructable=False is for classes, and this is {described(found)}")
     return chosen
+
+
+def _spread(
+    configure: Mapping[str, MemberSpec], owner: str, names: Callable[[], Iterable[str]]
+) -> dict[str, MemberSpec]:
+    """By exact names alone. What is named exactly counts before any glob, and of globs the last one."""
+    spread: dict[str, MemberSpec] = {}
+    exact: dict[str, MemberSpec] = {}
+    for dotted, spec in configure.items():
+        if not any(sign in dotted for sign in "*?["):
+            exact[dotted] = spec
+            continue
+        fitting = [name for name in names() if not name.startswith("_") and fnmatchcase(name, dotted)]
+        if not fitting:
+            raise ConfigurationError(f"configure has {dotted!r}, which fits nothing that {owner!r} gives")
+        spread |= dict.fromkeys(fitting, spec)
+    return spread | exact
 
 
 def check_kind(obj: object, kind: type, takes: str, remedy: str) -> None:

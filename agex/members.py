@@ -55,6 +55,11 @@ def public_members(module: ModuleType) -> dict[str, Any]:
     return {name: value for name, value in sorted(vars(module).items()) if not name.startswith("_")}
 
 
+def given_names(module: ModuleType, given: ModuleGrant) -> list[str]:
+    """The dotted names that the grant gives, those of classes' members too."""
+    return [name for name in _with_class_members(module, given.recursive) if allows(given, name)]
+
+
 def find(owner: object, dotted: str) -> Any:
     """The object behind "Class.method" or "submodule.function". AttributeError when there is none."""
     found: Any = owner

@@ -83,9 +83,10 @@ class Registry:
         """Let agent code import a module, given as itself or by its dotted name; or give it a live object under `name`.
 
         The worker imports a module; with `runs="host"` its functions run HERE. A live object always stays HERE, and its
-        methods run in YOUR process. `include` and `exclude` are a glob, several, or a callable, over dotted names;
-        exclude wins, and names that start with "_" are never given, but for operators of a live object that `include`
-        names ("__getitem__"). `recursive` opens public submodules too. ConfigurationError says what does not fit.
+        methods run in YOUR process. `include` and `exclude` are a glob, several, or a callable, over dotted names. Keys of
+        `configure` may be globs too; an exact name counts before them. exclude wins, and names that start with "_" are
+        never given, but for operators of a live object that `include` names ("__getitem__"). `recursive` opens public
+        submodules too. ConfigurationError says what does not fit.
         """
         if not isinstance(obj, str | ModuleType | type):
             check_side(runs, ("host",), f"live object {name or ''!r}")
@@ -101,7 +102,11 @@ class Registry:
 
         given = members.grant(full, load, include, exclude, recursive)
         shown = configuration(
-            configure, full, lambda dotted: members.find(load(), dotted), lambda: dir(load()), sides=("worker", "host")
+            configure,
+            full,
+            lambda dotted: members.find(load(), dotted),
+            lambda: members.given_names(load(), given),
+            sides=("worker", "host"),
         )
         for dotted, _ in shown:
             if not members.allows(given, dotted):

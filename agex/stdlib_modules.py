@@ -17,10 +17,11 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# What code for data and text imports without a thought.
+# What code for data and text imports without a thought. Of those that are about files, code gets functions on the workspace
+# in the place of the real ones.
 ORDINARY = _words(
-    "abc bisect calendar cmath collections copy csv dataclasses datetime decimal enum fractions functools heapq itertools"
-    " json math operator random re statistics string textwrap typing"
+    "abc bisect calendar cmath collections copy csv dataclasses datetime decimal enum fractions functools glob heapq"
+    " itertools json math operator os os.path pathlib random re shutil statistics string textwrap typing"
 )
 
 # For `register_stdlib`, beside those above.

@@ -76,7 +76,17 @@ def well_formed(text: str) -> str:
 
 def _made(tool: str, arguments: dict[str, object]) -> Action:
     action = ACTION_OF_TOOL[tool]
+    if action is PythonAction and isinstance(code := arguments.get("code"), str):
+        arguments = {**arguments, "code": _unfenced(code)}
     return action(**{field.name: _argument(tool, field, arguments) for field in fields(action)})
+
+
+def _unfenced(code: str) -> str:
+    """A script that stands as a whole within a fenced block, as models write it elsewhere, without the fence."""
+    first, *script = code.strip().split("\n")
+    if first.rstrip() not in ("```", "```python", "```py") or not script or script.pop().strip() != "```":
+        return code
+    return code if any(line.startswith("```") for line in script) else "\n".join(script)
 
 
 def _argument(tool: str, field: Field[Any], arguments: dict[str, object]) -> Any:

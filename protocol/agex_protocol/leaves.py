@@ -176,7 +176,10 @@ def _unpack_uuid(wire: object) -> UUID:
 def _pack_path(path: PurePath) -> Any:
     if "\0" in str(path) or len(str(path)) > _MAX_PATH:
         raise ValueError(f"a path with a NUL, or beyond {_MAX_PATH} characters")
-    return [_FLAVOURS[type(path)], str(path)]
+    flavour = next((_FLAVOURS[each] for each in type(path).__mro__ if each in _FLAVOURS), None)
+    if flavour is None:
+        raise ValueError(f"a path of the class {type(path).__name__}, which is neither POSIX's nor Windows'")
+    return [flavour, str(path)]
 
 
 def _unpack_path(wire: object) -> PurePath:

@@ -100,11 +100,21 @@ def test_functions_and_classes_of_the_agents_own_are_kept_with_what_they_use(tal
     assert told == ["8 3 True 0 1 2"]
 
 
+def test_a_function_that_works_on_files_works_on_those_of_the_session_that_reads_it(talk: Talker) -> None:
+    talk(
+        "import os\nfrom glob import glob\nfrom os import listdir\nfrom pathlib import Path\n"
+        "def look():\n    return os.path.exists('a.txt'), glob('*'), listdir('.'), Path('a.txt').read_text()\n"
+        "Path('a.txt').write_text('x')\ncache.update(look=look, path=Path('a.txt'))"
+    )
+    told = talk("print(cache['look']())\nfrom pathlib import Path\nprint(Path(cache['path']).read_text())")
+    assert told == ["(True, ['a.txt'], ['a.txt'], 'x')\nx"]
+
+
 def test_a_function_comes_back_with_nothing_more_in_reach_than_it_had(talk: Talker) -> None:
     talk(
         "def read():\n    return open('/etc/hostname').read()\n"
         "def reach(value):\n    return getattr(value, '__class__')\n"
-        "def load():\n    import os\n    return os\n"
+        "def load():\n    import sys\n    return sys\n"
         "def evaluate():\n    return eval('1')\n"
         "cache.update(read=read, reach=lambda: reach(1), load=load, evaluate=evaluate)"
     )

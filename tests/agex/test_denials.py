@@ -18,7 +18,7 @@ from agex.llm import Scripted
 from agex.outcome import TaskOutcome
 from agex_supervisor.events import OutputEvent
 
-IMPORT = agex.Denial("sandbox", "import", "os", "python.modules")
+IMPORT = agex.Denial("sandbox", "import", "sys", "python.modules")
 OPEN = agex.Denial("sandbox", "read", "/etc/passwd", "filesystem.read")
 READ = agex.Denial("landlock", "read", "/etc/passwd", "filesystem.read")
 RESOLVE = agex.Denial("seccomp", "resolve", "api.example.com:443", "network.allow")
@@ -43,7 +43,7 @@ def native(pool: agex.Pool) -> Iterator[agex.Sandbox]:
 @pytest.mark.parametrize("isolation", ["none", "process", "kernel"])
 def test_every_isolation_tells_what_the_inner_sandbox_refused(isolation: str, pool: agex.Pool) -> None:
     with agex.Sandbox(isolation=isolation, modules=["json"], pool=pool) as sandbox:
-        outcome = sandbox.run("import os")
+        outcome = sandbox.run("import sys")
         assert (outcome.status, outcome.denials) == ("error", [IMPORT])
         assert outcome.error is not None and outcome.error.type == "ModuleNotFoundError"
 
@@ -57,7 +57,7 @@ def test_what_was_refused_to_code_that_went_on_is_told_too_and_only_of_that_run(
     isolation: str, pool: agex.Pool
 ) -> None:
     with agex.Sandbox(isolation=isolation, pool=pool) as sandbox:
-        outcome = sandbox.run("try:\n    import os\nexcept ImportError:\n    pass\n1", returns=int)
+        outcome = sandbox.run("try:\n    import sys\nexcept ImportError:\n    pass\n1", returns=int)
         assert (outcome.status, outcome.value, outcome.denials) == ("ok", 1, [IMPORT])
         assert sandbox.run("2", returns=int).denials == []
 
@@ -235,7 +235,7 @@ def test_a_deadly_call_is_told_with_the_death(native: agex.Sandbox) -> None:
 
 
 def test_a_task_tells_the_denials_of_all_its_actions_and_each_output_its_own(pool: agex.Pool) -> None:
-    model = Scripted(["import os", "try:\n    open('/etc/passwd')\nexcept OSError:\n    task_success(7)"])
+    model = Scripted(["import sys", "try:\n    open('/etc/passwd')\nexcept OSError:\n    task_success(7)"])
     agent = agex.Agent(isolation="kernel", llm=model, pool=pool)
 
     @agent.task
@@ -252,7 +252,7 @@ def test_a_task_tells_the_denials_of_all_its_actions_and_each_output_its_own(poo
 
 
 def test_the_error_of_a_task_carries_its_denials(pool: agex.Pool) -> None:
-    agent = agex.Agent(isolation="none", llm=Scripted(["import os"] * 2), pool=pool, max_actions=2)
+    agent = agex.Agent(isolation="none", llm=Scripted(["import sys"] * 2), pool=pool, max_actions=2)
 
     @agent.task
     def number() -> int:
@@ -280,17 +280,17 @@ def run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_run_tells_denials_of_code_that_failed_one_a_line() -> None:
-    done = run("import os")
+    done = run("import sys")
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "denied: sandbox refused import 'os' (python.modules would allow it)"
+    assert done.stderr.splitlines()[-1] == "denied: sandbox refused import 'sys' (python.modules would allow it)"
 
 
 def test_run_tells_denials_of_code_that_ended_well_only_when_asked() -> None:
-    code = "try:\n    import os\nexcept ImportError:\n    print('went on')"
+    code = "try:\n    import sys\nexcept ImportError:\n    print('went on')"
 
     assert (quiet := run(code)).stderr == "" and quiet.stdout == "went on\n"
-    assert run(code, "--verbose").stderr == "denied: sandbox refused import 'os' (python.modules would allow it)\n"
+    assert run(code, "--verbose").stderr == "denied: sandbox refused import 'sys' (python.modules would allow it)\n"
 
 
 def test_json_has_the_denials_and_nothing_that_a_terminal_would_obey() -> None:

@@ -178,6 +178,22 @@ def test_what_models_do_to_arguments_is_forgiven() -> None:
     assert action_of(ToolCall("write_file", arguments), OFFERED) == WriteFile("p", "c")
 
 
+@pytest.mark.parametrize(
+    ("written", "run"),
+    [
+        ("```python\nprint(1)\n\nprint(2)\n```", "print(1)\n\nprint(2)"),
+        ("\n```\nprint(1)\n```\n", "print(1)"),
+        ('text = """\n```\n"""', 'text = """\n```\n"""'),
+        ("```python\na = 1\n```\n```python\nb = 2\n```", "```python\na = 1\n```\n```python\nb = 2\n```"),
+        ("```", "```"),
+        ("", ""),
+    ],
+)
+def test_a_script_that_stands_in_a_fence_as_a_whole_is_run_without_it(written: str, run: str) -> None:
+    call = ToolCall("python_action", json.dumps({"code": written}))
+    assert action_of(call, OFFERED) == PythonAction(run)
+
+
 def test_lone_surrogates_are_written_out() -> None:
     assert action_of(ToolCall("python_action", r'{"code": "\ud800"}'), OFFERED) == PythonAction(r"\ud800")
     assert read_completion(saying("\ud800"), REQUEST).text == r"\ud800"

@@ -126,7 +126,7 @@ def test_a_file_with_bad_syntax_says_where(talk: Talker) -> None:
 @pytest.mark.parametrize(
     ("source", "error"),
     [
-        ("import os\n", "ModuleNotFoundError: the module 'os' is not registered"),
+        ("import sys\n", "ModuleNotFoundError: the module 'sys' is not registered"),
         ("x = ().__subclasses__\n", "SandboxViolation: line 1: the attribute __subclasses__ is not allowed here"),
         ("open('/etc/passwd')\n", "PermissionError: open of '/etc/passwd' refused"),
         ("x = getattr(1, '__class__')\n", "Refused: the attribute __class__ is not allowed here"),
@@ -162,8 +162,8 @@ def test_no_file_stands_in_for_a_registered_module_or_one_of_pythons_own(pool: a
     for isolation in MODES:
         talker = Talker(pool, isolation)
         talker.agent.module(json)
-        writing(talker, json="def dumps(x):\n    return 'mine'\n", os="x = 1\n", sys__pkg="")
-        told = talker("import json", "import os", "import sys")
+        writing(talker, json="def dumps(x):\n    return 'mine'\n", socket="x = 1\n", sys__pkg="")
+        told = talker("import json", "import socket", "import sys")
         assert [text.splitlines()[-1] for text in told] == [
             (
                 "ImportError: json.py in the working directory has the name of a registered module, and cannot stand in for"
@@ -172,7 +172,7 @@ def test_no_file_stands_in_for_a_registered_module_or_one_of_pythons_own(pool: a
             *(
                 f"ImportError: {file} in the working directory has the name of a module of Python's own, which is not"
                 " registered here, and cannot stand in for it; rename it"
-                for file in ("os.py", "sys/__init__.py")
+                for file in ("socket.py", "sys/__init__.py")
             ),
         ]
         talker.close()

@@ -110,6 +110,16 @@ def test_a_callable_pattern_on_a_recursive_module_is_asked_about_submodules_too(
     assert registry.grants() == (ModuleGrant(shop, ("stock", "stock.count"), ("stock.burn",), recursive=True),)
 
 
+def test_a_glob_in_configure_is_spread_over_what_is_given_and_an_exact_name_counts_before_it() -> None:
+    high, low = MemberSpec(visibility="high"), MemberSpec(visibility="low")
+    entry = Registry().module(
+        json, exclude="dump", configure={"dumps": low, "*": low, "JSONEncoder.*": high, "d*": high, "[l-m]*": high}
+    )
+    shown = dict(entry.configure)
+    assert "dump" not in shown and all(not name.startswith("_") for name in shown)
+    assert [shown[name] for name in ("dumps", "loads", "JSONDecoder", "JSONEncoder.encode")] == [low, high, low, high]
+
+
 def test_patterns_are_never_shared_with_the_caller(shop: str) -> None:
     exclude = ["drop_*"]
     registry = Registry()

@@ -415,6 +415,25 @@ ATTACKS: dict[str, tuple[str, ...]] = {
     ),
     "a file by io": ("import io\nwith io.FileIO(outside) as f: won(f.read())", "io"),
     "a file by pathlib": ("import pathlib\nwon(pathlib.Path(outside).read_text())", "pathlib"),
+    "a file by a path within": (
+        "import pathlib\nwon((pathlib.Path('inside') / outside).read_bytes())",
+        "pathlib",
+    ),
+    "the private side of a path": (
+        """
+        import pathlib
+        class P(type(pathlib.Path())): pass
+        won(list(P(outside).parent._scandir() if hasattr(P, '_scandir') else P(outside).parent.iterdir()))
+        """,
+        "pathlib",
+    ),
+    "a look at what is there": ("import os\nif os.path.exists(outside): won(1)", "os"),
+    "the size of a file": ("import os\nwon(os.stat(outside).st_size)", "os"),
+    "a listing by os": ("import os\nwon(os.listdir(os.path.dirname(outside)))", "os"),
+    "a listing by a pattern": ("import glob\nfor each in glob.glob(outside + '*'): won(each)", "glob"),
+    "a walk": ("import os\nfor each in os.walk(os.path.dirname(outside) + '/..'): won(each)", "os"),
+    "a copy": ("import shutil\nwon(shutil.copy(outside, 'copied'))", "shutil"),
+    "a file that is moved away": ("import os\nwon(os.rename(outside, outside + '2') or 1)", "os"),
     "a file by numpy": ("import numpy as np\nwon(np.fromfile(outside, dtype=np.uint8))", "numpy"),
     "a file by a numpy reader": ("import numpy as np\nwon(np.genfromtxt(outside, dtype=str))", "numpy"),
     "a file written by an array": ("import numpy as np\nwon(np.arange(2).tofile(outside) or 1)", "numpy"),

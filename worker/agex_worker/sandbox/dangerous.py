@@ -150,9 +150,9 @@ MEMBERS: dict[str, dict[str, str]] = {
             "open read_text read_bytes write_text write_bytes unlink rmdir mkdir touch rename replace iterdir glob rglob"
             " walk exists is_file is_dir is_symlink is_mount is_socket is_fifo is_block_device is_char_device stat lstat"
             " chmod lchmod symlink_to hardlink_to link_to readlink resolve expanduser home cwd owner group samefile"
-            " absolute copy copy_into move move_into"
+            " absolute copy copy_into move move_into is_junction info"
         ),
-        "pathlib works on the whole file system; use open() for files of the workspace",
+        "it works on the whole file system; use open(), or what a pathlib.Path made in this code has: Path(path)",
     ),
     "asyncio": dict.fromkeys(
         _words(
@@ -195,6 +195,8 @@ UNCONSTRUCTIBLE = frozenset(
         ("numpy", "ndarray"),
         ("numpy", "recarray"),
         ("numpy.rec", "recarray"),
+        ("pathlib", "PosixPath"),  # code has a class of its own in its place
+        ("pathlib._local", "PosixPath"),
         ("types", "SimpleNamespace"),
     }
 )

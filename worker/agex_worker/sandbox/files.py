@@ -29,6 +29,14 @@ class WorkspaceFiles:
         self._root = Path(os.path.abspath(root))
         self._read_only = frozenset(read_only)
 
+    @property
+    def root(self) -> Path:
+        return self._root
+
+    @property
+    def read_only(self) -> frozenset[str]:
+        return self._read_only
+
     def open(
         self,
         path: str | os.PathLike[str],

@@ -16,6 +16,7 @@ from agex_protocol.plan import ClassGrant, ModuleGrant, SandboxPlan
 from agex_worker.sandbox.annotation_text import checked_annotation
 from agex_worker.sandbox.dangerous import MEMBERS
 from agex_worker.sandbox.facade import Facade
+from agex_worker.sandbox.file_paths import FILE_MEMBERS, WorkspacePath
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.formatting import checked_format
 from agex_worker.sandbox.methods import METHODS
@@ -161,7 +162,8 @@ class Gates:
                 text = f"{base.__name__}.{name} is not allowed here: the class is registered without it"
                 raise Refused(text, f"{base.__qualname__}.{name}", "member")
             package = base.__module__.partition(".")[0].lstrip("_")
-            if reason := MEMBERS.get(package, {}).get(name):
+            reason = MEMBERS.get(package, {}).get(name)
+            if reason and not (name in FILE_MEMBERS and issubclass(cls, WorkspacePath)):
                 raise Refused(f"{base.__name__}.{name} is not allowed here: {reason}", name, "attribute")
             for grant in self._excluding:
                 if grant.name.partition(".")[0] == package and _excluded(grant, base, name):

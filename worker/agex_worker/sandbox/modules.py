@@ -16,6 +16,7 @@ from agex_worker import denials
 from agex_worker.sandbox.classes import Metaclass
 from agex_worker.sandbox.dangerous import PARTS, kept_back
 from agex_worker.sandbox.facade import Facade, attach, facade
+from agex_worker.sandbox.file_modules import FileModules
 from agex_worker.sandbox.replacements import Replacements
 from agex_worker.sandbox.types_shown import shown
 from agex_worker.sandbox.workspace_modules import WorkspaceModules
@@ -33,7 +34,9 @@ class Modules:
         replacements: Replacements,
         members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
         own: WorkspaceModules | None = None,
+        files: FileModules | None = None,
     ) -> None:
+        self._files = files
         self._grants = {grant.name: grant for grant in grants} | {"__future__": _FUTURE}
         self._replacements = replacements
         self._members = members
@@ -143,6 +146,7 @@ class Modules:
 
     def _facade(self, name: str, grant: ModuleGrant, module: types.ModuleType) -> Facade:
         prefix = "" if name == grant.name else name.removeprefix(f"{grant.name}.") + "."
+        on_files = {} if self._files is None else self._files.members(name)
 
         def vet(member: str) -> Any:
             if member.startswith("_"):
@@ -150,7 +154,9 @@ class Modules:
             if not _allows(grant, prefix + member):
                 raise _missing(name, member, f"the registration of {grant.name} leaves it out")
             exact = prefix + member in grant.include
-            if not exact and kept_back(name, member):
+            if member in on_files and not exact:
+                return on_files[member]
+            if not exact and member not in PARTS.get(name, ()) and kept_back(name, member):
                 raise _missing(
                     name,
                     member,
@@ -159,8 +165,8 @@ class Modules:
             return self._member(name, member, getattr(module, member), module, exact)
 
         def names() -> list[str]:
-            public = [each for each in dir(module) if not each.startswith("_")]
-            return [each for each in public if _allows(grant, prefix + each) and not kept_back(name, each)]
+            public = [each for each in dir(module) if not each.startswith("_") and _allows(grant, prefix + each)]
+            return [each for each in public if each in on_files or not kept_back(name, each)]
 
         version = getattr(module, "__version__", None)
         return facade(name, vet, names, about=module.__doc__, version=version if isinstance(version, str) else None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from agex_protocol.plan import SandboxPlan
 from agex_worker.sandbox.builtin_table import builtin_table
+from agex_worker.sandbox.file_modules import FileModules
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.gates import Gates
 from agex_worker.sandbox.modules import Modules
@@ -37,7 +38,8 @@ def namespace(
     gates = Gates(plan, files)
     shared: dict[str, Any] = {}
     workspace = WorkspaceModules(plan, files, lambda: dict(shared))
-    modules = Modules(plan.modules, Replacements(gates.get, files), members, workspace)
+    on_files = None if files is None else FileModules(files)
+    modules = Modules(plan.modules, Replacements(gates.get, files), members, workspace, on_files)
     shared["__builtins__"] = builtin_table(plan, gates, modules, files)
     shared |= {name: _presented(value, modules) for name, value in names.items()} | gates.names()
     return scope | shared | {name: _presented(value, modules) for name, value in own.items()}

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from agex_worker.sandbox.facade import Facade
+from agex_worker.sandbox.file_modules import place_of
 from agex_worker.sandbox.files import WorkspaceFiles
 
 _SCOPE: ContextVar[Mapping[str, Any] | None] = ContextVar("_SCOPE", default=None)
@@ -33,6 +34,8 @@ def seal_own(value: object, scope: Mapping[str, Any]) -> bytes:
                 return imported, (obj.__name__,)
             if isinstance(obj, WorkspaceFiles):
                 raise pickle.PicklingError("open() belongs to where it is; use it by its name")
+            if (at := place_of(obj)) is not None:
+                return member_here, at
             reduced = super().reducer_override(obj)
             if type(obj) is not types.FunctionType or type(reduced) is not tuple:
                 return reduced
@@ -55,6 +58,11 @@ def opening(scope: Mapping[str, Any]) -> Generator[None]:
         yield
     finally:
         _SCOPE.reset(token)
+
+
+def member_here(module: str, name: str) -> object:
+    """What stands for a member of `os` and its like in the namespace at hand. Named in the bytes."""
+    return getattr(imported(module), name)
 
 
 def imported(name: str) -> object:

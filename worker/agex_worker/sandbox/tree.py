@@ -141,10 +141,14 @@ class WorkspaceTree(WorkspaceFiles):
         found = self._status(path)
         return found is not None and stat.S_ISDIR(found.st_mode)
 
-    def stat(self, path: str) -> FileMetadata:
-        found = self._status(path)
-        if found is None:
+    def status(self, path: str) -> os.stat_result:
+        """What the kernel says of an entry itself; a link is not followed. FileNotFoundError where there is none."""
+        if (found := self._status(path)) is None:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        return found
+
+    def stat(self, path: str) -> FileMetadata:
+        found = self.status(path)
         # Here, because a file is written and edited without it.
         from termish import FileMetadata
 
@@ -156,6 +160,10 @@ class WorkspaceTree(WorkspaceFiles):
         if self._leads_here(where):
             return [os.path.relpath(self._root, where).split(os.sep)[0]]
         return [name for name, _ in self._walk(where, "", recursive)]
+
+    def entries(self, path: str, recursive: bool = False) -> Names:
+        """The same, but nothing is told of directories above the workspace."""
+        return [name for name, _ in self._walk(self._absolute(path), "", recursive)]
 
     def list_detailed(self, path: str = ".", recursive: bool = False) -> Infos:
         """The same with sizes and times."""
