@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+_MOST_INDENTED = 20
 Verbosity = Literal["brief", "normal", "verbose"]
 
 _STYLES = {
@@ -56,7 +57,7 @@ def pprint_events(
     for event in _each(events):
         passed = f" +{event.time - before:.1f} s" if delta and before is not None else ""
         before = event.time
-        _print(console, event, verbosity, passed, event.namespace.count("/") if indent else 0, max_lines)
+        _print(console, event, verbosity, passed, _depth(event) if indent else 0, max_lines)
 
 
 def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | None = None) -> None:
@@ -85,6 +86,11 @@ def _each(events: Any) -> Iterable[Event]:
         if not isinstance(each, Event):
             raise TypeError(f"pprint_events prints events, not {type(each).__name__}")
     return found
+
+
+def _depth(event: Event) -> int:
+    # An event that was read from a log can say anything.
+    return min(event.namespace.count("/"), _MOST_INDENTED)
 
 
 def _console(stream: TextIO | None, color: bool | None, width: int | None) -> Console:

@@ -33,6 +33,7 @@ FURTHER = _words(
 # Members left out because they change what the whole machine or process has in common, or wait for nothing.
 LEFT_OUT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "base64": _words("main test"),
         "calendar": _words("main different_locale Locale*"),
         "copy": _words("dispatch_table"),
         "csv": _words("register_dialect unregister_dialect field_size_limit"),
@@ -46,7 +47,7 @@ LEFT_OUT: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # Members that others in the process would notice: left out where agent code runs in the process of the application.
 SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "calendar": _words("setfirstweekday"),
+        "calendar": _words("setfirstweekday c"),
         "decimal": _words("*Context getcontext setcontext"),
         "random": _words("seed setstate"),
         "numpy": _words("random.seed random.set_state seterr set_printoptions"),

@@ -22,6 +22,8 @@ PROTOCOL_VERSION = 4
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"
 WORK = "work"
+# Folders within one another in a workspace. The watch, which counts from further up, ends a worker with some more.
+FOLDERS_DEEP = 60
 
 # The functions by which a worker runs commands of the terminal that are the supervisor's. No identifier has a space.
 START_COMMAND = "a command"

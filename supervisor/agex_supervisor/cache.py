@@ -11,6 +11,8 @@ from agex_supervisor.errors import StateError
 
 MAX_ENTRIES = 10_000
 MAX_BYTES = 256 << 20
+# More could be written, and not be read again.
+MAX_BUFFERS = 65_536
 
 
 class CacheFull(Exception):
@@ -54,6 +56,8 @@ class Cache(Mapping[str, bytes]):
         """Have this under the key. CacheFull where it does not fit, and then what was there stays."""
         if fault := key_fault(key):
             raise StateError(f"{key[:60]!r} cannot be a key of the cache: {fault}")
+        if len(entry.buffers) > MAX_BUFFERS:
+            raise CacheFull(f"{key[:60]!r} is of more than {MAX_BUFFERS} parts; join arrays and texts into fewer")
         with self._lock:
             before = self._entries.get(key)
             size = self._size + _size(key, entry) - (0 if before is None else _size(key, before))

@@ -48,6 +48,13 @@ class CacheService:
             entry = self._cache.entry(asked.key)
         except KeyError:
             return answer(asked.action, asked.call, error_type="KeyError", error=asked.key)
+        if entry.form == "sealed" and entry.origin == "kernel" and self._origin != "kernel":
+            # Whoever made the bytes decides what runs where they are opened, and was held by more than this worker is.
+            error = (
+                f"cache[{asked.key!r}] ({entry.type}) was stored by code of isolation 'kernel', and is not opened where"
+                " code is held by less; use isolation 'kernel'"
+            )
+            return answer(asked.action, asked.call, error_type="ValueError", error=error)
         head, buffers = dump_entry(entry.form, entry.head, entry.buffers)
         if total_bytes(head, buffers) >= MIN_BYTES:
             return [Bulk(m.Answer(asked.action, asked.call, m.Encoded(b"")), head, buffers)]

@@ -35,6 +35,8 @@ class Furniture:
         workspace = os.open(home, _DIRECTORY)
         try:
             kind = _kind(workspace, self.folder)
+            if kind == stat.S_IFDIR:
+                _let_in(workspace, self.folder)
             if kind == stat.S_IFDIR and self._stands(workspace):
                 return
             if kind:
@@ -85,6 +87,18 @@ def _kind(directory: int, name: str) -> int:
         return stat.S_IFMT(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return 0
+
+
+def _let_in(workspace: int, name: str) -> None:
+    """Open to its owner a directory that may have been made with a mode that keeps even that one out."""
+    if os.stat(name, dir_fd=workspace, follow_symlinks=False).st_mode & 0o700 == 0o700:
+        return
+    # By way of a descriptor, for chmod itself follows links.
+    place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=workspace)
+    try:
+        os.chmod(f"/proc/self/fd/{place}", 0o700)
+    finally:
+        os.close(place)
 
 
 def _holds(directory: int, name: str, content: bytes) -> bool:

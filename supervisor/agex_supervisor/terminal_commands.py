@@ -184,6 +184,7 @@ class _Running:
         self._messages = messages
         self._asked: queue.SimpleQueue[Step] = queue.SimpleQueue()
         self._given: queue.SimpleQueue[tuple[bytes, list[str]] | Exception] = queue.SimpleQueue()
+        self._abandoned = False
         self._context = CommandContext(arguments, stdin, CommandOutput(), CommandFiles(self._ask))
 
     def start(self) -> Step:
@@ -196,17 +197,26 @@ class _Running:
         return self._asked.get()
 
     def abandon(self) -> None:
-        self._given.put(CommandAbandoned("the action in which this command ran is over"))
+        self._abandoned = True
+        self._given.put(_abandoned())
 
     def _run(self) -> None:
         stderr, exit_code = "", 0
         try:
             self._command.handler(self._context)
         except CommandFailed as failed:
-            stderr, exit_code = display(str(failed), limit=MAX_ERROR_CHARS), failed.exit_code & 0xFF or 1
+            stderr, exit_code = self._failed(failed)
         except BaseException as error:  # SystemExit too: somebody waits for how it ended
             stderr, exit_code = self._said(error), 1
         self._asked.put({"stdout": self._context.stdout.text(), "stderr": stderr, "exit_code": exit_code})
+
+    def _failed(self, failed: CommandFailed) -> tuple[str, int]:
+        if type(failed.exit_code) is not int:
+            return (
+                f"{self._command.name}: its exit code is a {type(failed.exit_code).__name__}, and has to be an int",
+                1,
+            )
+        return display(str(failed), limit=MAX_ERROR_CHARS), failed.exit_code & 0xFF or 1
 
     def _said(self, error: BaseException) -> str:
         kind = type(error).__name__
@@ -219,8 +229,14 @@ class _Running:
         return f"{self._command.name}: {kind}: {display(text, limit=MAX_ERROR_CHARS)}"
 
     def _ask(self, operation: str, path: str, content: bytes) -> tuple[bytes, list[str]]:
+        if self._abandoned:
+            raise _abandoned()  # again, to a handler that goes on after it was told
         self._asked.put({"run": self._number, "operation": operation, "path": path, "content": content})
         given = self._given.get()
         if isinstance(given, Exception):
             raise given
         return given
+
+
+def _abandoned() -> CommandAbandoned:
+    return CommandAbandoned("the action in which this command ran is over")

@@ -17,8 +17,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# As deep as a workspace may be (watch.py); what lies deeper is left behind.
-MAX_DEPTH = 64
+from agex_protocol.messages import FOLDERS_DEEP
+
+# What lies deeper is left behind, so that the watch (watch.py) lets the next worker live in what came home.
+MAX_DEPTH = FOLDERS_DEEP
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

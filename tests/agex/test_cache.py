@@ -132,11 +132,15 @@ def test_a_function_comes_back_with_nothing_more_in_reach_than_it_had(talk: Talk
         ("store", "stays in the process that called this code"),
         ("price", "price() belongs to where it is"),
         ("print", "print() belongs to where it is"),
+        ("open", "open() belongs to where it is"),
+        ("lambda: read('x')", "open() belongs to where it is"),
         ("cache", "the cache itself is no value"),
     ],
 )
 def test_what_cannot_be_kept_is_an_error_where_it_is_assigned(value: str, why: str, talk: Talker) -> None:
-    told = talk(f"try:\n    cache['it'] = {value}\nexcept TypeError as error:\n    print(error)\nprint(list(cache))")
+    told = talk(
+        f"read = open\ntry:\n    cache['it'] = {value}\nexcept TypeError as error:\n    print(error)\nprint(list(cache))"
+    )
     assert told[0].startswith("the cache cannot keep this: ") and why in told[0]
     assert told[0].endswith("\n[]")
 
@@ -228,6 +232,26 @@ def test_what_a_worker_sealed_is_not_opened_in_this_process(pool: agex.Pool) -> 
         " use isolation 'process' or 'kernel'"
     ]
     for talker in (worker, local):
+        talker.close()
+
+
+@pytest.mark.parametrize(("writer", "reader", "opened"), [("kernel", "process", False), ("process", "kernel", True)])
+def test_what_code_in_a_stronger_isolation_sealed_is_not_opened_in_a_weaker_one(
+    writer: str, reader: str, opened: bool, pool: agex.Pool
+) -> None:
+    first, second = Talker(pool, writer), Talker(pool, reader)
+    first("class Own:\n    pass\ncache['own'] = Own()\ncache['plain'] = {'a': [1]}")
+    for key in first.cache:
+        second.cache.keep(key, first.cache.entry(key))
+    told = second(
+        "print(cache['plain'])\ntry:\n    print(type(cache['own']).__name__)\nexcept ValueError as error:\n    print(error)"
+    )
+    refused = (
+        "cache['own'] (Own) was stored by code of isolation 'kernel', and is not opened where code is held by less;"
+        " use isolation 'kernel'"
+    )
+    assert told == [f"{{'a': [1]}}\n{'Own' if opened else refused}"]
+    for talker in (first, second):
         talker.close()
 
 

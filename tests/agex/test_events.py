@@ -219,6 +219,8 @@ def test_sub_agents_stand_to_the_right_of_who_called_them() -> None:
 
     assert printed(event) == "    note boss/a/b\n      m\n"
     assert printed(event, indent=False) == "note boss/a/b\n  m\n"
+    deep = agex.NoteEvent(message="m", namespace="/" * 100_000)
+    assert printed(deep).endswith("\n" + " " * 42 + "m\n")
 
 
 def test_colour_is_for_terminals_and_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from agex.errors import ConfigurationError
 from agex.llm import EditFile, Observation, Reply, Scripted, TerminalAction, WriteFile
 from agex.skills import MOST_FILES, Skills, read_skill
 from agex_supervisor.furnishing import Furniture
+from tests.nobody import NOBODY, need_nobody
 
 GEO = b"---\nname: geo\ndescription: How to measure\n  on a sphere.\nmodules: [math]\n---\n# Geo\nUse haversine.\n"
 
@@ -279,6 +282,31 @@ def test_a_fifo_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path) -> N
     furniture.place(home)
     assert (home / "skills" / "a").read_bytes() == b"1"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+@pytest.mark.parametrize("mode", ["0", "0o300"])
+def test_a_folder_that_keeps_even_its_owner_out_is_replaced(mode: str) -> None:
+    # As somebody whom modes keep out.
+    program = (
+        "import os, pathlib, sys, tempfile\nfrom agex_supervisor.furnishing import Furniture\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    home = pathlib.Path(folder, 'home')\n    home.mkdir()\n"
+        "    furniture = Furniture('skills', {'a/b': b'1'})\n    furniture.place(home)\n"
+        f"    os.rename(home / 'skills', home / 'x')\n    os.mkdir(home / 'skills', {mode})\n"
+        "    furniture.place(home)\n    print((home / 'skills' / 'a' / 'b').read_bytes(), sorted(os.listdir(folder)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        user=need_nobody(),
+        group=NOBODY,
+        extra_groups=[],
+        cwd="/",
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "b'1' ['home']\n", done.stderr
 
 
 # --- what the prompt says ---

@@ -110,6 +110,15 @@ def test_what_cannot_be_shown_is_an_error_that_says_what_can(talk: Talker) -> No
     ]
 
 
+def test_no_browser_is_started_for_a_plotly_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = plotly.graph_objects.Figure()
+    drawn = io.BytesIO()
+    PIL.Image.new("L", (2, 2)).save(drawn, "PNG")
+    monkeypatch.setattr(plotly.graph_objects.Figure, "to_image", lambda *_, **__: drawn.getvalue())
+    with pytest.raises(TypeError, match="a plotly figure cannot be drawn here"):
+        png_of(figure)
+
+
 def test_a_plotly_figure_says_what_it_would_take(talk: Talker) -> None:
     told = talk("import plotly.graph_objects as go\nview_image(go.Figure())")
     assert "TypeError: a plotly figure cannot be drawn here: that takes kaleido" in told[0]

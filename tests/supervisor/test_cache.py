@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agex_protocol.encode import encode
 from agex_protocol.shapes import ANY
-from agex_supervisor.cache import MAX_ENTRIES, Cache, CacheFull
+from agex_supervisor.cache import MAX_BUFFERS, MAX_ENTRIES, Cache, CacheFull
 from agex_supervisor.cache_entry import SEALED_HEAD, CacheEntry, decoded, for_host, key_fault, of_host
 from agex_supervisor.errors import StateError
 from agex_supervisor.opaque import Opaque
@@ -148,3 +148,12 @@ def test_an_entry_of_a_newer_form_is_a_state_error() -> None:
     entry = plain(1)
     with pytest.raises(StateError, match="another version"):
         CacheEntry.from_bytes(pack(dataclasses.replace(entry, form="folded")))  # type: ignore[arg-type]
+
+
+def test_an_entry_of_more_parts_than_can_be_read_again_is_not_kept() -> None:
+    cache = Cache()
+    most = CacheEntry.of("plain", "kernel", "list", "[...]", b"x", (b"",) * MAX_BUFFERS)
+    cache.keep("most", most)
+    assert Cache(cache.changed()).entry("most") == most
+    with pytest.raises(CacheFull, match="'more' is of more than 65536 parts; join arrays"):
+        cache.keep("more", dataclasses.replace(most, buffers=(b"",) * (MAX_BUFFERS + 1)))

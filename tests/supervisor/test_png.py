@@ -29,6 +29,7 @@ def chunk(kind: bytes, data: bytes = b"") -> bytes:
 
 PLAIN = file_of()
 BEFORE_END = PLAIN[:-12]
+HUGE = chunk(b"IHDR", struct.pack(">IIBBBBB", 1 << 31, 1 << 31, 8, 2, 0, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,17 @@ def test_a_picture_is_what_its_header_says(mode: str, told: str) -> None:
         PLAIN[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 3, 2, 0, 0, 0)) + PLAIN[33:],
         PLAIN[:8] + struct.pack(">I", 0xFFFFFFFF) + PLAIN[12:],
         file_of(size=(2049, 1)),
+        # Decoders that take the second header would make a picture of many gigabytes of it.
+        PLAIN[:33] + HUGE + PLAIN[33:],
+        BEFORE_END + HUGE + chunk(b"IEND"),
+        BEFORE_END + chunk(b"PLTE", b"abc") + chunk(b"IDAT") + chunk(b"IEND"),
+        PLAIN[:33] + chunk(b"PLTE", b"abc") * 2 + PLAIN[33:],
+        PLAIN[:33] + chunk(b"PLTE", b"abc" * 257) + PLAIN[33:],
+        BEFORE_END + chunk(b"IEND", b"more"),
+        PLAIN[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 8, 2, 0, 1, 0)) + PLAIN[33:],
+        PLAIN[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 8, 2, 0, 0, 2)) + PLAIN[33:],
     ],
-    ids=range(19),
+    ids=range(27),
 )
 def test_anything_else_is_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):

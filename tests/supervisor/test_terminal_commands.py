@@ -71,3 +71,40 @@ def test_only_so_many_commands_wait_at_once_and_all_of_them_end_with_the_action(
             table.start("it", [], "")
     over.wait(30.0)
     assert told == ["CommandAbandoned"] * 16
+
+
+def test_a_handler_that_goes_on_after_it_was_told_that_all_is_over_waits_for_nobody() -> None:
+    told: list[str] = []
+    ended = threading.Event()
+
+    def stubborn(ctx: CommandContext) -> None:
+        for _ in range(3):
+            try:
+                ctx.files.list()
+            except Exception as error:
+                told.append(type(error).__name__)
+        ended.set()
+
+    table = commands(stubborn)
+    with table.opened():
+        table.start("it", [], "")
+    assert ended.wait(30.0)
+    assert told == ["CommandAbandoned"] * 3
+
+
+@pytest.mark.parametrize(("code", "given"), [(0, 1), (256, 1), (-1, 255), (3, 3)])
+def test_a_command_that_failed_has_no_exit_code_of_success(code: int, given: int) -> None:
+    table = commands(lambda ctx: ctx.fail("no", code))
+    with table.opened():
+        assert table.start("it", [], "") == {"stdout": "", "stderr": "no", "exit_code": given}
+
+
+def test_an_exit_code_that_is_none_ends_the_command_like_any_other() -> None:
+    table = commands(lambda ctx: ctx.fail("no", None))
+    with table.opened():
+        step = table.start("it", [], "")
+    assert step == {
+        "stdout": "",
+        "stderr": "it: its exit code is a NoneType, and has to be an int",
+        "exit_code": 1,
+    }

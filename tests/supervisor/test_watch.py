@@ -13,6 +13,7 @@ import pytest
 
 from agex_protocol.plan import Limits
 from agex_supervisor.scratch import remove_tree
+from agex_supervisor.transfer import copy_tree
 from agex_supervisor.watch import MAX_DEPTH, Watch
 
 
@@ -47,6 +48,18 @@ def test_the_number_of_files_is_counted_no_further_than_the_limit(tmp_path: Path
 
 def test_nesting_beyond_all_reason_is_a_breach_however_deep_it_goes(deep: Path) -> None:
     assert breach(deep) == f"a workspace of more than {MAX_DEPTH} levels"
+
+
+def test_what_comes_home_of_such_a_workspace_is_none(deep: Path, tmp_path: Path) -> None:
+    home = tmp_path / "slot" / "work"
+    home.mkdir(parents=True)
+    source, target = os.open(deep, os.O_RDONLY), os.open(home, os.O_RDONLY)
+    try:
+        copy_tree(source, target)
+    finally:
+        os.close(source)
+        os.close(target)
+    assert breach(tmp_path / "slot") is None
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

@@ -486,6 +486,91 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         "import pandas as pd\ndf = pd.DataFrame({'a': [1]})\nx = ()\nwon(df.eval('b = @x.__class__', target={}))",
         "pandas",
     ),
+    "an image by Pillow": (
+        "import PIL.Image\nPIL.Image.new('L', (2, 2)).save(outside, format='PNG')\nwon(1)",
+        "PIL.Image",
+    ),
+    "an image by the method of Pillow's class": (
+        "import PIL.Image\nPIL.Image.Image.save(PIL.Image.new('L', (2, 2)), outside, 'PNG')\nwon(1)",
+        "PIL.Image",
+    ),
+    "an image into a file by its number": (
+        """
+        import PIL.Image
+        with open('inside', 'w+b') as f:
+            class File:
+                name = 'x.bmp'
+                def fileno(self): return f.fileno()
+                def write(self, data): return len(data)
+                def flush(self): pass
+            PIL.Image.new('L', (2, 2)).save(File(), 'BMP')
+            f.seek(0)
+            won(f.read()) if f.read(1) else None
+        """,
+        "PIL.Image",
+    ),
+    "any file as an image": (
+        """
+        import PIL.Image
+        PIL.Image.new('L', (2, 2)).save('inside.bmp', 'BMP')
+        image = PIL.Image.open('inside.bmp')
+        image.filename, image.tile, image.readonly = outside, [('raw', (0, 0, 2, 2), 0, ('L', 2, 1))], 1
+        image.load()
+        if image.tobytes() == b'a\\n1\\n': won(image)
+        """,
+        "PIL.Image",
+    ),
+    "a format of our own for everybody's images": (
+        "import PIL.Image\nPIL.Image.register_save('OURS', lambda *a: None)\nwon(1)",
+        "PIL.Image",
+    ),
+    "the dict behind an enum's members": (
+        """
+        import re
+        class Same:
+            def __eq__(self, other):
+                self.got = other
+                return True
+        same = Same()
+        re.RegexFlag.__members__ == same
+        same.got['OURS'] = 1
+        if 'OURS' in re.RegexFlag.__members__: won(same.got.pop('OURS'))
+        """,
+        "re",
+    ),
+    "pointers made of bytes by the fields of a dtype": (
+        """
+        import numpy as np
+        class Same:
+            def __eq__(self, other):
+                self.got = other
+                return True
+        same = Same()
+        numbers = np.zeros(1, [('a', 'i8')])
+        numbers.dtype.fields == same
+        same.got['a'] = (np.dtype('f8'), 0)
+        if type(numbers['a'][0]) is np.float64: won(1)
+        """,
+        "numpy",
+    ),
+    "what every field of a dataclass has": (
+        """
+        import dataclasses
+        class Same:
+            def __eq__(self, other):
+                self.got = other
+                return True
+        @dataclasses.dataclass
+        class Own:
+            a: int
+        same = Same()
+        field = dataclasses.fields(Own)[0]
+        field.metadata == same
+        same.got['ours'] = 1
+        if 'ours' in field.metadata: won(same.got.pop('ours'))
+        """,
+        "dataclasses",
+    ),
     "the modules within pandas": ("import pandas as pd\nwon(pd.io.common.os)", "pandas"),
 }  # fmt: skip
 
@@ -506,6 +591,39 @@ def test_what_a_registration_excludes_of_a_class_is_refused_on_its_instances() -
     assert run(source, "collections") == [("a", 2)]
     with pytest.raises(AttributeError, match=r"Counter\.most_common is not allowed here: collections is registered"):
         run(source, grant)
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.JPG", "c.tiff", "d.pdf"])
+def test_images_are_saved_into_the_workspace_by_their_names(name: str, tmp_path: Path) -> None:
+    run(f"import PIL.Image\nPIL.Image.new('L', (5, 3)).save({name!r})", "PIL.Image", files=tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).stat().st_size > 0
+
+
+def test_an_image_is_read_from_the_workspace_whole(tmp_path: Path) -> None:
+    source = (
+        "import io, PIL.Image\nPIL.Image.new('L', (5, 3), 7).save('a.png')\nmemory = io.BytesIO()\n"
+        "image = PIL.Image.open('a.png')\nimage.save(memory, 'GIF')\nother = PIL.Image.open(memory)\n"
+        "(image.size, image.format, image.getpixel((0, 0)), other.format, other.size)"
+    )
+    assert run(source, "PIL.Image", "io", files=tmp_path) == ((5, 3), "PNG", 7, "GIF", (5, 3))
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("PIL.Image.new('L', (2, 2)).save('a.what')", "unknown file extension: '.what'"),
+        ("PIL.Image.new('L', (2, 2)).show()", "it starts a program; use view_image"),
+        ("PIL.Image.open('a.eps')", "cannot identify image file"),
+        ("PIL.Image.open('a.eps', formats=['EPS'])", "cannot identify image file"),
+        ("PIL.Image.open('a.eps', formats='EPS')", "formats must be names in a list or tuple"),
+    ],
+)
+def test_what_starts_programs_is_not_done_with_images(source: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n")
+    with pytest.raises(Exception, match=why):
+        run(f"import PIL.Image\n{source}", "PIL.Image", files=tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.eps"]
 
 
 def test_tables_of_a_module_are_copies() -> None:

@@ -201,3 +201,24 @@ def test_what_python_refuses_is_an_exit_code_and_a_text(root: Path, text: str, s
 
 def test_input_of_a_script_comes_from_the_pipe(root: Path) -> None:
     assert Ran(root, "printf 'a\\nb\\n' | python -c 'print(input(), input())'").out == "a b\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"mkdir -p {'d/' * 61}",
+        f"mkdir -p {'d/' * 60}; mkdir {'d/' * 60}e",
+        f"mkdir -p {'d/' * 60}; mkdir e; mv e {'d/' * 60}",
+        f"mkdir -p {'d/' * 30}; mkdir -p {'e/' * 31}; mv e {'d/' * 30}",
+        f"mkdir -p {'d/' * 30}; mkdir -p {'e/' * 31}; cp -r e {'d/' * 30}",
+    ],
+)
+def test_folders_are_not_put_into_one_another_deeper_than_a_workspace_may_have_them(text: str, root: Path) -> None:
+    ran = Ran(root, text)
+    assert ran.code == 1 and "More than 60 folders within one another" in ran.err
+    assert max(folder.count("/") - str(root).count("/") for folder, _, _ in os.walk(root)) <= 60
+
+
+def test_as_many_folders_as_a_workspace_may_have_are_made_and_moved(root: Path) -> None:
+    ran = Ran(root, f"mkdir -p {'d/' * 29}; mkdir -p {'e/' * 31}; mv e {'d/' * 29}; ls {'d/' * 29}{'e/' * 30}")
+    assert (ran.out, ran.err, ran.code) == ("e\n", "", 0)

@@ -57,7 +57,11 @@ def _picture(image: Any) -> Any:
     if "matplotlib.figure.FigureBase" in kinds or hasattr(image, "savefig"):
         return _drawn(image)
     if "plotly.basedatatypes.BaseFigure" in kinds:
-        return _rendered(image)
+        # Not by its own means either: a browser opens what a figure refers to, files of the machine among it.
+        raise TypeError(
+            "a plotly figure cannot be drawn here: that takes kaleido, which starts a browser; draw the same with matplotlib,"
+            " or return the figure as the result"
+        )
     figure = getattr(image, "figure", None)  # of axes and what is drawn in them
     if figure is not None and hasattr(figure, "savefig"):
         return _drawn(figure)
@@ -71,16 +75,6 @@ def _drawn(figure: Any) -> Any:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return _opened(file)
-
-
-def _rendered(figure: Any) -> Any:
-    try:
-        return _opened(io.BytesIO(figure.to_image(format="png")))
-    except Exception as error:
-        raise TypeError(
-            "a plotly figure cannot be drawn here: that takes kaleido, which starts a browser"
-            f" ({type(error).__name__}); draw the same with matplotlib, or return the figure as the result"
-        ) from None
 
 
 def _opened(file: io.BytesIO) -> Any:

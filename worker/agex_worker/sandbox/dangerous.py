@@ -21,6 +21,7 @@ def _words(text: str) -> frozenset[str]:
 # Modules whose purpose is what the sandbox is against: nothing of them comes by default.
 EXPLICIT = _words(
     """_thread ast atexit bdb builtins cffi cloudpickle code codeop compileall copyreg cProfile ctypes dbm dill dis doctest
+    PIL.EpsImagePlugin PIL.ImageCms PIL.ImageFile PIL.ImageGrab PIL.ImageShow
     ensurepip faulthandler fcntl fileinput ftplib gc http imaplib imp importlib joblib linecache logging.config
     logging.handlers mailbox marshal mmap modulefinder msilib multiprocessing netrc nntplib pdb pickle pickletools pip
     pkgutil platform poplib posix profile pstats pty py_compile pyclbr pydoc readline resource rlcompleter runpy select
@@ -82,6 +83,10 @@ HIDDEN: dict[str, frozenset[str]] = {
     "hashlib": _words("file_digest"),
     "io": _words("FileIO open_code IOBase RawIOBase"),
     "lzma": _words("open LZMAFile"),
+    "PIL.Image": _words(
+        "register_open register_save register_save_all register_mime register_extension register_extensions"
+        " register_decoder register_encoder"
+    ),
     # Settings are the process's own, and name programs, modules and files.
     "matplotlib": _words(
         "use rc rc_context rc_file rc_file_defaults rc_params rc_params_from_file rcdefaults rcParams rcParamsDefault"
@@ -167,6 +172,7 @@ MEMBERS: dict[str, dict[str, str]] = {
         ),
         **dict.fromkeys(_words("manager switch_backends set_usetex"), "it starts programs or imports modules"),
     },
+    "PIL": {"show": "it starts a program; use view_image()"},
     "plotly": {
         **dict.fromkeys(_words("write_html write_image write_json show"), _FILE),
         **dict.fromkeys(_words("to_image full_figure_for_development"), "it starts a program"),

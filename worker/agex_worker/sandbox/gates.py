@@ -112,6 +112,8 @@ class Gates:
         found = getattr(value, name)
         if name == "format":
             return checked_format(found, self.get)
+        if type(found) is types.MappingProxyType:
+            return types.MappingProxyType(dict(found))
         if issubclass(type(found), types.ModuleType):
             raise Refused(
                 f"the attribute {name} is not allowed here: it is a module; import it, if it is registered",
@@ -141,6 +143,9 @@ class Gates:
             # Elsewhere it makes objects of classes that take care of what they are made of.
             if (type(value) is super and is_own_class(class_of(value))) or class_of(value) in _BASIC:
                 return getattr(value, name)
+        elif name == "__members__":
+            # A copy: what stands behind the mapping is handed to whoever is compared with it.
+            return types.MappingProxyType(dict(getattr(value, name)))
         elif name in ("__setattr__", "__delattr__"):
             if value is object:
                 return _checked_store(getattr(object, name))

@@ -15,6 +15,7 @@ from typing import Any
 
 from agex_worker.sandbox.dangerous import MEMBERS
 from agex_worker.sandbox.files import WorkspaceFiles
+from agex_worker.sandbox.images import image_saved
 from agex_worker.sandbox.names import Refused, kind_of
 from agex_worker.sandbox.paths import with_opened, with_picture_opened
 
@@ -143,4 +144,5 @@ METHODS: dict[str, Method] = {
     "apply": Method(_calls_by_name),
     "resize": Method(_resize, "numpy"),
     "savefig": Method(_savefig, "matplotlib"),
+    "save": Method(image_saved, "PIL"),
 }

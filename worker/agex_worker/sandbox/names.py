@@ -99,10 +99,10 @@ _METHODS = frozenset(
     ]
 )
 READABLE = _METHODS | {
-    "__name__", "__qualname__", "__doc__", "__module__", "__version__", "__members__", "__slots__", "__match_args__",
+    "__name__", "__qualname__", "__doc__", "__module__", "__version__", "__slots__", "__match_args__",
     "__cause__", "__context__", "__suppress_context__", "__notes__",
 }  # fmt: skip
-GATED_DUNDERS = frozenset({"__class__", "__init__", "__new__", "__setattr__", "__delattr__"})
+GATED_DUNDERS = frozenset({"__class__", "__init__", "__new__", "__setattr__", "__delattr__", "__members__"})
 # What `super()` without arguments gives of any class: the agent's own object, one class further up.
 READABLE_OF_SUPER = READABLE | {"__init__", "__new__"}
 # A decorator names the function that it returns.
@@ -139,4 +139,8 @@ _DUNDER_REMEDIES = {
 # Attributes whose meaning depends on the object, beyond those of a registration's `exclude`. Which objects, and what
 # happens there, is in dangerous.py and gates.py. The names of modules are among them because a library keeps what it
 # imported for itself: the way to `os` leads through an attribute of that name.
-DOUBTFUL = frozenset({"format", "obj", "register"}) | {name.partition(".")[0] for name in {*EXPLICIT, *ONLY, *HIDDEN}}
+#
+# Those of MAPPINGS give a view of a dict that belongs to a library, and a view hands the dict itself to whoever is compared
+# with it. That of numpy's fields says where in memory what lies.
+MAPPINGS = frozenset({"fields", "mapping", "metadata", "parameters", "registry"})
+DOUBTFUL = MAPPINGS | {"format", "obj", "register"} | {name.partition(".")[0] for name in {*EXPLICIT, *ONLY, *HIDDEN}}

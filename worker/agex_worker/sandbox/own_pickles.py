@@ -17,6 +17,7 @@ from typing import Any
 
 from agex_worker.sandbox.facade import Facade
 from agex_worker.sandbox.file_modules import place_of
+from agex_worker.sandbox.files import WorkspaceFiles
 
 _SCOPE: ContextVar[Mapping[str, Any] | None] = ContextVar("_SCOPE", default=None)
 
@@ -31,6 +32,8 @@ def seal_own(value: object, scope: Mapping[str, Any]) -> bytes:
         def reducer_override(self, obj: Any) -> Any:
             if type(obj) is Facade:
                 return imported, (obj.__name__,)
+            if isinstance(obj, WorkspaceFiles):
+                raise pickle.PicklingError("open() belongs to where it is; use it by its name")
             if (at := place_of(obj)) is not None:
                 return member_here, at
             reduced = super().reducer_override(obj)

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from agex_worker.sandbox.classes import EnumBase
 from agex_worker.sandbox.files import WorkspaceFiles
+from agex_worker.sandbox.images import image_opened
 from agex_worker.sandbox.names import REFUSED_TO_BIND, Refused, is_dunder
 from agex_worker.sandbox.own import is_own, is_own_class
 from agex_worker.sandbox.paths import with_opened, with_picture_opened
@@ -89,7 +90,9 @@ class Replacements:
         package = str(getattr(value, "__module__", None)).partition(".")[0]
         key = (package, str(getattr(value, "__name__", None)))
         if key in _PICTURES:
-            return self._saving(value)
+            return self._standing_in(value, with_picture_opened)
+        if key == ("PIL", "open"):
+            return self._standing_in(value, image_opened)
         if key not in _PATH_FUNCTIONS:
             return None
         return self._opening(value, *_PATH_FUNCTIONS[key], fixed={"allow_pickle": False} if key[1] == "load" else {})
@@ -103,11 +106,11 @@ class Replacements:
 
         return functools.update_wrapper(call, real, assigned=(*_COPIED,), updated=())
 
-    def _saving(self, real: Callable[..., Any]) -> Callable[..., Any]:
+    def _standing_in(self, real: Callable[..., Any], stand_in: Callable[..., Any]) -> Callable[..., Any]:
         files = self._files
 
         def call(*args: Any, **named: Any) -> Any:
-            return with_picture_opened(real, files, args, named)
+            return stand_in(real, files, args, named)
 
         return functools.update_wrapper(call, real, assigned=(*_COPIED,), updated=())
 

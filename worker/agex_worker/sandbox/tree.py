@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, TypedDict
 
+from agex_protocol.messages import FOLDERS_DEEP
 from agex_worker.sandbox.files import WorkspaceFiles, open_below, outside
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ class WorkspaceTree(WorkspaceFiles):
         is_new = not self.exists(dst)
         for each in (src, dst):
             self._require_changeable(self._shown(each).split(os.sep), each)
+        if self.isdir(src):
+            below = self._walk(self._absolute(src), "", recursive=True)
+            inside = max((name.count(os.sep) + 1 for name, each in below if stat.S_ISDIR(each.st_mode)), default=0)
+            self._require_shallow(dst, inside)
         with self._above(src) as (here, old), self._above(dst) as (there, new):
             self._renamed(here, old, there, new, src)
         self._changes.pop(self._shown(src), None)
@@ -102,12 +107,14 @@ class WorkspaceTree(WorkspaceFiles):
         if parents:
             return self.makedirs(path, exist_ok=exist_ok)
         if not (exist_ok and self.isdir(path)):
+            self._require_shallow(path)
             self._on(path, lambda above, name: os.mkdir(name, dir_fd=above))
         return None
 
     def makedirs(self, path: str, exist_ok: bool = True) -> None:
         """Make a directory and those above it."""
         where = self._absolute(path)
+        self._require_shallow(where)
         if self.isdir(where):
             if not exist_ok:
                 raise FileExistsError(errno.EEXIST, "File exists", path)
@@ -192,6 +199,11 @@ class WorkspaceTree(WorkspaceFiles):
             if follow or not self._leads_here(where):
                 raise outside(path, os.O_RDONLY)
         return where
+
+    def _require_shallow(self, path: str, inside: int = 0) -> None:
+        """OSError for a folder with so many around it, and in it, that no worker could be given the workspace again."""
+        if self._shown(path).count(os.sep) + 1 + inside > FOLDERS_DEEP:
+            raise OSError(errno.ENAMETOOLONG, f"More than {FOLDERS_DEEP} folders within one another", path)
 
     def _leads_here(self, path: str) -> bool:
         """Whether it is a directory above the workspace: a pattern with an absolute path is followed down from there."""
