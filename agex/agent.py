@@ -74,7 +74,7 @@ class Agent:
         self._given_name = name
         self.primer = primer
         self._given_state = state
-        self._state = _state_of(state)
+        self._state = State.of(state)
         if max_cost is not None and prices is None:
             raise ConfigurationError("max_cost needs prices=(for a million tokens in, for a million tokens out)")
         for label, value in (("max_actions", max_actions), ("action_timeout_s", action_timeout_s)):
@@ -389,16 +389,6 @@ class Agent:
         with self._lock:
             self._benches.clear()
             self._prompts.clear()
-
-
-def _state_of(given: object) -> State:
-    if isinstance(given, State):
-        return given
-    if given is None or isinstance(given, str):
-        return State() if given is None else State(given)
-    raise ConfigurationError(
-        f"state={given!r} is none: give a URL ('sqlite:///file.db'), an agex.State, or leave it out"
-    )
 
 
 def _names_of_caller() -> Mapping[str, Any]:

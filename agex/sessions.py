@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from agex.agent import Agent
 
 
+# Of so many sessions that no task uses the folders stay as they are; those of others are made anew from the state.
+MAX_IDLE = 64
+
+
 class Sessions:
     """For all threads; what it gives for a session is for the one task that has acquired it."""
 
@@ -41,7 +45,10 @@ class Sessions:
         if not turn.acquire(wait_s):
             raise SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {wait_s:g} s")
         try:
-            stay = self._stays.get(name)
+            with self._lock:
+                stay = self._stays.pop(name, None)
+                if stay is not None:
+                    self._stays[name] = stay  # the last one to go
             if stay is None or not stay.is_current():
                 self._drop(stay)
                 stay = self._opened(name, ephemeral)
@@ -61,6 +68,7 @@ class Sessions:
             if stay is not None and stay.is_kept:
                 self._state.forget(name)
         self._state.turn(name).release()
+        self._let_go()
 
     def forget(self, name: str) -> None:
         """Forget a session that no task uses any more, files and all."""
@@ -95,6 +103,24 @@ class Sessions:
                 self._agent.pool.drop_workspace(workspace)
                 raise
         return stay
+
+    def _let_go(self) -> None:
+        """Of the sessions that were used least lately, unless something of them is nowhere else."""
+        with self._lock:
+            surplus = list(self._stays)[: max(0, len(self._stays) - MAX_IDLE)]
+        for name in surplus:
+            turn = self._state.turn(name)
+            if not turn.acquire(0):
+                continue
+            try:
+                with self._lock:
+                    stay = self._stays.get(name)
+                    if stay is None or not stay.is_kept:
+                        continue
+                    del self._stays[name]
+                self._drop(stay)
+            finally:
+                turn.release()
 
     def _drop(self, stay: Stay | None) -> None:
         if stay is not None:

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 from typing import Self
 
-from agex.errors import StateError
+from agex.errors import ConfigurationError, StateError
 from agex.session_state import SessionState
 from agex.session_turn import SessionTurn
 from agex_supervisor.display import display
@@ -30,6 +30,17 @@ class State:
         self._lock = threading.Lock()
         self._store: StateStore | None = None
         self._turns: dict[str, SessionTurn] = {}
+
+    @classmethod
+    def of(cls, given: object) -> State:
+        """What `Agent(state=)` was given. ConfigurationError for what is none."""
+        if isinstance(given, State):
+            return given
+        if given is None or isinstance(given, str):
+            return cls() if given is None else cls(given)
+        raise ConfigurationError(
+            f"state={given!r} is none: give a URL ('sqlite:///file.db'), an agex.State, or leave it out"
+        )
 
     def session(self, name: str = "default") -> SessionState:
         """One session; it is there as soon as something is committed to it. ValueError for what cannot be its name."""

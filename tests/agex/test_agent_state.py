@@ -308,3 +308,19 @@ def test_a_task_whose_version_cannot_be_kept_goes_no_further(isolation: str, poo
         one.run(session="ann")
     assert len(model.requests) == 1
     agent.close()
+
+
+def test_of_many_sessions_the_folders_of_few_are_kept_and_nothing_is_lost(
+    pool: agex.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agex.sessions.MAX_IDLE", 2)
+    code = "with open('n', 'a') as file:\n    file.write('x')\ntask_success(len(open('n').read()))"
+    agent = agex.Agent(llm=Scripted([code] * 8), isolation="kernel", pool=pool)
+
+    @agent.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    assert [work.run(session=name).unwrap() for name in "abcd" * 2] == [1] * 4 + [2] * 4
+    assert list(agent.sessions._stays) == ["c", "d"]
