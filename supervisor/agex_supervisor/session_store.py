@@ -32,6 +32,7 @@ COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
 
 # On a server, somebody else may be faster again and again; elsewhere one attempt is enough.
 _ATTEMPTS = 50
+_UNREADABLE = 10
 _NAMED = 10
 
 
@@ -53,8 +54,15 @@ class SessionStore:
     @property
     def head(self) -> str | None:
         """The newest commit, whoever made it; None before the first."""
-        with self.store.reading():
-            return _unless_root(self.store.repo.branches.get(self.session))
+        for attempt in range(_UNREADABLE + 1):
+            try:
+                with self.store.reading():
+                    return _unless_root(self.store.repo.branches.get(self.session))
+            except StateError as error:
+                if attempt == _UNREADABLE or not _is_unreadable(error):
+                    raise
+            time.sleep(0.002 * attempt)
+        raise AssertionError
 
     @property
     def base(self) -> str | None:
@@ -188,6 +196,7 @@ class SessionStore:
     def _committed(self, change: StateChange) -> str:
         from kvgit import BranchMovedError
 
+        unreadable = 0
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(random.uniform(0, 0.002 * attempt))
@@ -195,7 +204,11 @@ class SessionStore:
                 with self.store.writing():
                     return self._attempted(change)
             except StateError as error:
-                if not isinstance(error.__cause__, BranchMovedError):
+                self._tree = None
+                unreadable += _is_unreadable(error)
+                if unreadable > _UNREADABLE or not (
+                    isinstance(error.__cause__, BranchMovedError) or _is_unreadable(error)
+                ):
                     raise
         raise StateError(f"session {self.session!r} of {self.store.name}: others commit to it all the time; try again")
 
@@ -263,6 +276,13 @@ class SessionStore:
                 found.update(each for each in tree.keys() if each.startswith(f"{key}/"))
             self._folders.update(_folders(key))
         return found - change.written.keys()
+
+
+def _is_unreadable(error: StateError) -> bool:
+    """Whether a head looks damaged: as it also does, for a moment, to one who reads while another makes the branch."""
+    from kvgit import CorruptHeadError
+
+    return isinstance(error.__cause__, CorruptHeadError)
 
 
 def _folders(key: str) -> Iterator[str]:

@@ -45,6 +45,7 @@ HARMLESS = {"json.loads", "tomllib.loads", "Policy.load", "platform.system", "re
 # Each other such call that there is: what it loads is the application's own or ours, never chosen by a worker.
 KNOWN = {
     "agex/__init__.py: importlib.import_module": "our own modules, by a fixed table",
+    "agex/agent.py: import_module": "agex.local, by its name",
     "agex/llm/__init__.py: importlib.import_module": "the clients of models, by a fixed table",
     "agex/entries.py: importlib.import_module": "modules that the application registers by name",
     "agex/catalogue.py: entry.load": "the same",

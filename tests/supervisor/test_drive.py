@@ -58,6 +58,15 @@ class Hands:
     def interrupt(self) -> None:
         self.interrupted.set()
 
+    def look(self) -> None:
+        self.events.append("look")
+
+    def tell_changes(self) -> Awaitable[None] | None:
+        return None
+
+    def keep(self, message: str) -> None:
+        self.events.append(f"keep {message}")
+
     def tell(self, event: Event) -> Awaitable[None] | None:
         self.events.append(type(event).__name__)
         return asyncio.sleep(0) if len(self.events) % 2 else None
@@ -76,7 +85,7 @@ def test_a_task_is_driven_to_its_value(driven: Drive) -> None:
     hands = Hands([Executed("finished"), Executed("succeeded", 5)])
     finish = driven(hands)
     assert (finish.status, finish.value, finish.actions) == ("success", 5, 2)
-    assert hands.events == ["ActionEvent", "OutputEvent", "ActionEvent"]
+    assert hands.events == ["ActionEvent", "OutputEvent", "look", "keep action 1: python_action", "ActionEvent"]
     assert hands.times == [None] * 4
 
 
