@@ -177,7 +177,7 @@ def test_nobody_imports_what_of_the_store_of_versions_unpickles() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kvgit")
         for alias in node.names
     }
-    errors = ("BranchExistsError", "BranchMovedError", "KvgitError", "StorageVersionError", "UnknownBranchError", "UnknownCommitError")  # fmt: skip
+    errors = ("BranchExistsError", "BranchMovedError", "CorruptHeadError", "KvgitError", "StorageVersionError", "UnknownBranchError", "UnknownCommitError")  # fmt: skip
     assert imports == {
         *(("kvgit", name) for name in ("Commit", "ROOT_COMMIT", "Repo", "Snapshot", "Worktree", *errors)),
         ("kvgit.kv.base", "KVStore"),
