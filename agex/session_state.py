@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agex.errors import StateError
 from agex.state_cache import StateCache
 from agex.state_files import StateFiles
 from agex_supervisor.session_store import SessionStore
@@ -38,19 +39,26 @@ class SessionState:
         """The commits up to `head`, newest first."""
         return self.store.history(self._commit)
 
-    def checkout(self, commit: str) -> SessionState:
-        """The state as it was at a commit. StateError if there is none of this hash."""
-        self.store.files(commit)
+    def checkout(self, commit: str | None) -> SessionState:
+        """The state as it was at a commit, such as an event's `commit_hash`. StateError if there is none of this hash."""
+        self.store.files(_named(commit))
         return SessionState(self.store, commit)
 
-    def diff(self, a: str, b: str) -> Diff:
+    def diff(self, a: str | None, b: str | None) -> Diff:
         """The paths and keys that differ, going from commit `a` to commit `b`."""
-        return self.store.diff(a, b)
+        return self.store.diff(_named(a), _named(b))
 
-    def fork(self, commit: str, session: str) -> SessionState:
+    def fork(self, commit: str | None, session: str) -> SessionState:
         """A new session that begins as this one was at a commit; they go on apart. StateError if the name is taken."""
-        return SessionState(self.store.fork(commit, session))
+        return SessionState(self.store.fork(_named(commit), session))
 
     def __repr__(self) -> str:
         at = f" at {self._commit}" if self._commit else ""
         return f"<SessionState {self.session!r}{at} of {self.store.store.name}>"
+
+
+def _named(commit: str | None) -> str:
+    """The hash of an event or an outcome, which have none where nothing was kept."""
+    if commit is None:
+        raise StateError("None is no commit: the event or outcome that it is from was not kept in a state")
+    return commit

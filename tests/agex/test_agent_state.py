@@ -55,12 +55,12 @@ def test_each_action_is_a_version_and_the_past_can_be_looked_at(
 
     actions = [event for event in agex.events(state) if isinstance(event, agex.ActionEvent)]
     assert [event.number for event in actions] == [1, 2, 3, 4]
-    then = [state.checkout(event.commit_hash or "") for event in actions]
+    then = [state.checkout(event.commit_hash) for event in actions]
     assert [each.files.read("notes.txt") for each in then] == [b"one", b"two", b"two", b"two"]
     assert [each.files.list() for each in then][1:3] == [["notes.txt"], ["notes.txt", "out/more.txt"]]
     assert [each.cache["seen"] for each in then] == [[1], [1], [1], [1, 2]]
     assert [commit.hash for commit in state.history()] == [event.commit_hash for event in reversed(actions)]
-    assert state.diff(then[0].head or "", then[2].head or "").files.added == ("out/more.txt",)
+    assert state.diff(then[0].head, then[2].head).files.added == ("out/more.txt",)
     known = {event.id: event.commit_hash for event in agex.events(state)}
     assert {event.id: event.commit_hash for event in outcome.events} == known
     files = [event for event in agex.events(state) if isinstance(event, agex.FileEvent)]
@@ -153,7 +153,7 @@ def test_a_forked_session_and_its_origin_go_on_apart(pool: agex.Pool) -> None:
         raise NotImplementedError
 
     first = work.run(session="main")
-    fork = agent.state("main").fork(first.commit or "", "other")
+    fork = agent.state("main").fork(first.commit, "other")
     work(session="other")
     assert (agent.state("main").files.read("a"), fork.files.read("a")) == (b"1", b"2")
 
@@ -324,3 +324,10 @@ def test_of_many_sessions_the_folders_of_few_are_kept_and_nothing_is_lost(
 
     assert [work.run(session=name).unwrap() for name in "abcd" * 2] == [1] * 4 + [2] * 4
     assert list(agent.sessions._stays) == ["c", "d"]
+
+
+def test_none_is_no_commit(pool: agex.Pool) -> None:
+    state = agex.Agent(pool=pool).state()
+    for ask in (lambda: state.checkout(None), lambda: state.diff(None, None), lambda: state.fork(None, "other")):
+        with pytest.raises(agex.StateError, match="None is no commit"):
+            ask()
