@@ -30,6 +30,8 @@ def grant(
     """
     wanted = globs(include, f"module {name!r}", "include") or ("*",)
     refused = globs(exclude, f"module {name!r}", "exclude")
+    _refuse_own_name(name, "include", wanted)
+    _refuse_own_name(name, "exclude", refused)
     if not callable(wanted) and not callable(refused) and not any("." in glob for glob in wanted):
         return ModuleGrant(name, wanted, refused, recursive)
     module = load()
@@ -89,6 +91,19 @@ def globs(pattern: Pattern, where: str, what: str) -> tuple[str, ...] | Callable
 def matches(patterns: Iterable[str], name: str) -> bool:
     """Whether one of these globs speaks of the name."""
     return any(fnmatchcase(name, glob) for glob in patterns)
+
+
+def _refuse_own_name(module: str, what: str, patterns: tuple[str, ...] | Callable[[str], bool]) -> None:
+    """ConfigurationError for a pattern with the module's own name in front: it fits nothing, and an exclude without effect is
+    found out too late. A member of the module's name (datetime.datetime) is meant as that."""
+    if callable(patterns) or hasattr(sys.modules.get(module), module.rpartition(".")[2]):
+        return
+    for glob in patterns:
+        if glob.startswith(f"{module}."):
+            inner = glob.removeprefix(f"{module}.")
+            raise ConfigurationError(
+                f"module {module!r}: {what} has {glob!r}, which fits nothing; names are those within it: write {inner!r}"
+            )
 
 
 def _is_glob(glob: object) -> bool:

@@ -392,3 +392,13 @@ def test_what_is_registered_is_not_changed_by_that() -> None:
 def test_two_agents_of_one_name_are_no_hindrance_to_each_other() -> None:
     first, second = agex.Agent(name="dup"), agex.Agent(name="dup")
     assert first.name == second.name == "dup"
+
+
+@pytest.mark.parametrize("what", ["include", "exclude"])
+def test_a_pattern_with_the_name_of_its_module_in_front_is_refused_since_it_fits_nothing(what: str) -> None:
+    import datetime
+    import json
+
+    with pytest.raises(agex.ConfigurationError, match="write 'loads'"):
+        agex.Agent().module(json, **{what: ["json.loads"]})
+    agex.Agent().module(datetime, **{what: ["datetime.now"]})
