@@ -89,3 +89,9 @@ def test_a_file_of_mixed_lines_is_changed_where_it_is_meant_and_nowhere_else() -
 
 def test_an_empty_replacement_takes_the_lines_away() -> None:
     assert edited(CODE, "if x:\n    return 1\n", "", all=False).text == "def f(x):\n    return 2\n"
+
+
+def test_a_replacement_that_stands_somewhere_by_chance_is_no_edit_that_was_made() -> None:
+    with pytest.raises(EditRefused, match="search was not found"):
+        edited("return x * 2\n", "nowhere", "x", all=False)
+    assert "already" in edited("    x\nreturn x\n", "nowhere", "x", all=False).note

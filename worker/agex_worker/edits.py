@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MAX_SHOWN_CHARS = 200
+# A replacement of so many characters is not there by chance.
+_TELLING = 8
 # Of a longer file only these lines are compared when nothing fits: it is for a hint.
 MAX_COMPARED_LINES = 5_000
 
@@ -47,10 +49,18 @@ def edited(text: str, search: str, replace: str, *, all: bool) -> Edited:
             raise _ambiguous([each.first + 1 for each in found], len(found))
         if found:
             return Edited(_with(text, found, replace), f"{_replaced(len(found))} (matched {how})")
-    if replace.strip() and replace in text:
+    if _stands(replace, text):
         line = _line_of(text, text.index(replace))
         return Edited(text, f"nothing changed: search is not there, and replace is already (line {line})")
     raise EditRefused(f"search was not found.{_nearest(text, search)}")
+
+
+def _stands(replace: str, text: str) -> bool:
+    """Whether the edit was made before: a piece of a word would be found anywhere."""
+    meant = replace.strip()
+    if meant and meant in (line.strip() for line in text.splitlines()):
+        return replace in text
+    return len(meant) >= _TELLING and replace in text
 
 
 @dataclass(frozen=True, slots=True)
