@@ -239,7 +239,7 @@ def _unpack_masked(parts: list[Any], reader: Reader) -> Any:
 
 _MAX_UNSORTED = 2000
 # Of labels that all meet in one place of its table each is compared with all others: numbers, and objects.
-_PAIRS_PER_WORK = (1000, 150)
+_PAIRS_PER_WORK = (1000, 110)
 _MAX_RANGE = 1 << 24
 _PERIOD_FREQ = re.compile("[0-9]{0,2}[A-Za-z]{1,3}(-[A-Z]{3})?")
 _NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")

@@ -29,7 +29,10 @@ def charge_dict(hashes: Sequence[int], charge: Charge) -> None:
 
 def charge_set(hashes: Sequence[int], charge: Charge) -> None:
     """The same for a set; and for the copy that a check makes of it, to which they come in the order of their places."""
-    if not _is_power(_step(hashes)):
+    step = _step(hashes)
+    if step.bit_count() == 1 and step != 1:
+        charge(len(hashes))  # they come to rows that are full, for a while
+    if not _is_power(step):
         charge(2 * len(hashes))  # for the looking itself, which takes that much more than for a dict
         _grow_set(_grow_set(hashes, charge), charge)
 

@@ -140,7 +140,7 @@ def _described(value: Any) -> tuple[str, str]:
 
 def _charged(account: _Encoder | _Decoder, texts: tuple[str, str]) -> tuple[str, str]:
     """The texts; what is not plain ASCII in them is written out one by one where they are shown."""
-    account.charge(sum(len(_HARMLESS.sub("", text)) for text in texts))
+    account.charge(2 * sum(len(_HARMLESS.sub("", text)) for text in texts))
     return texts
 
 
