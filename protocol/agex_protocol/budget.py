@@ -45,7 +45,7 @@ class Caps:
     """What a decoder accepts. Sizes in bytes; `memory_bytes` bounds what a head could unfold to, before it does."""
 
     head_bytes: int = 16 << 20
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 1 << 29
     buffer_bytes: int = 1 << 30
     buffers: int = 20_000
     depth: int = 64

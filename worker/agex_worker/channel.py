@@ -15,7 +15,7 @@ from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.framing import FrameReader, frame
 from agex_protocol.spin import Spin
 
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 16
 MAX_DESCRIPTORS = 3
 _INT_BYTES = array("i").itemsize
 _ROOM = socket.CMSG_LEN(MAX_DESCRIPTORS * _INT_BYTES)
