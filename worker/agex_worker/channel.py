@@ -42,7 +42,9 @@ class Channel:
     def receive(self, kinds: types.UnionType, *, soon: bool = False) -> Any:
         """The next message of one of these kinds. EOFError when the supervisor has gone. soon: it may be on its way."""
         if soon and not self._reader.pending():
-            self._spin.sees(self._look)
+            if not self._spin.sees(self._look):
+                self._read()
+                self._spin.woke()
         while (payload := self._reader.next()) is None:
             self._read()
         return unpack_message(payload, kinds)
