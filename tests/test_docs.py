@@ -53,7 +53,7 @@ def test_the_caps_in_the_document_are_those_of_the_code() -> None:
     text = _read("docs/protocol.md")
     caps = {cells[0]: cells[1] for cells in _rows("docs/protocol.md", "bound")}
     assert caps["bytes of structure (head)"] == f"`results.max_size`, at most {budget.Caps().head_bytes >> 20} MiB"
-    assert caps["memory that a head could unfold to"] == f"{budget.Caps().memory_bytes >> 20} MiB"
+    assert caps["memory that a head could unfold to"] == f"{budget.Caps().memory_bytes >> 30} GiB"
     assert caps["buffers"] == f"{budget.Caps().buffers:,}"
     assert caps["nesting"] == f"{budget.Caps().depth} levels"
     assert caps["bits of an int"] == f"{budget.MAX_INT_BITS:,}"
