@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 import agex
-from agex.llm import PythonAction, Reply, Scripted
+from agex.llm import PythonAction, Reply, Scripted, TerminalAction
 
 ISOLATIONS = ("none", "kernel")
 
@@ -514,8 +514,14 @@ def test_a_task_leaves_nothing_in_the_working_directory_and_nothing_patched(
     import socket
 
     monkeypatch.chdir(tmp_path)
-    before = (builtins.open, os.listdir, os.path.exists, Path.open, socket.socket.connect)
-    agent = make("with open('a.txt', 'w') as file:\n    file.write('x')\ntask_success(1)")
+
+    def patchable() -> tuple[object, ...]:
+        streams = (sys.stdin, sys.stdout, sys.stderr, sys.argv)
+        return (builtins.open, os.listdir, os.path.exists, Path.open, socket.socket.connect, print, *streams)
+
+    before = patchable()
+    python = Reply(actions=[TerminalAction("echo 'print(1)' > p.py; python p.py x < p.py")])
+    agent = make(python, "with open('a.txt', 'w') as file:\n    file.write('x')\ntask_success(1)")
 
     @agent.task
     def do() -> int:
@@ -525,7 +531,7 @@ def test_a_task_leaves_nothing_in_the_working_directory_and_nothing_patched(
     with agent:
         assert do() == 1
     assert list(tmp_path.iterdir()) == []
-    assert (builtins.open, os.listdir, os.path.exists, Path.open, socket.socket.connect) == before
+    assert patchable() == before
 
 
 # Attributes of the sandbox were written onto classes and functions of the application.
