@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
+from contextlib import contextmanager
 
+from agex.errors import LLMError
 from agex.handlers import handled
+from agex_protocol.errors import AgexError
 from agex_supervisor.bridge import ENDING, Ending, waited_for
+from agex_supervisor.display import display
 from agex_supervisor.model import LLM, ModelError, Reply, Request, TokenHandler, Usage
 
 
@@ -49,9 +53,9 @@ class Asking:
         self._refuse_ended()
         token = ENDING.set(self._ending)
         try:
-            return self._counted(
-                self._llm.complete(request, on_token=self._heard(on_token, wait=True), timeout_s=timeout_s)
-            )
+            with _as_llm_errors(self._llm):
+                reply = self._llm.complete(request, on_token=self._heard(on_token, wait=True), timeout_s=timeout_s)
+            return self._counted(reply)
         finally:
             ENDING.reset(token)
 
@@ -66,8 +70,9 @@ class Asking:
         asked = asyncio.ensure_future(self._llm.acomplete(request, on_token=heard, timeout_s=timeout_s))
         loop = asyncio.get_running_loop()
         try:
-            with self._ending.ends(lambda: loop.call_soon_threadsafe(asked.cancel)):
-                return self._counted(await asked)
+            with self._ending.ends(lambda: loop.call_soon_threadsafe(asked.cancel)), _as_llm_errors(self._llm):
+                reply = await asked
+            return self._counted(reply)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if self._ending.ended and current is not None and not current.cancelling():
@@ -96,3 +101,15 @@ class Asking:
             return None
 
         return heard
+
+
+@contextmanager
+def _as_llm_errors(llm: LLM) -> Generator[None]:
+    """A client of the application's own may raise what it likes. To the task that is a model that could not be asked."""
+    try:
+        yield
+    except AgexError:
+        raise
+    except Exception as error:
+        text = display(f"{type(error).__name__}: {error}", limit=2_000)
+        raise LLMError(f"{llm.model}: {text}", model=llm.model) from error

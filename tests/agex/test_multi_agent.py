@@ -196,11 +196,16 @@ ENDINGS: list[tuple[list[Any], dict[str, Any], str, str]] = [
     ),
     (["print(1)"], {"max_actions": 1}, "BudgetExceeded", "double(): max_actions=1 is used up"),
     ([Fault(status=500)], {}, "LLMError", "double(): scripted: Fault(500)"),
+    ([OSError("no route")], {}, "LLMError", "double(): scripted: OSError: no route"),
     (["while True: pass"], {"timeout_s": 0.3}, "TaskTimeout", "double(): task_timeout_s is over"),
 ]
 
 
-@pytest.mark.parametrize(("script", "choices", "kind", "message"), ENDINGS, ids=[kind for _, _, kind, _ in ENDINGS])
+@pytest.mark.parametrize(
+    ("script", "choices", "kind", "message"),
+    ENDINGS,
+    ids=[f"{kind} {place}" for place, (_, _, kind, _) in enumerate(ENDINGS)],
+)
 def test_every_ending_of_a_sub_agent_is_an_error_that_the_orchestrators_code_sees(
     make: Callable[..., agex.Agent], script: list[Any], choices: dict[str, Any], kind: str, message: str
 ) -> None:

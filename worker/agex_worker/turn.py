@@ -14,7 +14,7 @@ from agex_worker.denials import limit_behind
 from agex_worker.sandbox.compiler import VALUE_NAME, compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
-from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_source, type_name
+from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_script, type_name
 from agex_worker.viewing import viewer
 
 MAX_TEXT_CHARS = 32_000
@@ -77,10 +77,9 @@ def execute(
     if task:
         own = terminators.names() | {"inputs": types.SimpleNamespace(**inputs)}
         own |= {"view_image": viewer(view)} if view is not None else {}
-    remember_source(filename, source)
     scope: dict[str, object] = {}
     try:
-        code = compile(source, sandbox, filename)
+        code = compile(source, sandbox, remember_script(filename, source))
         scope = namespace(sandbox, names, files=files, members=members, own=own)
         if task and cache is not None:
             scope["cache"] = Cache(cache, dict(scope))
@@ -127,7 +126,11 @@ class Terminators:
             """Ask the caller a question."""
             self._end(Ended("asked", text=bounded(str(question), MAX_TEXT_CHARS)))
 
-        return {"task_success": task_success, "task_fail": task_fail, "task_clarify": task_clarify}
+        names: dict[str, object] = {}
+        for given in (task_success, task_fail, task_clarify):
+            given.__qualname__ = given.__name__  # Python's own errors name a function by it
+            names[given.__name__] = given
+        return names
 
     def _end(self, ended: Ended) -> NoReturn:
         if self.ended is None:
