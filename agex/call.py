@@ -43,6 +43,7 @@ from agex_supervisor.execution import Executed, Executor
 from agex_supervisor.loop import Brief, Finish
 from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
+from agex_supervisor.seats import Seat
 from agex_supervisor.workspace_reading import WorkspaceChanges
 
 if TYPE_CHECKING:
@@ -174,6 +175,11 @@ class Call:
     def own_usage(self) -> Usage:
         """The tokens that it used itself so far."""
         return self._asking.usage
+
+    @property
+    def seat(self) -> Seat | None:
+        """What it waits for may take it: sub-agents, and what handlers call."""
+        return None if self._executor is None else self._executor.seat
 
     @property
     def current_event(self) -> str | None:

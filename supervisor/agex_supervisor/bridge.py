@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | Non
 
     outside = LOOP.set(asyncio.get_running_loop())
     try:
-        work = asyncio.ensure_future(asyncio.to_thread(call))
+        work = asyncio.wrap_future(_begun(call))
     finally:
         LOOP.reset(outside)
     try:
@@ -40,6 +41,25 @@ async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | Non
                 interrupt()  # again and again: the first may come before there is anything to interrupt
             await asyncio.wait([work], timeout=0.05)
         raise
+
+
+def _begun(call: Callable[[], T]) -> Future[T]:
+    """The call on a thread of its own, with this context. A loop's executor has few, and calls that wait for others, which wait
+    for a thread, would hold them all for ever."""
+    from concurrent.futures import Future
+
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(call))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="agex-call", daemon=True).start()
+    return future
 
 
 def waited_for(awaitable: Awaitable[T]) -> T:

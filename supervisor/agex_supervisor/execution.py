@@ -24,6 +24,7 @@ from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.model import EditFile, TerminalAction, WriteFile
 from agex_supervisor.png import Image
 from agex_supervisor.promises import LockdownReport
+from agex_supervisor.seats import Seat
 from agex_supervisor.session import Session
 from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.turn import Turn
@@ -157,6 +158,11 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
     @property
+    def seat(self) -> Seat | None:
+        """Of the session in its pool, where it has one now."""
+        ...
+
+    @property
     def report(self) -> LockdownReport: ...
 
 
@@ -170,6 +176,10 @@ class WorkerExecutor:
         self._commands = TerminalCommands(()) if commands is None else commands
         self._host_calls = host_calls
         self._caps = caps
+
+    @property
+    def seat(self) -> Seat | None:
+        return None if (keeper := self._session.keeper) is None else keeper.seat
 
     @property
     def report(self) -> LockdownReport:

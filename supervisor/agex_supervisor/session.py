@@ -32,7 +32,8 @@ from agex_supervisor.handle import Handle
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeper import CLOSED, Keeper, Service
 from agex_supervisor.outbound import NotSendable
-from agex_supervisor.pool import Kit, Place, Pool
+from agex_supervisor.place import Place
+from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
 from agex_supervisor.transfer import Late
 from agex_supervisor.turn import OnCall, Turn, no_network

@@ -474,14 +474,16 @@ def test_the_code_of_a_sandbox_chooses_arguments_and_no_options(pool: agex.Pool)
     assert set(heard) == {"default"}
 
 
-def test_no_free_worker_for_a_sub_agent_is_an_error_and_the_orchestrator_goes_on() -> None:
-    with_room_for_one = agex.Pool(max_workers=1, spares=0, wait_s=0.05)
-    specialist = agex.Agent(name="specialist", llm=Scripted([]), isolation="kernel", pool=with_room_for_one)
-    boss = agex.Agent(name="boss", llm=Scripted([SEEN]), isolation="kernel", pool=with_room_for_one)
+def test_no_free_worker_for_a_sub_agent_is_an_error_and_the_orchestrator_goes_on(pool: agex.Pool) -> None:
+    full = agex.Pool(max_workers=1, spares=0, wait_s=0.05)
+    specialist = agex.Agent(name="specialist", llm=Scripted([]), isolation="kernel", pool=full)
+    boss = agex.Agent(name="boss", llm=Scripted([SEEN]), isolation="kernel", pool=pool)
     boss.fn(doubled(specialist))
 
-    assert report_of(boss)().startswith("HostError: PoolExhausted: ")
-    with_room_for_one.close()
+    with agex.Sandbox(pool=full) as holder:
+        holder.run("1").unwrap()
+        assert report_of(boss)().startswith("HostError: PoolExhausted: all 1 workers are busy")
+    full.close()
 
 
 def test_a_task_that_a_handler_calls_is_nobodys_sub_agent(make: Callable[..., agex.Agent]) -> None:
