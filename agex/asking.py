@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from agex.handlers import handled
-from agex_supervisor.bridge import ENDING, Ending, waited_for
+from agex_supervisor.bridge import ENDING, Ending, WaitEnded, waited_for
 from agex_supervisor.model import LLM, ModelError, Reply, Request, TokenHandler, Usage
 
 
@@ -38,6 +38,11 @@ class Asking:
     def model(self) -> str:
         return self._llm.model
 
+    @property
+    def ending(self) -> Ending:
+        """What `end()` ends; other waits of the same call may be ended with it."""
+        return self._ending
+
     def end(self) -> None:
         """End the request under way, and let none begin."""
         self._ending.end()
@@ -52,6 +57,8 @@ class Asking:
             return self._counted(
                 self._llm.complete(request, on_token=self._heard(on_token, wait=True), timeout_s=timeout_s)
             )
+        except WaitEnded:
+            raise ModelError("the request was ended") from None
         finally:
             ENDING.reset(token)
 

@@ -24,7 +24,7 @@ from agex.recap import with_recap
 from agex.render import render_value
 from agex.sessions import Stay
 from agex_protocol.errors import AgexError
-from agex_supervisor.bridge import on_thread, waited_for
+from agex_supervisor.bridge import ENDING, WaitEnded, on_thread, waited_for
 from agex_supervisor.display import display
 from agex_supervisor.events import (
     ActionEvent,
@@ -40,10 +40,12 @@ from agex_supervisor.events import (
     TaskStartEvent,
 )
 from agex_supervisor.execution import Executed, Executor
-from agex_supervisor.loop import Brief, Finish
+from agex_supervisor.loop import Brief, Finish, cut_off, out_of_time
 from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
+from agex_supervisor.promises import LockdownReport
 from agex_supervisor.seats import Seat
+from agex_supervisor.transfer import Late
 from agex_supervisor.workspace_reading import WorkspaceChanges
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ class Call:
         self._cancelled = threading.Event()
         self._executor: Executor | None = None
         self.live = False
+        self.early: Finish | None = None  # how it ended before it could begin
+        self._entered = False
         # Before a model is asked, and before anything is sent.
         riders = ridden_by(self._inputs) if agent.isolation != "none" else ()
         self._captured = (*agent.captured, *riders)
@@ -96,21 +100,34 @@ class Call:
         self.brief = self._brief()
 
     def __enter__(self) -> Self:
-        self._stay = stay = self._agent.sessions.acquire(self.session, ephemeral=self._options.ephemeral)
+        """Have the session and a worker. Where the wait for these is ended, by cancelling or by the deadline, `early` says so,
+        and neither is there for sure."""
+        ending = ENDING.set(self._asking.ending)
+        self.kin.join(self)
         try:
-            bench = self._agent.workbench(self._task.terms.classes)
-            returns = self._task.terms.returns
-            bench.check_result(returns)
-            self._executor = bench.executor(stay.workspace, cache=stay.cache)
-            self._executor.start(keeps=returns.has_handles)
-            self.brief = self._informed(self.brief, self._executor, stay)
-            self._agent.running.add(self._task.__qualname__, self.session, self)
-            self.live = True
-            self.kin.join(self)
+            self._have_all(float("inf") if self.deadline is None else self.deadline)
+        except WaitEnded:
+            self.early = cut_off()
+        except Late as late:
+            self.early = out_of_time(str(late))
         except BaseException:
-            self._release()
+            self._leave()
             raise
+        finally:
+            ENDING.reset(ending)
+        self._entered = True
         return self
+
+    def _have_all(self, until: float) -> None:
+        self._stay = stay = self._agent.sessions.acquire(self.session, until, ephemeral=self._options.ephemeral)
+        self._agent.running.add(self._task.__qualname__, self.session, self)
+        bench = self._agent.workbench(self._task.terms.classes)
+        returns = self._task.terms.returns
+        bench.check_result(returns)
+        self._executor = bench.executor(stay.workspace, cache=stay.cache)
+        self._executor.start(until, keeps=returns.has_handles)
+        self.brief = self._informed(self.brief, self._executor, stay)
+        self.live = True
 
     def _informed(self, brief: Brief, executor: Executor, stay: Stay) -> Brief:
         """With what the session holds already: the agent's own modules, and how earlier tasks ended."""
@@ -121,6 +138,9 @@ class Call:
         return replace(brief, system=with_recap(brief.system, recap), task=task)
 
     def __exit__(self, *_: object) -> None:
+        """Nothing happens where `__enter__` failed."""
+        if not self._entered:
+            return
         self.live = False
         if self._unkept:
             try:
@@ -128,9 +148,7 @@ class Call:
                 self.keep("cut off")
             except AgexError:
                 logger.exception("the last events of session %s could not be kept", self.session)
-        self._agent.running.remove(self._task.__qualname__, self.session, self)
-        self.kin.leave(self, self.own_usage)
-        self._release()
+        self._leave()
 
     # --- the driver's hands ---
 
@@ -203,8 +221,8 @@ class Call:
 
     def look(self) -> None:
         """See what an action did to the files, while nothing runs."""
-        assert self._stay is not None and self._executor is not None
-        self._changes = self._stay.read(self._executor.workspace())
+        if self._stay is not None and self._executor is not None:
+            self._changes = self._stay.read(self._executor.workspace())
 
     def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
         """Tell what was seen, and then the last event."""
@@ -214,8 +232,7 @@ class Call:
 
     def keep(self, message: str) -> None:
         """Store the session as it was seen last, with all that was told since it was stored."""
-        assert self._stay is not None
-        if self._changes is not None:
+        if self._stay is not None and self._changes is not None:
             self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
             stored = {event.id for event in self._unkept}
             self._events = [
@@ -252,9 +269,9 @@ class Call:
         return self._outcome(finish, last)
 
     def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:
-        assert self._executor is not None
         finish.usage = last.usage
-        outcome = outcome_of(finish, self._events, self._executor.report, last.cost, self._commit)
+        report = LockdownReport(self._agent.isolation) if self._executor is None else self._executor.report
+        outcome = outcome_of(finish, self._events, report, last.cost, self._commit)
         if isinstance(outcome.error, TaskNeedsInput):
             # The same session again, whichever way its name came about.
             options = replace(self._options, session=self.session, tenant=None, named=True)
@@ -330,10 +347,13 @@ class Call:
     def _bench_wall(self) -> float:
         return self._agent.workbench(self._task.terms.classes).limits.wall_time_s
 
-    def _release(self) -> None:
+    def _leave(self) -> None:
+        self._agent.running.remove(self._task.__qualname__, self.session, self)
+        self.kin.leave(self, self.own_usage)
         if self._executor is not None:
             self._executor.release()
-        self._agent.sessions.release(self.session, forget=self._options.ephemeral)
+        if self._stay is not None:
+            self._agent.sessions.release(self.session, forget=self._options.ephemeral)
         if self._options.ephemeral:
             self.kin.forget_heirs()
 

@@ -86,7 +86,7 @@ class LocalExecutor:
     def seat(self) -> None:
         """There is no worker."""
 
-    def start(self, *, keeps: bool = False) -> None:
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
         """Nothing has to be ready."""
 
     def execute(

@@ -259,15 +259,15 @@ class Task(Generic[P, R]):
 def _run(call: Call) -> TaskOutcome:
     with call, lending(call):
         call.begin()
-        return call.end(drive(loop(call.brief, call.budget), call))
+        return call.end(call.early or drive(loop(call.brief, call.budget), call))
 
 
 async def _arun(call: Call) -> TaskOutcome:
-    await on_thread(call.__enter__)
     try:
+        await on_thread(call.__enter__, call.cancel)
         with lending(call):
             await call.abegin()
-            return await call.aend(await adrive(loop(call.brief, call.budget), call))
+            return await call.aend(call.early or await adrive(loop(call.brief, call.budget), call))
     finally:
         await on_thread(call.__exit__)
 

@@ -40,6 +40,7 @@ async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | Non
             if interrupt is not None:
                 interrupt()  # again and again: the first may come before there is anything to interrupt
             await asyncio.wait([work], timeout=0.05)
+        work.exception()  # nobody else looks at it
         raise
 
 
@@ -87,6 +88,10 @@ def waited_for(awaitable: Awaitable[T]) -> T:
         return thread.submit(context.run, asyncio.run, awaited()).result()
 
 
+class WaitEnded(Exception):
+    """What was waited for did not come before the wait was ended."""
+
+
 class Ending:
     """Ends what waits, from any thread: once for all that it is told to end. Safe against what ends by itself meanwhile."""
 
@@ -117,5 +122,5 @@ class Ending:
                 del self._ends[key]
 
 
-# What may end the waiting of this thread for a model.
+# What may end the waiting of this thread: for a model, or for a session and a worker.
 ENDING: ContextVar[Ending | None] = ContextVar("ENDING", default=None)

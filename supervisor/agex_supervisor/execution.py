@@ -125,8 +125,9 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
 class Executor(Protocol):
     """Runs code for one session, in whatever isolation."""
 
-    def start(self, *, keeps: bool = False) -> None:
-        """Make ready, so that what is missing is said before a model is asked. keeps: results may be handles."""
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
+        """Make ready, so that what is missing is said before a model is asked. keeps: results may be handles. Late where it
+        takes longer than `until`, WaitEnded where the wait is ended."""
         ...
 
     def execute(
@@ -185,8 +186,8 @@ class WorkerExecutor:
     def report(self) -> LockdownReport:
         return self._session.report
 
-    def start(self, *, keeps: bool = False) -> None:
-        self._session.start(keeps=keeps)
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
+        self._session.start(until, keeps=keeps)
 
     def execute(
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float

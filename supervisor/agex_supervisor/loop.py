@@ -152,14 +152,24 @@ def loop(brief: Brief, budget: Budget) -> Loop:
     except ModelError as error:
         finish = Finish("error", message=str(error), cause="llm", error=error)
     except DeadlinePassed:
-        finish = Finish("timeout", message="task_timeout_s is over")
+        finish = out_of_time()
     except Cancelled:
-        finish = Finish("cancelled", message="the task was cancelled")
+        finish = cut_off()
     finish.usage, finish.actions, finish.denials = talk.usage, talk.actions, list(talk.denials)
     finish.last_error = finish.last_error or talk.last_error
     if finish.status == "needs_input":
         finish.messages = talk.messages
     return finish
+
+
+def out_of_time(why: str = "") -> Finish:
+    """It took longer than it may; `why`, where that was before it began."""
+    return Finish("timeout", message=f"task_timeout_s is over{why and f': {why}'}")
+
+
+def cut_off() -> Finish:
+    """Somebody ended it."""
+    return Finish("cancelled", message="the task was cancelled")
 
 
 class _Talk:
@@ -282,7 +292,7 @@ class _Talk:
         if death.cause == "violation":
             return Finish("error", message=f"the worker broke the protocol: {death.detail}", cause="violation")
         if death.cause == "cancelled":
-            return Finish("cancelled", message="the task was cancelled")
+            return cut_off()
         if self._deaths >= MAX_DEATHS:
             text = f"{self._deaths} workers died one after the other; the last one: {death.cause}: {death.detail}"
             return Finish("error", message=text, cause="worker")

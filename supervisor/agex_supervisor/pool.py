@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from agex_supervisor.place import Place
 from agex_supervisor.scratch import Scratch, remove_tree
 from agex_supervisor.seats import Seats
 from agex_supervisor.slot import FolderSlot, MemorySlot, Slot
+from agex_supervisor.transfer import Late
 from agex_supervisor.user_ids import user_ids
 from agex_supervisor.worker import Worker
 from agex_supervisor.zygote import Zygote, spawn
@@ -113,16 +115,14 @@ class Pool:
     ) -> Place:
         """A worker that is locked, verified from outside and has the workspace `home`; None means the kit's own.
 
-        furniture: files that stand in `home` before the worker has it. Late where a large workspace does not get there before `until`, as time.monotonic() counts.
+        furniture: files that stand in `home` before the worker has it. Late where no worker is free, or a large workspace does
+        not get there, before `until`, as time.monotonic() counts. WaitEnded where the wait for one was ended (ENDING).
         """
         if self._owner != os.getpid():
             raise RuntimeError("this pool was made before a fork; make one in this process")
-        seat = self._seats.take(self.wait_s)
+        seat = self._seats.take(min(self.wait_s, max(0.0, until - time.monotonic())))
         if seat is None:
-            raise PoolExhausted(
-                f"all {self.max_workers} workers are busy and none became free in {self.wait_s:g} s; {self._kept_told()}"
-                "try again later, or make agex.Pool(max_workers=...) larger"
-            )
+            raise self._none_free(until)
         try:
             if home is not None:
                 self._homecomings.wait_for(home, until)
@@ -373,9 +373,15 @@ class Pool:
             stock.zygote.close()
             stock.zygote = None
 
-    def _kept_told(self) -> str:
+    def _none_free(self, until: float) -> Exception:
+        if time.monotonic() >= until:
+            return Late(f"all {self.max_workers} workers are busy, and none became free in time")
         kept = len(self.keeping)
-        return f"{kept} of them stay for handles: close those that are not needed, or " if kept else ""
+        told = f"{kept} of them stay for handles: close those that are not needed, or " if kept else ""
+        return PoolExhausted(
+            f"all {self.max_workers} workers are busy and none became free in {self.wait_s:g} s; {told}"
+            "try again later, or make agex.Pool(max_workers=...) larger"
+        )
 
     # --- directories ---
 

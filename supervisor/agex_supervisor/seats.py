@@ -7,10 +7,13 @@ for a free one instead, agents under agents would fill a pool with sessions that
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
+
+from agex_supervisor.bridge import ENDING, Ending, WaitEnded
 
 
 class Seat:
@@ -58,10 +61,17 @@ class Seats:
 
     def take(self, timeout_s: float) -> Seat | None:
         """That of the nearest of the lenders that has one here, unless another one took it; else a free one. None where
-        neither came in time."""
-        lenders = _LENDERS.get()
-        with self._changed:
-            return self._changed.wait_for(lambda: self._taken(lenders), timeout_s)
+        neither came in time. WaitEnded where the wait was ended."""
+        lenders, ending = _LENDERS.get(), ENDING.get() or Ending()
+        with ending.ends(self._wake), self._changed:
+            seat = None
+            until = time.monotonic() + timeout_s
+            while not ending.ended and (seat := self._taken(lenders)) is None:
+                if not self._changed.wait(max(0.0, until - time.monotonic())):
+                    return self._taken(lenders)
+        if seat is None:
+            raise WaitEnded
+        return seat
 
     def give_back(self, seat: Seat) -> None:
         """Its worker is gone. Who took it meanwhile keeps what it was made of."""
@@ -75,6 +85,10 @@ class Seats:
                 self._lent -= 1
             else:
                 self._free += 1
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
             self._changed.notify_all()
 
     def _taken(self, lenders: tuple[Lender, ...]) -> Seat | None:

@@ -101,7 +101,7 @@ class Session:
         return self._keeper
 
     def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
-        """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, PoolExhausted.
+        """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, and what the pool does.
 
         keeps: it may have to stay for handles after `release()`, so room for that is reserved.
         """
@@ -267,8 +267,8 @@ class Session:
             self._let_go()  # it kept earlier inputs, which cannot be written again while it lives
         try:
             self.start(until)
-        except Late:
-            return Turn(death=Death("timeout", "the files of the workspace were not brought to a worker in time"))
+        except Late as late:
+            return Turn(death=Death("timeout", str(late)))
         except WorkerFailed:
             if not self._cancelled:
                 raise
