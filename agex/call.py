@@ -78,6 +78,7 @@ class Call:
         self._events: list[Event] = []
         self._unkept: list[Event] = []  # those of its own that no version has yet
         self._commit: str | None = None
+        self._kept_in: dict[str, str] = {}  # by the ids of events, sub-agents' too: the version that has them
         self._stay: Stay | None = None
         self._changes: WorkspaceChanges | None = None
         self._current: str | None = None
@@ -234,11 +235,17 @@ class Call:
         """Store the session as it was seen last, with all that was told since it was stored."""
         if self._stay is not None and self._changes is not None:
             self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
-            stored = {event.id for event in self._unkept}
-            self._events = [
-                replace(event, commit_hash=self._commit) if event.id in stored else event for event in self._events
-            ]
+            if self._commit is not None:
+                self.kept(dict.fromkeys((event.id for event in self._unkept), self._commit))
         self._unkept.clear()
+
+    def kept(self, versions: Mapping[str, str]) -> None:
+        """Events of this call or of a sub-agent are stored, in these versions."""
+        if self._options.ephemeral:
+            return  # its session and those below it end with it
+        self._kept_in |= versions
+        if (parent := self.kin.parent) is not None and parent.live:
+            parent.kept(versions)
 
     # --- its begin and its end ---
 
@@ -271,7 +278,8 @@ class Call:
     def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:
         finish.usage = last.usage
         report = LockdownReport(self._agent.isolation) if self._executor is None else self._executor.report
-        outcome = outcome_of(finish, self._events, report, last.cost, self._commit)
+        events = [replace(event, commit_hash=self._kept_in.get(event.id)) for event in self._events]
+        outcome = outcome_of(finish, events, report, last.cost, self._commit)
         if isinstance(outcome.error, TaskNeedsInput):
             # The same session again, whichever way its name came about.
             options = replace(self._options, session=self.session, tenant=None, named=True)
