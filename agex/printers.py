@@ -67,7 +67,7 @@ def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | Non
     console = _console(stream, color, None)
     style = "yellow" if "/" in getattr(token, "namespace", "") else "bright_black"
     # As it is: a piece is no line, and must not be wrapped.
-    console.out(display(token, limit=12 * len(token)), end="", style=style, highlight=False)
+    console.out(_taken(console, display(token, limit=12 * len(token))), end="", style=style, highlight=False)
     console.file.flush()
 
 
@@ -115,13 +115,21 @@ def _print(console: Console, event: Event, verbosity: Verbosity, passed: str, de
     # The longest text that is printed whole is as long as an event may have it.
     seen = portrait(event, limit=1 << 20) if verbosity == "verbose" else portrait(event)
     where = display(event.namespace or event.agent, limit=200, one_line=True)
-    title = Text(seen.title, style=_STYLES[seen.tone])
-    after = " · ".join(part for part in (where, *seen.facts) if part) + passed
-    title.append(f" {after}" if after else "", style="default")
-    _print_indented(console, title, 2 * depth)
+    title = Text(_taken(console, seen.title), style=_STYLES[seen.tone])
+    between = " · " if _taken(console, "·") == "·" else " - "
+    after = between.join(part for part in (where, *seen.facts) if part) + passed
+    title.append(f" {_taken(console, after)}" if after else "", style="default")
+    indent = min(2 * depth, console.width // 2)
+    _print_indented(console, title, indent)
     if verbosity != "brief":
+        style = "default" if isinstance(event, OutputEvent | NoteEvent) else "cyan"
         for text in _texts(event, seen, max_lines if verbosity == "normal" else None):
-            _print_indented(console, text, 2 * depth + 2)
+            _print_indented(console, Text(_taken(console, text), style=style), indent + 2)
+
+
+def _taken(console: Console, text: str) -> str:
+    """With what the stream cannot encode written out, as in a console or a log of plain ASCII."""
+    return text.encode(console.encoding, "backslashreplace").decode(console.encoding)
 
 
 def _print_indented(console: Console, text: Text, by: int) -> None:
@@ -132,14 +140,11 @@ def _print_indented(console: Console, text: Text, by: int) -> None:
             console.print(" " * by if piece else "", piece, sep="", soft_wrap=True)
 
 
-def _texts(event: Event, seen: Portrait, max_lines: int | None) -> list[Text]:
-    from rich.text import Text
-
+def _texts(event: Event, seen: Portrait, max_lines: int | None) -> list[str]:
     texts = [text for _, text in seen.texts]
     if isinstance(event, TaskStartEvent) and max_lines is None:
         texts = [display(event.message, limit=1 << 20)]
-    style = "default" if isinstance(event, OutputEvent | NoteEvent) else "cyan"
-    return [Text(_cut(text, max_lines), style=style) for text in texts]
+    return [_cut(text, max_lines) for text in texts]
 
 
 def _cut(text: str, max_lines: int | None) -> str:
