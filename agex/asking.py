@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 
 from agex.handlers import handled
+from agex.tokens import estimated_tokens
 from agex_supervisor.bridge import ENDING, Ending, WaitEnded, waited_for
 from agex_supervisor.model import LLM, ModelError, Reply, Request, TokenHandler, Usage
 
@@ -27,10 +29,12 @@ class Asking:
     """An LLM around the agent's own, for one call. `end()` may come from any thread; the request under way then raises
     ModelError, if its client waits by this package's means or awaits."""
 
-    def __init__(self, llm: LLM, agent: str, namespace: str) -> None:
+    def __init__(self, llm: LLM, agent: str, namespace: str, *, estimates: bool = False) -> None:
+        """estimates: tokens are bounded, so those of a server that counts none are estimated."""
         self._llm = llm
         self._agent = agent
         self._namespace = namespace
+        self._estimates = estimates
         self._ending = Ending()
         self.usage = Usage()
 
@@ -55,7 +59,7 @@ class Asking:
         token = ENDING.set(self._ending)
         try:
             return self._counted(
-                self._llm.complete(request, on_token=self._heard(on_token, wait=True), timeout_s=timeout_s)
+                request, self._llm.complete(request, on_token=self._heard(on_token, wait=True), timeout_s=timeout_s)
             )
         except WaitEnded:
             raise ModelError("the request was ended") from None
@@ -74,7 +78,7 @@ class Asking:
         loop = asyncio.get_running_loop()
         try:
             with self._ending.ends(lambda: loop.call_soon_threadsafe(asked.cancel)):
-                return self._counted(await asked)
+                return self._counted(request, await asked)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if self._ending.ended and current is not None and not current.cancelling():
@@ -85,7 +89,10 @@ class Asking:
         if self._ending.ended:
             raise ModelError("the request was ended")
 
-    def _counted(self, reply: Reply) -> Reply:
+    def _counted(self, request: Request, reply: Reply) -> Reply:
+        if reply.usage is None and self._estimates:
+            said = [reply.text, *map(str, reply.actions)]
+            reply = replace(reply, usage=Usage(estimated_tokens(str(request)), estimated_tokens("\n".join(said))))
         self.usage = self.usage + (reply.usage or Usage())
         return reply
 

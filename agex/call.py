@@ -94,7 +94,7 @@ class Call:
         self.session = self.kin.session
         self.budget = self.kin.budget
         self.deadline = self.kin.deadline
-        self._asking = Asking(agent.model, agent.name, self.kin.namespace)
+        self._asking = Asking(agent.model, agent.name, self.kin.namespace, estimates=self.budget.counts_tokens)
         self.llm: LLM = self._asking
         self.on_token = self.kin.on_token
         self._pictures = self._pictures_of_inputs()

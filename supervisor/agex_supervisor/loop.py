@@ -83,12 +83,21 @@ class Budget:
     max_actions: int = 10
     max_tokens: int | None = None
     max_cost: float | None = None
-    # Price of a million tokens in and out, in the caller's currency; without it no cost is known.
+    # Price of a million tokens in and out, in the caller's currency; without it no cost is known. price_cached is that of those
+    # in that the provider had cached; None: the same.
     price_in: float = 0.0
     price_out: float = 0.0
+    price_cached: float | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it bounds anything that is counted in tokens."""
+        return self.max_tokens is not None or self.max_cost is not None
 
     def cost(self, usage: Usage) -> float:
-        return (usage.input_tokens * self.price_in + usage.output_tokens * self.price_out) / 1e6
+        cached = self.price_in if self.price_cached is None else self.price_cached
+        fresh = usage.input_tokens - usage.cached_tokens
+        return (fresh * self.price_in + usage.cached_tokens * cached + usage.output_tokens * self.price_out) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
