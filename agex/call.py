@@ -235,8 +235,7 @@ class Call:
         """Store the session as it was seen last, with all that was told since it was stored."""
         if self._stay is not None and self._changes is not None:
             self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
-            if self._commit is not None:
-                self.kept(dict.fromkeys((event.id for event in self._unkept), self._commit))
+            self.kept(dict.fromkeys((event.id for event in self._unkept), self._commit))
         self._unkept.clear()
 
     def kept(self, versions: Mapping[str, str]) -> None:

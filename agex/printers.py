@@ -5,7 +5,9 @@ What is printed was written by a model or by its code, so every text goes throug
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
@@ -53,6 +55,7 @@ def pprint_events(
     if max_lines < 1:
         raise ValueError(f"max_lines is at least 1, not {max_lines}")
     console = _console(stream, color, width)
+    _end_line(stream or sys.stdout)
     before: float | None = None
     for event in _each(events):
         passed = f" +{event.time - before:.1f} s" if delta and before is not None else ""
@@ -61,7 +64,8 @@ def pprint_events(
 
 
 def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | None = None) -> None:
-    """Print a piece of the model's text as it arrives. A Token of a sub-agent is printed in another colour."""
+    """Print a piece of the model's text as it arrives. A Token of a sub-agent is printed in another colour. An event that is
+    printed next begins a line of its own."""
     if not token:
         return
     console = _console(stream, color, None)
@@ -69,6 +73,19 @@ def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | Non
     # As it is: a piece is no line, and must not be wrapped.
     console.out(_taken(console, display(token, limit=12 * len(token))), end="", style=style, highlight=False)
     console.file.flush()
+    with contextlib.suppress(TypeError):  # a stream of the caller's own kind may allow no weak references
+        (_IN_LINE.discard if token.endswith("\n") else _IN_LINE.add)(stream or sys.stdout)
+
+
+# The streams whose last line is a piece of a model's text.
+_IN_LINE: weakref.WeakSet[TextIO] = weakref.WeakSet()
+
+
+def _end_line(stream: TextIO) -> None:
+    with contextlib.suppress(TypeError):
+        if stream in _IN_LINE:
+            _IN_LINE.discard(stream)
+            stream.write("\n")
 
 
 def _each(events: Any) -> Iterable[Event]:

@@ -12,11 +12,12 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+def _refuse(*_: Any, **__: Any) -> NoReturn:
+    raise TypeError("this is part of a record, and cannot be changed; change a copy: dict(...)")
+
+
 class ReadOnlyDict(dict[K, V]):
     """Has what it was made of, for good."""
-
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("this is part of a record, and cannot be changed; change a copy: dict(...)")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 

@@ -296,3 +296,14 @@ def test_the_deepest_agents_have_half_of_a_narrow_terminal(capsys: pytest.Captur
 
     printed = capsys.readouterr().out.splitlines()
     assert (printed[-1], max(map(len, printed))) == (" " * 27 + "a note", 50)
+
+
+def test_an_event_after_a_piece_of_text_begins_a_line_of_its_own() -> None:
+    stream = io.StringIO()
+    for piece in ("Now I ", "look."):
+        agex.pprint_tokens(piece, stream=stream)
+    agex.pprint_events(agex.NoteEvent(message="m"), stream=stream, width=80, verbosity="brief")
+    agex.pprint_tokens("Done.\n", stream=stream)
+    agex.pprint_events(agex.NoteEvent(message="m"), stream=stream, width=80, verbosity="brief")
+
+    assert stream.getvalue() == "Now I look.\nnote\nDone.\nnote\n"
