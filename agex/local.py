@@ -82,7 +82,11 @@ class LocalExecutor:
         self._cache = LocalCache(kept, self._interruption.away)
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
-    def start(self, *, keeps: bool = False) -> None:
+    @property
+    def seat(self) -> None:
+        """There is no worker."""
+
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
         """Nothing has to be ready."""
 
     def execute(

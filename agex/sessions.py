@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 from agex.errors import SessionBusy
 from agex.session_news import session_news
 from agex.state import State, events
+from agex_supervisor.bridge import ENDING, WaitEnded
 from agex_supervisor.cache import Cache
 from agex_supervisor.events import Event
 from agex_supervisor.kept_session import KeptSession
 from agex_supervisor.session_name import check_session_name
+from agex_supervisor.transfer import Late
 from agex_supervisor.workspace_reading import WorkspaceChanges
 
 if TYPE_CHECKING:
@@ -36,14 +39,14 @@ class Sessions:
         self._lock = threading.Lock()
         self._stays: dict[str, Stay] = {}
 
-    def acquire(self, name: str, *, ephemeral: bool = False) -> Stay:
+    def acquire(self, name: str, until: float = float("inf"), *, ephemeral: bool = False) -> Stay:
         """The session as it is now, once no other task of this State uses it. ValueError for a bad name, SessionBusy after
-        `wait_s`, StateError where it cannot be read. ephemeral: nothing of it is kept."""
+        `wait_s`, StateError where it cannot be read. ephemeral: nothing of it is kept. Late where it does not come before
+        `until`, WaitEnded where the wait is ended."""
         check_session_name(name)
         turn = self._state.turn(name)
-        wait_s = self._agent.pool.wait_s
-        if not turn.acquire(wait_s):
-            raise SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {wait_s:g} s")
+        if not turn.acquire(min(self._agent.pool.wait_s, max(0.0, until - time.monotonic()))):
+            raise self._not_had(name, until)
         try:
             with self._lock:
                 stay = self._stays.pop(name, None)
@@ -103,6 +106,13 @@ class Sessions:
                 self._agent.pool.drop_workspace(workspace)
                 raise
         return stay
+
+    def _not_had(self, name: str, until: float) -> Exception:
+        if (ending := ENDING.get()) is not None and ending.ended:
+            return WaitEnded()
+        if time.monotonic() >= until:
+            return Late(f"session {name!r} was in use")
+        return SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {self._agent.pool.wait_s:g} s")
 
     def _let_go(self) -> None:
         """Of the sessions that were used least lately, unless something of them is nowhere else."""

@@ -21,6 +21,7 @@ from agex_supervisor.bridge import on_thread
 from agex_supervisor.contract import Unpickle
 from agex_supervisor.drive import adrive, drive
 from agex_supervisor.loop import loop
+from agex_supervisor.seats import lending
 
 if TYPE_CHECKING:
     from agex.agent import Agent
@@ -256,16 +257,17 @@ class Task(Generic[P, R]):
 
 
 def _run(call: Call) -> TaskOutcome:
-    with call:
+    with call, lending(call):
         call.begin()
-        return call.end(drive(loop(call.brief, call.budget), call))
+        return call.end(call.early or drive(loop(call.brief, call.budget), call))
 
 
 async def _arun(call: Call) -> TaskOutcome:
-    await on_thread(call.__enter__)
     try:
-        await call.abegin()
-        return await call.aend(await adrive(loop(call.brief, call.budget), call))
+        await on_thread(call.__enter__, call.cancel)
+        with lending(call):
+            await call.abegin()
+            return await call.aend(call.early or await adrive(loop(call.brief, call.budget), call))
     finally:
         await on_thread(call.__exit__)
 

@@ -132,7 +132,10 @@ def _action(action: Action) -> tuple[str, list[str], Texts]:
 
 
 def _spent(usage: Usage | None, cost: float | None) -> list[str]:
-    tokens = [] if usage is None or usage == Usage() else [f"{usage.input_tokens} + {usage.output_tokens} tokens"]
+    tokens: list[str] = []
+    if usage is not None and usage != Usage():
+        cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+        tokens = [f"{usage.input_tokens}{cached} + {usage.output_tokens} tokens"]
     return [*tokens, *([] if cost is None else [f"cost {cost:.6g}"])]
 
 
