@@ -34,12 +34,11 @@ from agex_supervisor.events import (
     ErrorEvent,
     Event,
     FailEvent,
-    FileEvent,
-    NoteEvent,
     SuccessEvent,
     TaskStartEvent,
 )
 from agex_supervisor.execution import Executed, Executor
+from agex_supervisor.file_changes import file_changes
 from agex_supervisor.loop import Brief, Finish
 from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
@@ -202,7 +201,7 @@ class Call:
 
     def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
         """Tell what was seen, and then the last event."""
-        seen = [] if self._changes is None else _of_files(self._changes, self._agent.name, self.session)
+        seen = [] if self._changes is None else file_changes(self._changes, self._agent.name, self.session)
         told = [self.tell(event) for event in [*seen, *([] if last is None else [last])]]
         return _all_of([each for each in told if each is not None])
 
@@ -330,29 +329,6 @@ class Call:
         self._agent.sessions.release(self.session, forget=self._options.ephemeral)
         if self._options.ephemeral:
             self.kin.forget_heirs()
-
-
-def _of_files(changes: WorkspaceChanges, agent: str, session: str) -> list[Event]:
-    """What an action did to the files, and which of them are in no version."""
-    told: list[Event] = []
-    if changes.files or changes.removed:
-        added = tuple(sorted(changes.added))
-        told.append(
-            FileEvent(
-                agent=agent,
-                session=session,
-                source="agent",
-                added=added,
-                modified=changes.modified,
-                removed=changes.removed,
-            )
-        )
-    if changes.left_out:
-        lines = [f"{each.path}: {each.why}" for each in changes.left_out]
-        more = [f"and {changes.more} more"] if changes.more else []
-        text = "\n".join(["not kept in the state of the session:", *lines, *more])
-        told.append(NoteEvent(agent=agent, session=session, message=text))
-    return told
 
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
