@@ -74,6 +74,7 @@ class Call:
         self._events: list[Event] = []
         self._unkept: list[Event] = []  # those of its own that no version has yet
         self._commit: str | None = None
+        self._note: Event | None = None
         self._stay: Stay | None = None
         self._changes: WorkspaceChanges | None = None
         self._current: str | None = None
@@ -185,6 +186,9 @@ class Call:
         self._events.append(event)
         if event.namespace == self.kin.namespace:
             self._unkept.append(event)
+        return self._passed_on(event, told)
+
+    def _passed_on(self, event: Event, told: list[EventHandler]) -> list[Awaitable[None]]:
         waiting: list[Awaitable[None]] = []
         handler = self._options.on_event
         if handler is not None and handler not in told:
@@ -209,12 +213,24 @@ class Call:
         """Store the session as it was seen last, with all that was told since it was stored."""
         assert self._stay is not None
         if self._changes is not None:
-            self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
+            made = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
+            self._commit, self._note = made.commit, made.note
             stored = {event.id for event in self._unkept}
             self._events = [
                 replace(event, commit_hash=self._commit) if event.id in stored else event for event in self._events
             ]
         self._unkept.clear()
+
+    def tell_kept(self) -> Awaitable[None] | None:
+        """Tell of what somebody else had changed at the same time, which the store noted in the version."""
+        note, self._note = self._note, None
+        if note is None:
+            return None
+        note = replace(note, commit_hash=self._commit)
+        # As in the log: what ends a task stays the last of it.
+        last = max(at for at, event in enumerate(self._events) if event.commit_hash == self._commit)
+        self._events.insert(last, note)
+        return _all_of(self._passed_on(note, []))
 
     # --- its begin and its end ---
 
@@ -234,6 +250,8 @@ class Call:
         if (told := self.tell_changes(last)) is not None:
             waited_for(told)
         self.keep(finish.status)
+        if (told := self.tell_kept()) is not None:
+            waited_for(told)
         return self._outcome(finish, last)
 
     async def aend(self, finish: Finish) -> TaskOutcome:
@@ -242,6 +260,8 @@ class Call:
         if (told := self.tell_changes(last)) is not None:
             await told
         await on_thread(lambda: self.keep(finish.status))
+        if (told := self.tell_kept()) is not None:
+            await told
         return self._outcome(finish, last)
 
     def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from agex.errors import SessionBusy
 from agex.session_news import session_news
 from agex.state import State, events
 from agex_supervisor.cache import Cache
-from agex_supervisor.events import Event
+from agex_supervisor.events import Event, NoteEvent
 from agex_supervisor.kept_session import KeptSession
 from agex_supervisor.session_name import check_session_name
 from agex_supervisor.workspace_reading import WorkspaceChanges
@@ -96,7 +97,10 @@ class Sessions:
             )
 
         stay.keep_in = kept
-        if not self._state.is_untouched:
+        if self._state.is_untouched:
+            # Needed when the first action is over; until then the model is waited for anyway.
+            threading.Thread(target=import_module, args=("kvgit",), name="agex-import", daemon=True).start()
+        else:
             try:
                 stay.place(limits.result_bytes)
             except BaseException:
@@ -176,20 +180,33 @@ class Stay:
         with workspace as directory:
             return self._opened().read(directory)
 
-    def commit(self, changes: WorkspaceChanges, told: Sequence[Event], message: str) -> str:
-        """A version of what there is now, with these events; gives its hash. StateError: nothing was stored, and the next commit
-        has it all."""
+    def commit(self, changes: WorkspaceChanges, told: Sequence[Event], message: str) -> Version:
+        """A version of what there is now, with these events. StateError: nothing was stored, and the next commit has it all."""
         kept = self._opened()
         texts = [event.to_json() for event in told]
-        made = kept.commit(changes, cache=self.cache.changed(), events=texts, message=message)
+        note = NoteEvent(agent=told[-1].agent, session=told[-1].session, namespace=told[-1].namespace, message="")
+        made = kept.commit(changes, cache=self.cache.changed(), events=texts, message=message, note=note)
         self.cache.committed()
         # Where somebody else committed meanwhile, the workspace lacks what they did.
-        self._is_behind = self._is_behind or kept.store.parent(made) != self._at
+        is_behind = kept.store.parent(made) != self._at
+        self._is_behind = self._is_behind or is_behind
         self._at = made
-        return made
+        return Version(made, self._noted(made, note.id) if is_behind else None)
+
+    def _noted(self, commit: str, note: str) -> Event | None:
+        events = map(Event.from_json, self._opened().store.said(commit))
+        return next((event for event in events if event.id == note), None)
 
     def _opened(self) -> KeptSession:
         if self._kept is None:
             assert self.keep_in is not None
             self._kept = self.keep_in()
         return self._kept
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A commit of a task. note: what is stored in it of a change that somebody else made at the same time."""
+
+    commit: str
+    note: Event | None = None

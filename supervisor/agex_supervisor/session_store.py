@@ -56,7 +56,7 @@ class SessionStore:
         """The newest commit, whoever made it; None before the first."""
         for attempt in range(_UNREADABLE + 1):
             try:
-                with self.store.reading():
+                with self.store.reading(self.session):
                     return _unless_root(self.store.repo.branches.get(self.session))
             except StateError as error:
                 if attempt == _UNREADABLE or not _is_unreadable(error):
@@ -84,12 +84,15 @@ class SessionStore:
         cache: Mapping[str, bytes | None] | None = None,
         events: Sequence[str] = (),
         message: str = "",
+        note: NoteEvent | None = None,
     ) -> str:
         """Store what changed since `base`, and return the hash of the new commit. StateError: nothing was stored.
 
-        files: new contents by path. cache: new entries by key, None for one that is gone. events: each as JSON text.
+        files: new contents by path. cache: new entries by key, None for one that is gone. events: each as JSON text. note:
+        what is stored beside them, with words of its own, where somebody else changed the same.
         """
         change = state_change(files or {}, removed, cache or {}, events, message)
+        change = replace(change, note=note or NoteEvent(session=self.session, message=""))
         with self._lock:
             try:
                 self._base = self._committed(change)
@@ -125,6 +128,10 @@ class SessionStore:
             self._log = target, events
             return list(events)
 
+    def said(self, commit: str) -> list[str]:
+        """The events that a commit brought itself, as JSON texts."""
+        return _said(next(self._records(commit)))[1]
+
     def history(self, commit: str | None = None) -> list[Commit]:
         """The commits up to one, newest first."""
         target = self._at(commit)
@@ -158,7 +165,7 @@ class SessionStore:
         """A new session that begins at a commit. StateError if there is one of that name."""
         made = self.store.session(session)
         at = self._at(commit)
-        with self.store.writing():
+        with self.store.writing(session):
             self.store.repo.branches.create(session, at)
         made.refresh()
         return made
@@ -201,7 +208,7 @@ class SessionStore:
             if attempt:
                 time.sleep(random.uniform(0, 0.002 * attempt))
             try:
-                with self.store.writing():
+                with self.store.writing(self.session):
                     return self._attempted(change)
             except StateError as error:
                 self._tree = None
@@ -259,8 +266,9 @@ class SessionStore:
             f"changed by somebody else at the same time: {named}{more}. What stands is the version of this commit;"
             f" the other one is in commit {head}."
         )
-        note = NoteEvent(session=self.session, message=text).to_json()
-        return replace(change, events=(*change.events, note))
+        note = replace(change.note, message=text).to_json()
+        # What ends a task stays the last of it.
+        return replace(change, events=(*change.events[:-1], note, *change.events[-1:]))
 
     def _in_the_way(self, tree: Worktree, change: StateChange) -> set[str]:
         """Stored files that cannot be there beside new ones: a file where a folder is to be, or below where a file is."""
