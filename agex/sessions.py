@@ -50,7 +50,7 @@ class Sessions:
                 stay = self._stays.pop(name, None)
                 if stay is not None:
                     self._stays[name] = stay  # the last one to go
-            if stay is None or not stay.is_current():
+            if stay is None or not stay.is_current(self._state):
                 self._drop(stay)
                 stay = self._opened(name, ephemeral)
                 with self._lock:
@@ -91,6 +91,7 @@ class Sessions:
 
         def kept() -> KeptSession:
             session = self._state.store.session(name)
+            session.begin()  # until `place` has put into the workspace what there is
             apart = ("skills",) if self._agent.has_skills else ()
             return KeptSession(
                 session, max_bytes=limits.workspace_size_bytes, max_files=limits.workspace_files, apart=apart
@@ -148,10 +149,12 @@ class Stay:
         """Whether something of it was stored."""
         return self._at is not None
 
-    def is_current(self) -> bool:
-        """Whether the workspace has what the newest version has."""
+    def is_current(self, state: State) -> bool:
+        """Whether the workspace has what the newest version has, and that of the store which is open now."""
         if self._kept is None:
             return True
+        if self._kept.store.store is not state.store:
+            return False
         return not self._is_behind and self._kept.store.refresh() == self._at
 
     def place(self, max_cache_bytes: int) -> None:

@@ -47,6 +47,7 @@ class SessionStore:
         self._tree: Worktree | None = None
         self._folders: set[str] | None = None
         self._log: tuple[str, list[StoredEvent]] | None = None
+        self._own: set[str] = set()  # known to be of this session
         self._base = self.head
 
     # --- where it stands ---
@@ -73,6 +74,11 @@ class SessionStore:
         with self._lock:
             self._base = self.head
             return self._base
+
+    def begin(self) -> None:
+        """Build the next commit on nothing: what is there by then, somebody else has made."""
+        with self._lock:
+            self._base = None
 
     # --- a new version ---
 
@@ -137,6 +143,20 @@ class SessionStore:
         target = self._at(commit)
         return [] if target is None else [_commit(record) for record in self._records(target)]
 
+    def require(self, commit: str) -> None:
+        """StateError unless the commit is one of this session: up to where it stands, also from before it was forked."""
+        self._at(commit)
+        if commit in self._own:
+            return
+        for record in self._records(self.head):
+            self._own.add(record.hash)
+            if record.hash == commit:
+                return
+        raise StateError(
+            f"session {self.session!r} of {self.store.name} has no commit {commit}, or no more; an event's `session` says"
+            " whose its commit is"
+        )
+
     def resolve(self, prefix: str) -> str:
         """The one commit of this session whose hash begins so, with six characters or more."""
         if COMMIT_HASH.fullmatch(prefix):
@@ -189,10 +209,12 @@ class SessionStore:
             )
         return commit
 
-    def _records(self, commit: str) -> Iterator[Record]:
+    def _records(self, commit: str | None) -> Iterator[Record]:
         """The commits up to one, newest first, without the empty one that kvgit begins with."""
         from kvgit import ROOT_COMMIT
 
+        if commit is None:
+            return
         with self.store.reading():
             for record in self.store.repo.log(commit=commit, first_parent=True):
                 if record.hash == ROOT_COMMIT:
@@ -231,7 +253,23 @@ class SessionStore:
                 return self._published(tree, change)
             except BranchMovedError:
                 tree = self._tree = self._newest()
-        return self._published(tree, self._on_top(change, base, tree.head))
+        stored = self._stored_already(change, base, tree.head)
+        return stored or self._published(tree, self._on_top(change, base, tree.head))
+
+    def _stored_already(self, change: StateChange, base: str, head: str) -> str | None:
+        """The commit of this very change, whose answer a server that died still owes. An event is stored once."""
+        for record in self._records(head) if change.events else ():
+            if record.hash == base:
+                break
+            if set(change.events).issubset(_said(record)[1]) and not self._differing(change, change.keys, record.hash):
+                return record.hash
+        return None
+
+    def _differing(self, change: StateChange, keys: Iterable[str], commit: str) -> list[str]:
+        """Of these keys, those that a commit holds otherwise than the change has them."""
+        named = sorted(keys)
+        now = self.store.repo.snapshot(commit=commit).get_many(*named) if named else {}
+        return [key for key in named if change.written.get(key) != now.get(key)]
 
     def _newest(self) -> Worktree:
         self._folders = None
@@ -252,12 +290,8 @@ class SessionStore:
 
     def _on_top(self, change: StateChange, base: str, head: str) -> StateChange:
         """The change as it is on top of what others did since `base`: with an event for what both changed."""
-        repo = self.store.repo
-        theirs = repo.diff(base, head)
-        both = sorted(change.keys & (theirs.added | theirs.removed | theirs.modified))
-        if both:
-            now = repo.snapshot(commit=head).get_many(*both)
-            both = [key for key in both if change.written.get(key) != now.get(key)]
+        theirs = self.store.repo.diff(base, head)
+        both = self._differing(change, change.keys & (theirs.added | theirs.removed | theirs.modified), head)
         if not both:
             return change
         named = ", ".join(_named(key) for key in both[:_NAMED])

@@ -149,7 +149,7 @@ def _told(error: Exception, name: str, session: str) -> str:
         case UnknownCommitError():
             return f"there is no such commit in {name}, or no more"
         case UnknownBranchError():
-            return f"there is no session {session!r} in {name}, or no more: somebody made the store forget it"
+            return f"there is no session {session!r} in {name}, or it was forgotten"
         case BranchExistsError():
             return f"there is a session {session!r} in {name} already; choose another name"
         case StorageVersionError():
