@@ -252,7 +252,9 @@ def test_a_session_shows_its_own_past_and_that_of_no_other(state: State, ann: Se
     theirs = fork.head
 
     assert state.session("ben").checkout(shared).files.list() == ["a"]
-    told = f"session 'ann' of {re.escape(ann.store.store.name)} has no commit {theirs}, or no more; an event's `session`"
+    told = (
+        f"session 'ann' of {re.escape(ann.store.store.name)} has no commit {theirs}, or no more; an event's `session`"
+    )
     for _ in range(2):
         with pytest.raises(StateError, match=f"^{told} says whose its commit is$"):
             ann.checkout(theirs)

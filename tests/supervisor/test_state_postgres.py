@@ -89,7 +89,9 @@ def test_who_asks_for_a_connection_waits_for_longer_than_the_pool_pauses(postgre
 def test_a_url_that_libpq_cannot_read_is_told_without_the_password() -> None:
     with pytest.raises(ConfigurationError) as caught:
         StateStore.open(f"postgresql://agex:{PASSWORD}@[::1/db")
-    assert str(caught.value).startswith("state='postgresql://[::1/db' cannot be read as postgresql://user:password@host")
+    assert str(caught.value).startswith(
+        "state='postgresql://[::1/db' cannot be read as postgresql://user:password@host"
+    )
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 

@@ -232,7 +232,9 @@ def test_what_is_no_file_is_no_store(path: Path) -> None:
 
 def test_a_place_that_cannot_be_looked_at_is_told(path: Path) -> None:
     path.touch()
-    assert refusal(path / "state.db") == "the store FILE cannot be reached: Not a directory; look at the folders above it"
+    assert (
+        refusal(path / "state.db") == "the store FILE cannot be reached: Not a directory; look at the folders above it"
+    )
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed", "replaced"])
