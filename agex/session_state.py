@@ -63,10 +63,10 @@ class SessionState:
         return f"<SessionState {self.session!r}{at} of {self.store.store.name}>"
 
 
-def _named(commit: str | None) -> str:
+def _named(commit: object) -> str:
     """The hash of an event or an outcome, which have none where nothing was kept."""
-    if not isinstance(commit, str | None):
-        raise TypeError(f"a commit is named by its hash, a str, not by {type(commit).__name__}")
     if commit is None:
         raise StateError("None is no commit: the event or outcome that it is from was not kept in a state")
+    if not isinstance(commit, str):
+        raise TypeError(f"a commit is named by its hash, a str, not by {type(commit).__name__}")
     return commit

@@ -11,7 +11,7 @@ CONNECT_S = 10
 _CONNECTIONS = 8
 
 
-class PostgresConnections(ConnectionPool[Any]):
+class PostgresConnections(ConnectionPool[psycopg.Connection[Any]]):
     """psycopg.Error where there is no server, with the reason for it."""
 
     def __init__(self, url: str) -> None:

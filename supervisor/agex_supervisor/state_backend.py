@@ -115,12 +115,13 @@ def _postgres(url: str, create: bool) -> Backend:
     try:
         import psycopg
         from kvgit.kv.postgres import Postgres
+        from psycopg.conninfo import conninfo_to_dict
 
         from agex_supervisor.postgres_connections import PostgresConnections
     except ImportError as error:
         raise ConfigurationError(f"state={shown(url)!r} needs psycopg: pip install 'agex-kernel[postgres]'") from error
     try:
-        psycopg.conninfo.conninfo_to_dict(url)
+        conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise _unreadable(url) from None  # libpq tells all of it
     try:
