@@ -47,7 +47,8 @@ class SessionStore:
         self._tree: Worktree | None = None
         self._folders: set[str] | None = None
         self._log: tuple[str, list[StoredEvent]] | None = None
-        self._own: set[str] = set()  # known to be of this session
+        self._own: set[str] = set()  # known to be of this session, with none between them left out
+        self._below: str | None = None  # the first that is not known
         self._base = self.head
 
     # --- where it stands ---
@@ -146,16 +147,29 @@ class SessionStore:
     def require(self, commit: str) -> None:
         """StateError unless the commit is one of this session: up to where it stands, also from before it was forked."""
         self._at(commit)
-        if commit in self._own:
-            return
-        for record in self._records(self.head):
+        with self._lock:
+            if commit not in self._own and not self._is_found(commit):
+                raise StateError(
+                    f"session {self.session!r} of {self.store.name} has no commit {commit}, or no more; an event's `session`"
+                    " says whose its commit is"
+                )
+
+    def _is_found(self, commit: str) -> bool:
+        """Look among those that are not known to be of this session: what is new on top, and then what lies below."""
+        if not self._own:
+            self._below = self.head
+        for record in self._records(self.head) if self._own else ():
+            if record.hash in self._own:
+                break
             self._own.add(record.hash)
+        if commit in self._own:
+            return True
+        for record in self._records(self._below):
+            self._own.add(record.hash)
+            self._below = _commit(record).parent
             if record.hash == commit:
-                return
-        raise StateError(
-            f"session {self.session!r} of {self.store.name} has no commit {commit}, or no more; an event's `session` says"
-            " whose its commit is"
-        )
+                return True
+        return False
 
     def resolve(self, prefix: str) -> str:
         """The one commit of this session whose hash begins so, with six characters or more."""

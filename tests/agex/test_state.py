@@ -266,6 +266,18 @@ def test_a_session_shows_its_own_past_and_that_of_no_other(state: State, ann: Se
     assert state.sessions() == ["ann", "ben"]
 
 
+def test_commits_of_a_session_are_its_own_in_whatever_order_they_are_asked_for(state: State, ann: SessionState) -> None:
+    for number in range(6):
+        ann.files.write("n", str(number))
+    six = [commit.hash for commit in ann.history()]
+    reader = state.session("ann")
+    assert [reader.checkout(six[at]).files.read("n") for at in (2, 4, 1, 2)] == [b"3", b"1", b"4", b"3"]
+    for number in range(6, 9):
+        ann.files.write("n", str(number))
+    newer = [commit.hash for commit in ann.history()]
+    assert [reader.checkout(newer[at]).files.read("n") for at in (1, 2, 8, 0)] == [b"7", b"6", b"0", b"8"]
+
+
 def test_what_is_no_name_of_a_session_is_told_in_few_words(state: State) -> None:
     with pytest.raises(TypeError, match="^a session is named by a str, not by int$"):
         state.session(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
