@@ -98,6 +98,8 @@ class Agent:
         if self.isolation == "none":
             # Now, and not in its first call, which waits for the model long enough.
             import_module("agex.local")
+        if state is not None:
+            import_module("kvgit")  # for the same reason
 
     # --- what the agent may reach ---
 

@@ -34,12 +34,11 @@ from agex_supervisor.events import (
     ErrorEvent,
     Event,
     FailEvent,
-    FileEvent,
-    NoteEvent,
     SuccessEvent,
     TaskStartEvent,
 )
 from agex_supervisor.execution import Executed, Executor
+from agex_supervisor.file_changes import file_changes
 from agex_supervisor.loop import Brief, Finish, cut_off, out_of_time
 from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
@@ -79,6 +78,7 @@ class Call:
         self._unkept: list[Event] = []  # those of its own that no version has yet
         self._commit: str | None = None
         self._kept_in: dict[str, str] = {}  # by the ids of events, sub-agents' too: the version that has them
+        self._note: Event | None = None
         self._stay: Stay | None = None
         self._changes: WorkspaceChanges | None = None
         self._current: str | None = None
@@ -211,6 +211,9 @@ class Call:
         self._events.append(event)
         if event.namespace == self.kin.namespace:
             self._unkept.append(event)
+        return self._passed_on(event, told)
+
+    def _passed_on(self, event: Event, told: list[EventHandler]) -> list[Awaitable[None]]:
         waiting: list[Awaitable[None]] = []
         handler = self._options.on_event
         if handler is not None and handler not in told:
@@ -227,16 +230,28 @@ class Call:
 
     def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
         """Tell what was seen, and then the last event."""
-        seen = [] if self._changes is None else _of_files(self._changes, self._agent.name, self.session)
+        seen = [] if self._changes is None else file_changes(self._changes, self._agent.name, self.session)
         told = [self.tell(event) for event in [*seen, *([] if last is None else [last])]]
         return _all_of([each for each in told if each is not None])
 
     def keep(self, message: str) -> None:
         """Store the session as it was seen last, with all that was told since it was stored."""
         if self._stay is not None and self._changes is not None:
-            self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
+            made = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
+            self._commit, self._note = made.commit, made.note
             self.kept(dict.fromkeys((event.id for event in self._unkept), self._commit))
         self._unkept.clear()
+
+    def tell_kept(self) -> Awaitable[None] | None:
+        """Tell of what somebody else had changed at the same time, which the store noted in the version."""
+        note, self._note = self._note, None
+        if note is None or self._commit is None:
+            return None
+        # As in the log: what ends a task stays the last of it.
+        stored = [at for at, event in enumerate(self._events) if self._kept_in.get(event.id) == self._commit]
+        self._events.insert(max(stored, default=len(self._events)), note)
+        self.kept({note.id: self._commit})
+        return _all_of(self._passed_on(note, []))
 
     def kept(self, versions: Mapping[str, str]) -> None:
         """Events of this call or of a sub-agent are stored, in these versions."""
@@ -264,6 +279,8 @@ class Call:
         if (told := self.tell_changes(last)) is not None:
             waited_for(told)
         self.keep(finish.status)
+        if (told := self.tell_kept()) is not None:
+            waited_for(told)
         return self._outcome(finish, last)
 
     async def aend(self, finish: Finish) -> TaskOutcome:
@@ -272,6 +289,8 @@ class Call:
         if (told := self.tell_changes(last)) is not None:
             await told
         await on_thread(lambda: self.keep(finish.status))
+        if (told := self.tell_kept()) is not None:
+            await told
         return self._outcome(finish, last)
 
     def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:
@@ -363,29 +382,6 @@ class Call:
             self._agent.sessions.release(self.session, forget=self._options.ephemeral)
         if self._options.ephemeral:
             self.kin.forget_heirs()
-
-
-def _of_files(changes: WorkspaceChanges, agent: str, session: str) -> list[Event]:
-    """What an action did to the files, and which of them are in no version."""
-    told: list[Event] = []
-    if changes.files or changes.removed:
-        added = tuple(sorted(changes.added))
-        told.append(
-            FileEvent(
-                agent=agent,
-                session=session,
-                source="agent",
-                added=added,
-                modified=changes.modified,
-                removed=changes.removed,
-            )
-        )
-    if changes.left_out:
-        lines = [f"{each.path}: {each.why}" for each in changes.left_out]
-        more = [f"and {changes.more} more"] if changes.more else []
-        text = "\n".join(["not kept in the state of the session:", *lines, *more])
-        told.append(NoteEvent(agent=agent, session=session, message=text))
-    return told
 
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))

@@ -10,6 +10,7 @@ from typing import Any
 from agex.errors import ConfigurationError
 from agex_supervisor.events import Event
 from agex_supervisor.model import TokenHandler
+from agex_supervisor.session_name import check_session_name
 
 EventHandler = Callable[[Event], Any]
 
@@ -53,6 +54,8 @@ def changed(options: Options, changes: Mapping[str, Any]) -> Options:
         if limit is not None and not limit > 0:
             raise ValueError(f"{name} must be above 0, not {limit!r}")
     session, tenant = changes.get("session"), changes.get("tenant")
+    if "session" in changes:
+        check_session_name(session)
     if session is not None and _TENANTS in session:
         raise ValueError(f"session name {session!r}: {_TENANTS} is kept for tenants, see with_options(tenant=)")
     if tenant is not None and not TENANT_NAME.fullmatch(tenant):

@@ -70,7 +70,7 @@ def compare_commits(
 ) -> None:
     """The files and cache entries that differ between two commits of a session."""
     with _opened(state) as opened:
-        store = opened.session(session).store
+        store = _session(opened, session).store
         found = store.diff(store.resolve(first), store.resolve(second))
     _print(dataclasses.asdict(found), as_json, lambda: _compared(dataclasses.asdict(found)))
 
@@ -80,11 +80,15 @@ def _opened(state: str) -> State:
     return State(url, create=False)
 
 
-def _seen(opened: State, session: str, commit: str | None) -> SessionState:
+def _session(opened: State, name: str) -> SessionState:
     try:
-        seen = opened.session(session)
+        return opened.session(name)
     except ValueError as error:
         raise typer.BadParameter(display(str(error)), param_hint="--session") from error
+
+
+def _seen(opened: State, session: str, commit: str | None) -> SessionState:
+    seen = _session(opened, session)
     return seen if commit is None else seen.checkout(seen.store.resolve(commit))
 
 

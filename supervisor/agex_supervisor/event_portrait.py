@@ -89,7 +89,8 @@ def _parts(event: Event) -> tuple[str, str, Sequence[str], Texts]:
         case FileEvent():
             changes = {"added": event.added, "modified": event.modified, "removed": event.removed}
             texts = [("text", f"{what}: {', '.join(paths)}") for what, paths in changes.items() if paths]
-            return f"files changed by the {event.source}", "note", [], texts
+            more = [f"and {event.more} more"] if event.more else []
+            return f"files changed by the {event.source}", "note", more, texts
         case ChapterEvent():
             return f"chapter {event.name}", "note", [f"{len(event.events)} events"], [("text", event.message)]
         case NoteEvent():

@@ -103,12 +103,16 @@ class OutputEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEvent(Event):
-    """Files of the workspace changed, by the agent (source="agent") or by the application ("user")."""
+    """Files of the workspace changed, by the agent (source="agent") or by the application ("user").
+
+    more: how many did so beyond those that are named; all of them are in the `diff` of the commits before and after.
+    """
 
     source: str
     added: tuple[str, ...] = ()
     modified: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

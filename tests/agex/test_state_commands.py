@@ -100,6 +100,12 @@ def test_a_session_without_anything_is_told(stored: tuple[str, list[str]]) -> No
         (["events", "{path}.none"], 1, "agex: StateError: there is no store {path}.none; "),
         (["events", "mysql://x"], 1, "agex: ConfigurationError: state='mysql://x' names no store; "),
         (["events", "{path}", "--session", "../x"], 2, "Usage: "),
+        (["diff", "{path}", "0" * 40, "1" * 40, "--session", "../x"], 2, "Usage: "),
+        (
+            ["show", "{path}", "--commit", "0" * 40],
+            1,
+            "agex: StateError: session 'default' of sqlite:///{path} has no ",
+        ),
         (
             ["show", "{path}", "--commit", "abc"],
             1,
