@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import enum
 import functools
 import inspect
 import json
@@ -7,9 +10,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import cloudpickle
 import pandas
@@ -303,6 +307,38 @@ def test_a_class_whose_methods_would_carry_a_secret_along_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="class 'Client' would carry the variable `key`"):
         Registry().cls(Client)
+
+
+def test_defaults_of_fields_and_plain_defaults_travel_and_what_a_factory_reads_is_refused() -> None:
+    class Kind(enum.Enum):
+        A = "a"
+
+    @dataclasses.dataclass(slots=True)
+    class Line:
+        tags: list[str] = dataclasses.field(default_factory=list)
+        kind: Kind = Kind.A
+        day: datetime.date = datetime.date(2024, 2, 29)
+
+    class Row(NamedTuple):
+        kind: Kind = Kind.A
+        line: Line = Line()  # noqa: RUF009 - an object, and the class's own
+
+    class Page:
+        def find(self, kind: Kind = Kind.A, price: Decimal = Decimal("1.5")) -> None: ...
+
+    key = "sk-123"
+
+    @dataclasses.dataclass
+    class Signed:
+        by: str = dataclasses.field(default_factory=lambda: key)
+
+    sent = Registry()
+    for cls in (Line, Row, Page):
+        sent.cls(cls)
+    made = cloudpickle.loads(cloudpickle.dumps(sent.bindings()))["Line"]()
+    assert (made.tags, made.kind.value, made.day) == ([], "a", datetime.date(2024, 2, 29))
+    with pytest.raises(ConfigurationError, match="class 'Signed' would carry the variable `key`"):
+        Registry().cls(Signed)
 
 
 MAIN = """
