@@ -200,6 +200,9 @@ class Task(Generic[P, R]):
                 f"task {self.__name__}: the body must be empty (a docstring, pass, ... or raise NotImplementedError),"
                 " because the model writes it"
             )
+        for name in self.__signature__.parameters:
+            if name.startswith("__") and name.endswith("__"):
+                raise ValueError(f"task {self.__name__}: agent code cannot read inputs.{name}; rename the parameter")
         if not (self._primer or inspect.getdoc(self._function)):
             raise ValueError(f"task {self.__name__} needs a docstring or a primer that says what to do")
 
