@@ -59,7 +59,7 @@ class Terms:
             raise ContractError(str(error)) from error
         text = None if returned in (None, type(None)) else _described(returned, returns)
         fields = [each for contract in (*parameters.values(), returns) for each in contract.classes]
-        classes = _named_classes([*hints.values(), *fields])
+        classes = _named_classes([*hints.values(), *fields], [returned, *returns.classes])
         shown, resolved = _shown(signature, hints), _resolved(signature, hints)
         return cls(parameters, texts, returns, text, classes, shown, resolved)
 
@@ -109,7 +109,15 @@ def _described(returned: object, returns: Contract) -> str:
     return "\n".join([annotation_text(returned, 400), *returns.describe().splitlines()[1:]])
 
 
-def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
+def _named_classes(annotations: Iterable[Any], returned: Iterable[Any]) -> tuple[type, ...]:
+    """In the order of their names. Of several that are called alike code gets the last: what it has to make."""
+    found = _classes_in(annotations)
+    names = [each.__name__ for each in found]
+    chosen = {each for each in _classes_in(returned) if names.count(each.__name__) > 1}
+    return tuple(sorted(found, key=lambda each: (each in chosen, each.__module__, each.__qualname__)))
+
+
+def _classes_in(annotations: Iterable[Any]) -> dict[type, None]:
     found: dict[type, None] = {}
     pending = list(annotations)
     while pending:
@@ -125,7 +133,7 @@ def _named_classes(annotations: Iterable[Any]) -> tuple[type, ...]:
             and annotation.__module__ not in ("builtins", "typing", "types", "collections.abc")
         ):
             found[annotation] = None
-    return tuple(sorted(found, key=lambda each: (each.__module__, each.__qualname__)))
+    return found
 
 
 def _generic_of(annotation: object) -> object:

@@ -71,6 +71,29 @@ def test_a_name_that_cannot_be_given_to_code_is_refused_at_decoration() -> None:
             raise NotImplementedError
 
 
+@pytest.mark.parametrize("isolation", ["none", "kernel"])
+def test_of_two_classes_of_one_name_code_has_the_one_that_it_is_to_make(isolation: str) -> None:
+    class Item(BaseModel):
+        price: int
+
+    given = Item
+
+    class Item(BaseModel):  # type: ignore[no-redef]  # as two modules of an application have it
+        cents: int
+
+    for order in (1, -1):  # whichever was defined first
+        got, made = (given, Item)[::order]
+        first, second = ("price", "cents")[::order]
+
+        def change(item):  # type: ignore[no-untyped-def]
+            """Change."""
+            raise NotImplementedError
+
+        change.__annotations__ = {"item": got, "return": made}
+        agent = agent_of(f"task_success(Item({second}=3 * inputs.item.{first}))", isolation=isolation)
+        assert agent.task(change)(got(**{first: 4})) == made(**{second: 12})
+
+
 def test_star_parameters_arrive_as_a_tuple_and_a_dict() -> None:
     agent = agent_of("task_success(f'{inputs.args} {inputs.kwargs}')")
 
