@@ -165,11 +165,12 @@ class Registry:
         docstring: str | None = None,
         runs: Side | None = None,
         captures: Iterable[str] = (),
+        names: Mapping[str, Any] | None = None,
     ) -> FunctionEntry:
         """Give agent code a function under a bare name. It runs in YOUR process, trusted, with arguments the agent chose
         and your annotations validated; with `runs="worker"` it runs in the worker and needs no trust. What such a
         function takes along from here is code and numbers; `captures` names the globals and outer variables that may
-        go along beside them."""
+        go along beside them. names: those of the block that registers it, for annotations that are text."""
         if (as_function := getattr(type(obj), "as_host_function", None)) is not None:
             obj = as_function(obj)  # a task: code is told how it ended, and gets no hold of an outcome
         if not callable(obj) or isinstance(obj, type):
@@ -184,7 +185,7 @@ class Registry:
             raise ConfigurationError(
                 f"function {bare!r}: captures= is for a function that is sent to the worker by value"
             )
-        signature = resolved_signature(obj, f"function {bare!r}")
+        signature = resolved_signature(obj, f"function {bare!r}", names)
         text = inspect.getdoc(obj) if docstring is None else docstring
         return self._add(FunctionEntry(bare, obj, signature, visibility, text, runs or "host", captured))
 

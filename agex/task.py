@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from agex.batch import Batch
 from agex.call import Call
 from agex.emptiness import is_empty
-from agex.errors import ContractError
 from agex.options import OPTION_NAMES, Options, changed
 from agex.outcome import TaskOutcome
 from agex.question import Answer
+from agex.scope import Scope
 from agex.signatures import render_signature
-from agex.terms import Terms
+from agex.terms import LateTerms, Terms
 from agex_supervisor.bridge import on_thread
 from agex_supervisor.contract import Unpickle
 from agex_supervisor.drive import adrive, drive
@@ -43,7 +43,7 @@ class Task(Generic[P, R]):
         agent: Agent,
         function: Callable[P, R],
         primer: str | None,
-        scope: Mapping[str, Any] | None = None,
+        scope: Scope | None = None,
         trust: str | None = None,
         setup: str | None = None,
     ) -> None:
@@ -61,9 +61,7 @@ class Task(Generic[P, R]):
         self._bound = False
         self._check_empty()
         self._setup = _checked_setup(self.__name__, setup)
-        self._unpickle = _trusted(agent, trust)
-        self._terms: Terms | None = None
-        self._early_terms(scope)
+        self._terms = LateTerms(function, scope, agent.isolation == "none", _trusted(agent, trust))
 
     # --- calling ---
 
@@ -156,29 +154,13 @@ class Task(Generic[P, R]):
     @property
     def terms(self) -> Terms:
         """The contract; ContractError if a declared type cannot be had."""
-        if self._terms is None:
-            local = self._agent.isolation == "none"
-            try:
-                self._terms = Terms.of(self._function, local=local, unpickle=self._unpickle)
-            except NameError as error:
-                raise ContractError(
-                    f"task {self.__name__}: an annotation does not resolve: {error}. It must name what is visible at module"
-                    " level, outside `if TYPE_CHECKING`, or where the task is defined, before it"
-                ) from error
-        return self._terms
+        return self._terms.now()
 
     @property
     def resolved_signature(self) -> inspect.Signature:
         """The signature with annotations as objects."""
         resolved = self.terms.resolved
         return resolved.replace(parameters=list(resolved.parameters.values())[1:]) if self._bound else resolved
-
-    def _early_terms(self, scope: Mapping[str, Any] | None) -> None:
-        try:
-            local = self._agent.isolation == "none"
-            self._terms = Terms.of(self._function, local=local, scope=scope, unpickle=self._unpickle)
-        except NameError:
-            return  # a forward reference: it is resolved at the first call
 
     def _check_plain(self) -> None:
         function: Any = self._function
