@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from agex import members
@@ -308,12 +308,27 @@ class Registry:
 
     def _add(self, entry: E) -> E:
         known = self._entries.get(entry.name)
-        if known is not None and known.subject != entry.subject:
+        if known is not None and known.subject != entry.subject and not _redefined(known.subject, entry.subject):
             raise ConfigurationError(
                 f"the name {entry.name!r} is taken by {described(known.subject)}; give name= to one of the two"
             )
         self._entries[entry.name] = entry
         return entry
+
+
+def _redefined(known: object, new: object) -> bool:
+    """Whether this is the same statement, run again: of a notebook's cell, or of a module that was loaded anew. The later
+    definition counts, as for Python itself."""
+    where = _statement(new)
+    return where is not None and where == _statement(known)
+
+
+def _statement(subject: object) -> tuple[str, str, str] | None:
+    """Which `def` or `class` at the top of a module made it; None for what was made otherwise, or as one of many."""
+    made = getattr(subject, "definition", subject)
+    if not isinstance(made, type | FunctionType) or "<" in made.__qualname__:
+        return None
+    return ("class" if isinstance(made, type) else "def", made.__module__, made.__qualname__)
 
 
 def _of_members(

@@ -130,6 +130,11 @@ class Task(Generic[P, R]):
         return self._agent
 
     @property
+    def definition(self) -> Callable[P, R] | None:
+        """The function that it was made of; None for a method of an object."""
+        return None if self._bound else self._function
+
+    @property
     def is_async(self) -> bool:
         """Whether a call of it is awaited."""
         return inspect.iscoroutinefunction(self._function)

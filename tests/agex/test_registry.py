@@ -209,6 +209,47 @@ def test_one_name_for_two_different_objects_is_refused_and_the_first_stays() -> 
     assert list(registry.host_functions()) == ["price"] and registry.bindings() == {}
 
 
+def test_a_statement_that_is_run_again_replaces_what_it_made_before() -> None:
+    cell = """
+@agent.fn
+def rate() -> int:
+    return {0}
+
+@agent.cls
+class Plain:
+    def number(self) -> int:
+        return {0}
+
+@agent.fn
+@other.task
+def asked() -> int:
+    "Ask."
+
+class Desk:
+    @other.task
+    def asked(self) -> int:
+        "Ask."
+"""
+    agent = agex.Agent(llm=agex.llm.Scripted(["task_success(rate() + Plain().number())"] * 2))
+    other = agex.Agent(llm=agex.llm.Scripted([]))
+    scope: dict[str, Any] = {"agent": agent, "other": other, "__name__": "__main__"}
+
+    @agent.task
+    def add() -> int:
+        """Add."""
+        raise NotImplementedError
+
+    for number in (1, 20):
+        exec(cell.format(number), scope)
+        assert add() == 2 * number
+    agent.fn(scope["Desk"]().asked, name="desk")
+    for another in (scope["Desk"]().asked, scope["rate"], scope["Plain"]().number):
+        with pytest.raises(ConfigurationError, match="the name 'desk' is taken"):
+            agent.fn(another, name="desk")
+    with pytest.raises(ConfigurationError, match="the name 'rate' is taken"):
+        agent.cls(scope["Plain"], name="rate")
+
+
 def test_registering_the_same_object_again_replaces_what_was_said_of_it() -> None:
     registry = Registry()
     registry.module(json)
