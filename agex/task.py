@@ -192,12 +192,16 @@ class Task(Mapped[P, R_co]):
         return self._value(self._call(args, kwargs))
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        options = self._chosen(kwargs)
+        return self._call_with(options, args, kwargs)
+
+    def _chosen(self, kwargs: dict[str, Any]) -> Options:
+        """The options among the keywords of a call, which are taken out."""
         own = self.__signature__.parameters
         # With `**kwargs` every keyword is an argument: agent code that calls a sub-agent chooses these, and no options.
         takes_all = any(each.kind is each.VAR_KEYWORD for each in own.values())
         chosen = [] if takes_all else [name for name in OPTION_NAMES if name in kwargs and name not in own]
-        options = changed(self._options, {name: kwargs.pop(name) for name in chosen})
-        return self._call_with(options, args, kwargs)
+        return changed(self._options, {name: kwargs.pop(name) for name in chosen})
 
     def _call_with(self, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         inputs = self.terms.checked(self.__signature__, self.__name__, args, kwargs)
