@@ -6,6 +6,7 @@ with fields (records.py), literals, and the many classes of which only an instan
 
 from __future__ import annotations
 
+import collections
 import collections.abc as abc
 import enum
 import inspect
@@ -32,6 +33,7 @@ from agex_protocol.shapes import ANY, NONE, Shape
 from agex_supervisor.checking import Checking
 from agex_supervisor.declarable import BUILT, CONTAINERS, NATIVE, PANDAS
 from agex_supervisor.handle import Handle
+from agex_supervisor.keyed import KEYED, keyed_form
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.records import STRICT, Record, extra_of, faults, fields_of, flavour_of
 from agex_supervisor.stand_ins import class_of, handle_form, instance_form, nominal, opaque_form
@@ -311,6 +313,12 @@ class Reading:
         if self.local:
             if cls is abc.Callable:
                 return Form(ANY, Callable)
+            if cls in KEYED:
+                given = get_args(annotation) or (Any,)
+                key, value = (
+                    self.read(each).strict for each in (*given, int if cls is collections.Counter else Any)[:2]
+                )
+                return Form(ANY, keyed_form(cls, key, value))
             return Form(ANY, _instance(cls) if isinstance(cls, type) else annotation)
         if self.unpickled and (isinstance(cls, type) or cls is abc.Callable):
             form = Callable if cls is abc.Callable else _instance(cls)
