@@ -190,6 +190,11 @@ class Registry:
         return self._add(FunctionEntry(bare, obj, signature, visibility, text, runs or "host", captured))
 
     @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them, first registered first."""
+        return tuple(self._entries.values())
+
+    @property
     def modules(self) -> tuple[ModuleEntry, ...]:
         """Registered modules, first registered first."""
         return tuple(entry for entry in self._entries.values() if isinstance(entry, ModuleEntry))
