@@ -67,7 +67,7 @@ def fields_of(annotation: Any, names: Mapping[str, Any]) -> dict[str, Field]:
     if flavour in ("model", "root"):
         try:
             # None where it is whole already. As of a class derived from a generic model that contains itself, it may fail.
-            if cls.model_rebuild(_types_namespace=within) is False:
+            if cls is not BaseModel and cls.model_rebuild(_types_namespace=within) is False:
                 raise NameError(f"pydantic cannot complete {cls.__name__}")
         except PydanticUndefinedAnnotation as error:
             raise NameError(error.message) from None

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from typing_extensions import TypedDict
 
 import agex
 from agex.llm import Scripted
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 ISOLATIONS = ["none", "kernel"]
 
 
@@ -243,6 +244,24 @@ def test_a_generic_model_that_contains_itself_crosses_with_its_arguments_checked
     given = Page[int](items=[3])
     assert page(given) == Page[int](items=[1], next=Page[int](items=[2]), by_name={"a": given})
     assert len(agent.model.requests) == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_any_model_is_an_input_where_the_base_of_all_is_declared(isolation: str) -> None:
+    agent = agent_of(isolation, "task_success(inputs.one.items + inputs.other.root)")
+
+    class Numbers(RootModel[list[int]]):
+        pass
+
+    class Letters(BaseModel):
+        items: list[int]
+
+    @agent.task
+    def joined(one: BaseModel, other: M) -> list[int]:
+        """Join."""
+        raise NotImplementedError
+
+    assert joined(Letters(items=[1]), Numbers([2])) == [1, 2]
 
 
 @pytest.mark.parametrize("isolation", ISOLATIONS)
