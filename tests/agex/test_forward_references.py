@@ -257,7 +257,7 @@ def test_any_model_is_an_input_where_the_base_of_all_is_declared(isolation: str)
         items: list[int]
 
     @agent.task
-    def joined(one: BaseModel, other: M) -> list[int]:
+    def joined(one: M, other: M) -> list[int]:
         """Join."""
         raise NotImplementedError
 
