@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from agex.pools import shared_pool
 from agex.prompt import system_prompt
 from agex.registry import Registry
 from agex.running import Running
+from agex.scope import Scope
 from agex.session_state import SessionState
 from agex.sessions import Sessions
 from agex.skills import Skills
@@ -156,7 +156,7 @@ class Agent:
         if isinstance(obj, Task):
             self._add_sub_agent(obj, **choices)
         else:
-            self._registry.fn(obj, **choices)
+            self._registry.fn(obj, names=Scope.of_caller().names(), **choices)
         self._changed()
         return obj
 
@@ -222,11 +222,11 @@ class Agent:
         `[results] trust_unpickle = true`.
         """
         if given is not None and not isinstance(given, str):
-            return Task(self, given, primer, _names_of_caller(), trust, setup)
+            return Task(self, given, primer, Scope.of_caller(), trust, setup)
         text = given if given is not None else primer
 
         def decorate(function: Callable[P, R]) -> Task[P, R]:
-            return Task(self, function, text, _names_of_caller(), trust, setup)
+            return Task(self, function, text, Scope.of_caller(), trust, setup)
 
         return decorate
 
@@ -387,11 +387,3 @@ class Agent:
         with self._lock:
             self._benches.clear()
             self._prompts.clear()
-
-
-def _names_of_caller() -> Mapping[str, Any]:
-    """What is visible in the block that calls our caller: a task's annotations may name a class defined there."""
-    frame = inspect.currentframe()
-    for _ in range(2):
-        frame = frame.f_back if frame is not None else None
-    return frame.f_locals if frame is not None else {}

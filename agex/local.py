@@ -121,6 +121,7 @@ class LocalExecutor:
                 members=self._direct.names.modules,
                 cache=self._cache,
                 view=lambda data: images.append(png(data)),
+                passes=(KeyboardInterrupt,),  # code here has no way to it: somebody pressed Ctrl-C
             ),
         )
         executed.stdout, executed.images = output.take(), images

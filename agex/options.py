@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from agex.errors import ConfigurationError
 from agex_supervisor.events import Event
@@ -41,7 +41,18 @@ class Options:
         return self.session if self.tenant is None else f"{self.tenant}{_TENANTS}{self.session}"
 
 
-OPTION_NAMES = ("session", "tenant", "on_event", "on_token", "timeout_s", "max_actions")
+class GivenOptions(TypedDict, total=False):
+    """Those that a caller may give."""
+
+    session: str
+    tenant: str | None
+    on_event: EventHandler | None
+    on_token: TokenHandler | None
+    timeout_s: float | None
+    max_actions: int | None
+
+
+OPTION_NAMES = tuple(GivenOptions.__annotations__)
 
 
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:

@@ -117,6 +117,8 @@ def _console(stream: TextIO | None, color: bool | None, width: int | None) -> Co
     return Console(
         file=stream or sys.stdout,
         width=width,
+        # In a notebook it would show each piece as an output of its own, and nothing in `stream`.
+        force_jupyter=False,
         force_terminal=True if color else None,
         no_color=None if color is None else not color,
         color_system="auto" if color is not False else None,

@@ -254,6 +254,20 @@ def test_printers_are_handlers_as_they_are(pool: agex.Pool, capsys: pytest.Captu
     assert capsys.readouterr().out == "hi \\x1b[2J"
 
 
+def test_in_a_notebook_printers_write_text_to_where_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ZMQInteractiveShell:  # by which rich knows a notebook
+        pass
+
+    monkeypatch.setattr("builtins.get_ipython", ZMQInteractiveShell, raising=False)
+    stream = io.StringIO()
+
+    agex.pprint_events(agex.FailEvent(message="m"), stream=stream)
+    for token in ("one ", "two"):
+        agex.pprint_tokens(token, stream=stream)
+
+    assert stream.getvalue() == "the agent gave up\n  m\none two"
+
+
 def test_a_state_is_printed_as_the_events_in_it() -> None:
     with agex.State() as state:
         ann = state.session("ann")

@@ -63,6 +63,7 @@ def execute(
     members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
     cache: Backend | None = None,
     view: Callable[[bytes], None] | None = None,
+    passes: tuple[type[BaseException], ...] = (),
 ) -> Ended:
     """Run one script in a fresh namespace.
 
@@ -70,7 +71,7 @@ def execute(
     the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError;
     with `keep` a last value that it refuses stays behind and is described, because no type was declared for it.
     `members` of modules stand in the place of the modules' own. A task has a `cache`, and view_image(), whose files go to
-    `view`.
+    `view`. What `passes` is no error of the script, but was meant for whoever runs it.
     """
     terminators = Terminators(accept)
     own: dict[str, object] = dict(inputs)
@@ -86,6 +87,8 @@ def execute(
         exec(code, scope)
     except Terminated:
         pass
+    except passes:
+        raise
     except SystemExit as error:
         if terminators.ended is None and error.code not in (None, 0):
             return raised(error)
