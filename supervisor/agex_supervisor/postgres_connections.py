@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from typing import Any
 
 import psycopg
@@ -32,6 +34,14 @@ class PostgresConnections(ConnectionPool[psycopg.Connection[Any]]):
             check=ConnectionPool.check_connection,
             open=True,
         )
+        # A program need not close its state. Later than this the pool's threads do not end any more, and are waited for.
+        own = weakref.ref(self)
+        self._at_exit = lambda: _close(own())
+        atexit.register(self._at_exit)
+
+    def close(self, timeout: float = 5.0) -> None:
+        atexit.unregister(self._at_exit)
+        super().close(timeout)
 
     def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
         try:
@@ -39,6 +49,11 @@ class PostgresConnections(ConnectionPool[psycopg.Connection[Any]]):
         except PoolTimeout:
             _try(self._url)  # says why
             raise
+
+
+def _close(connections: PostgresConnections | None) -> None:
+    if connections is not None:
+        connections.close()
 
 
 def _try(url: str) -> None:

@@ -77,7 +77,8 @@ class WorkspaceModules:
             beside = self._names(found.name.replace(".", "/")) if found.is_package else []
             close = get_close_matches(name, [*names(), *beside], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise AttributeError(f"module {found.name!r} ({found.file or 'a folder'}) has no {name!r}{hint}")
+            # With a name in it, or from 3.12 on Python's tracebacks add a hint of their own.
+            raise AttributeError(f"module {found.name!r} ({found.file or 'a folder'}) has no {name!r}{hint}", name="")
 
         return facade(found.name, vet, names, live=True), scope
 
