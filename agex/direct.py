@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from agex.containers import replaced
+from agex.interruption import Interrupted, Passing
 from agex_protocol.errors import ProtocolError
 from agex_protocol.host_handle import HostHandle, target_of
 from agex_supervisor.contract import Contract, ContractMismatch
@@ -58,6 +59,10 @@ class DirectCalls:
         except Exception as error:
             # As across a process: what went wrong, and nothing of where in the application that was.
             raise error.with_traceback(None) from None
+        except Interrupted:
+            raise
+        except BaseException as error:
+            raise Passing(error) from None
         try:
             return self.presented(result)
         except NotSendable as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 from agex.containers import replaced
 from agex.direct import DirectCalls
-from agex.interruption import Interrupted, Interruption, interruptibly
+from agex.interruption import Interrupted, Interruption, Passing, interruptibly
 from agex.local_cache import LocalCache
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.cache import Cache
@@ -117,6 +117,7 @@ class LocalExecutor:
                 members=self._direct.names.modules,
                 cache=self._cache,
                 view=lambda data: images.append(png(data)),
+                passing=(KeyboardInterrupt, Passing),  # whoever interrupts means the application
             ),
         )
         executed.stdout, executed.images = output.take(), images
@@ -153,6 +154,8 @@ class LocalExecutor:
                 ended = refusals.collected(record, call)
         except Interrupted:
             ended = turn.Ended("interrupted")
+        except Passing as passing:
+            raise passing.error from None
         executed = self._told(ended)
         executed.denials = self._denials(record, executed.death, timeout_s)
         executed.usage = RunUsage(time.monotonic() - started, time.thread_time() - cpu, 0)

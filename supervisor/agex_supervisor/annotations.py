@@ -162,8 +162,8 @@ class Reading:
         forms = [self.read(arg) for arg in args]
         strict: Any = Union[tuple(form.strict for form in forms)]  # noqa: UP007
         shapes = tuple(dict.fromkeys(form.shape for form in forms))
-        if ANY in shapes:
-            return Form(ANY, strict)
+        if any(shape.kind == "any" for shape in shapes):
+            return Form(ANY if ANY in shapes else Shape("any", cls=f":{' | '.join(map(str, shapes))}"), strict)
         if all(shape.kind in PLAIN for shape in shapes):
             return Form(Shape("scalar", shapes), strict)
         others = tuple(shape for shape in shapes if shape != NONE)
@@ -307,7 +307,7 @@ class Reading:
         if self.local:
             if cls is abc.Callable:
                 return Form(ANY, Callable)
-            return Form(ANY, _instance(cls) if isinstance(cls, type) else annotation)
+            return Form(Shape("any", cls=reference(cls)), _instance(cls)) if isinstance(cls, type) else Form(ANY, annotation)
         if self.unpickled and (isinstance(cls, type) or cls is abc.Callable):
             form = Callable if cls is abc.Callable else _instance(cls)
             return Form(Shape("pickle", cls=nominal(annotation)), form)

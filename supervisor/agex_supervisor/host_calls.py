@@ -176,6 +176,8 @@ def _size(head: Bytes, buffers: Sequence[Bytes]) -> int:
 
 
 def _text(error: Exception) -> str:
+    if type(error) is KeyError and len(error.args) == 1 and isinstance(error.args[0], str):
+        return error.args[0]  # a KeyError is made of the key and shows its repr, here and again in the worker
     try:
         return str(error)
     except Exception as second:

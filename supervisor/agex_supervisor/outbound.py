@@ -7,11 +7,13 @@ importable classes and functions go by name, only those of `__main__` by value.
 from __future__ import annotations
 
 import io
+import ipaddress
 import operator
 import pickle
 import pkgutil
 import sys
 import types
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -114,6 +116,11 @@ def _dumps(
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
     """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
 
+    # ipaddress itself pickles the number alone, and so loses the scope.
+    dispatch_table = ChainMap(
+        {ipaddress.IPv6Address: lambda address: (ipaddress.IPv6Address, (str(address),))},
+        cloudpickle.Pickler.dispatch_table,
+    )
     admit: Admit | None = None
     refer: Refer | None = None
     local: Local | None = None

@@ -107,6 +107,7 @@ def test_a_handle_behaves_the_same_in_every_isolation(pool: agex.Pool, isolation
         with pytest.raises(agex.CodeError) as wrong:
             line.wrong()
         assert wrong.value.error.type == "ContractError"
+        assert wrong.value.error.message == "result: a str ('text'), wanted int; use int(...)"
         for reach in (lambda: line.unknown, lambda: line._hidden):
             with pytest.raises(AttributeError):
                 reach()

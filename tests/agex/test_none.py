@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from typing import Any
 
@@ -70,6 +71,20 @@ def test_the_contract_holds_as_it_does_across_a_process() -> None:
 def _length(text: str) -> int:
     """Its length."""
     raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("declared", "wanted"),
+    [
+        (list[Engine], "list[Engine]"),
+        (dict[str, Engine | None], "dict[str, Engine | None]"),
+        (dict[str, Any], "dict[str, Any]"),
+    ],
+)
+def test_the_code_is_told_the_classes_that_were_declared(declared: Any, wanted: str) -> None:
+    with agex.Sandbox(isolation="none", policy="default") as sandbox:
+        outcome = sandbox.run("3", returns=declared)
+    assert outcome.error is not None and outcome.error.message == f"result: an int (3), wanted {wanted}"
 
 
 def test_host_functions_are_called_with_validated_arguments() -> None:
@@ -150,6 +165,24 @@ def test_code_that_catches_everything_is_ended_too(sandbox: agex.Sandbox) -> Non
     code = "while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass"
 
     assert sandbox.run(code, timeout_s=0.3).status == "timeout"
+
+
+@pytest.mark.parametrize("code", ["ready()\nwhile True: pass", "ready()\ntry:\n    while True: pass\nexcept: pass"])
+def test_an_interrupt_is_the_applications_and_no_error_of_the_code(code: str) -> None:
+    def ready() -> None:
+        threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)).start()
+
+    agent = agent_of(code, "task_success(1)")
+    agent.fn(ready)
+
+    @agent.task
+    def count() -> int:
+        """Count."""
+        raise NotImplementedError
+
+    with pytest.raises(KeyboardInterrupt):
+        count()
+    assert count() == 1
 
 
 def test_cancel_ends_the_run_from_another_thread() -> None:

@@ -297,7 +297,7 @@ REFUSALS = [
         accepted_in_none=True,
     ),
     Refusal("Color", "1", "result: an int (1), wanted Color; give one of RED, BLUE as Color.NAME"),
-    Refusal("pd.DataFrame", "{'a': [1]}", "result: a dict, wanted DataFrame"),
+    Refusal("pd.DataFrame", "{'a': [1]}", "result: a dict, wanted DataFrame; use pandas.DataFrame(...)"),
     Refusal(
         "list[dict[str, int]]",
         "pd.DataFrame({'a': [1]})",

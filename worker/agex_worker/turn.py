@@ -63,6 +63,7 @@ def execute(
     members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
     cache: Backend | None = None,
     view: Callable[[bytes], None] | None = None,
+    passing: tuple[type[BaseException], ...] = (),
 ) -> Ended:
     """Run one script in a fresh namespace.
 
@@ -70,7 +71,7 @@ def execute(
     the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError;
     with `keep` a last value that it refuses stays behind and is described, because no type was declared for it.
     `members` of modules stand in the place of the modules' own. A task has a `cache`, and view_image(), whose files go to
-    `view`.
+    `view`. What is `passing` is not the code's, and is raised.
     """
     terminators = Terminators(accept)
     own: dict[str, object] = dict(inputs)
@@ -90,6 +91,8 @@ def execute(
     except SystemExit as error:
         if terminators.ended is None and error.code not in (None, 0):
             return raised(error)
+    except passing:
+        raise
     except BaseException as error:
         if terminators.ended is None:
             return raised(error)
