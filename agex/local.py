@@ -82,6 +82,10 @@ class LocalExecutor:
         self._cache = LocalCache(kept, self._interruption.away)
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
+    @property
+    def takes_handles(self) -> bool:
+        return self._calls.takes_handles
+
     def start(self, *, keeps: bool = False) -> None:
         """Nothing has to be ready."""
 

@@ -107,8 +107,7 @@ class Sandbox:
         self._cancelled = False
         try:
             limit = self._bench.limits.wall_time_s
-            full = self._bench.sandbox.mode == "full"
-            executor = self._ready(keeps=full and contract.has_handles)
+            executor = self._ready(keeps=contract.has_handles)
             if self._cancelled:  # while the worker was made
                 told = ErrorInfo("cancelled", "cancelled by the caller")
                 return SandboxOutcome("cancelled", error=told, lockdown=executor.report)
@@ -180,7 +179,8 @@ class Sandbox:
             else:
                 self._made = self._pool.new_workspace()
                 self._executor = self._bench.executor(self._made)
-        self._executor.start(keeps=keeps)
+        full = self._bench.sandbox.mode == "full"  # then the session is over with the run
+        self._executor.start(keeps=full and (keeps or self._executor.takes_handles))
         return self._executor
 
     def _contract(self, returns: Any) -> Contract:

@@ -53,7 +53,7 @@ class Form:
 class Reading:
     """One walk. `local` accepts any class, by isinstance: where the value does not have to cross.
 
-    result: the value is one that code gives, so objects may stay behind. unpickled: what classes without a form of their own
+    result: the value is one that code gives, so objects may stay behind; taken: it gives it to a host function. unpickled: what classes without a form of their own
     cross as is a pickle. hosts: classes whose instances stay in this process; what a worker sends of one is its name.
     """
 
@@ -62,6 +62,7 @@ class Reading:
     result: bool = False
     unpickled: bool = False
     hosts: tuple[type, ...] = ()
+    taken: bool = False
     takes_hosted: bool = False
     # The annotations of the objects that stay behind, each the T of a Handle[T], or a Callable.
     handles: dict[int, Any] = field(default_factory=dict[int, Any])
@@ -290,11 +291,10 @@ class Reading:
             self.stood_for[cls] = None
         if kind is Opaque:
             return Form(*opaque_form(wanted, self.local, self.result))
-        if self.result:
+        if self.result or self.taken:
             return self._handle(wanted)
-        if self.local:  # an input: down goes the object itself
-            return Form(ANY, instance_form(Handle))
-        raise self._unportable(kind, "only a result can be one: objects stay in a worker for who asked for them")
+        # An input: down goes the object itself, which a sealed one is there as well.
+        return Form(ANY, instance_form(Handle, Opaque))
 
     def _hosted(self, cls: type) -> Form:
         self.takes_hosted = True
@@ -327,6 +327,8 @@ class Reading:
             ways.insert(0, f"`-> agex.Handle[{name}]` (the object stays in its worker)")
             ways[1] = f"`-> {ways[1][1:]}"
             ways.append('`trust="unpickle"` on the task (the agent can then run code in your process)')
+        elif self.taken:
+            ways.insert(0, f"`agex.Handle[{name}]` (the object stays in its worker, where it can be used after the call)")
         return Unportable(
             f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
             f'Declare {instead}. Or choose {", ".join(ways)}, or `isolation="none"`.'

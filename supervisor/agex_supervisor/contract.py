@@ -60,14 +60,15 @@ class Contract:
         result: bool = False,
         unpickle: Unpickle | None = None,
         hosts: tuple[type, ...] = (),
+        taken: bool = False,
     ) -> Contract:
         """The contract of an annotation with its forward references resolved; `where` is what messages call its place.
 
         Unportable for a class whose values cannot cross; with `local` they do not have to, and any class is checked by
-        isinstance. In a `result` objects may stay behind as handles. With `unpickle`, which then opens them, classes that
+        isinstance. In a `result` objects may stay behind as handles, and in what a host function has `taken`. With `unpickle`, which then opens them, classes that
         cannot cross are pickled. Instances of `hosts` stay in this process, and a worker may name those that it was given.
         """
-        reading = Reading(where, local, result, unpickle is not None, hosts)
+        reading = Reading(where, local, result, unpickle is not None, hosts, taken)
         form = reading.whole(annotation)
         try:
             for record in list(reading.records.values()):

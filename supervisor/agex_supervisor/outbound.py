@@ -159,7 +159,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
             return _HELD, (number,)
         try:
             return _opened(held_by(handle).sealed())
-        except CodeError as error:
+        except (CodeError, RuntimeError) as error:
             raise NotSendable(f"{handle!r} cannot be passed to another worker: {error}") from error
 
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Session:
         self._workspace = workspace
         self._resolve = resolve
         self.handles = HostHandles(()) if handles is None else handles
+        self.on_start: Callable[[Keeper], None] = lambda keeper: None  # has what is in a new worker served
         self._on_cache = CacheService(
             Cache(max_bytes=kit.plan.limits.result_bytes) if cache is None else cache, kit.plan.isolation
         )
@@ -113,7 +114,9 @@ class Session:
         if self._keeper is not None:
             raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
         place = self._pool.checkout(self._kit, self._workspace, until, self._furniture)
-        self._place, self._keeper = place, Keeper(self._pool, place)
+        self._place = place
+        self._keeper = self.handles.keeper = Keeper(self._pool, place)
+        self.on_start(self._keeper)
         place.worker.on_returned = self.handles.returned
         place.worker.on_cache = self._on_cache
         place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
