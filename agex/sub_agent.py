@@ -104,7 +104,8 @@ def _sealed(annotation: Any) -> Any:
     """An annotation with Opaque in the place of Handle."""
     origin, given = get_origin(annotation), get_args(annotation)
     if (origin or annotation) is Handle:
-        return Opaque[given or (Any,)]
+        sealed: Any = Opaque
+        return sealed[given or (Any,)]
     parts = tuple(map(_sealed, given))
     if parts == given or origin is None:
         return annotation

@@ -293,8 +293,9 @@ class Reading:
             return Form(*opaque_form(wanted, self.local, self.result))
         if self.result or self.taken:
             return self._handle(wanted)
-        # An input: down goes the object itself, which a sealed one is there as well.
-        return Form(ANY, instance_form(Handle, Opaque))
+        if self.local:  # an input: down goes the object itself, which a sealed one is there as well
+            return Form(ANY, instance_form(Handle, Opaque))
+        raise self._unportable(kind, "no object stays in its worker for this")
 
     def _hosted(self, cls: type) -> Form:
         self.takes_hosted = True
@@ -307,7 +308,9 @@ class Reading:
         if self.local:
             if cls is abc.Callable:
                 return Form(ANY, Callable)
-            return Form(Shape("any", cls=reference(cls)), _instance(cls)) if isinstance(cls, type) else Form(ANY, annotation)
+            if not isinstance(cls, type):
+                return Form(ANY, annotation)
+            return Form(Shape("any", cls=reference(cls)), _instance(cls))
         if self.unpickled and (isinstance(cls, type) or cls is abc.Callable):
             form = Callable if cls is abc.Callable else _instance(cls)
             return Form(Shape("pickle", cls=nominal(annotation)), form)
@@ -328,7 +331,8 @@ class Reading:
             ways[1] = f"`-> {ways[1][1:]}"
             ways.append('`trust="unpickle"` on the task (the agent can then run code in your process)')
         elif self.taken:
-            ways.insert(0, f"`agex.Handle[{name}]` (the object stays in its worker, where it can be used after the call)")
+            after = "the object stays in its worker, where it can be used after the call"
+            ways.insert(0, f"`agex.Handle[{name}]` ({after})")
         return Unportable(
             f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
             f'Declare {instead}. Or choose {", ".join(ways)}, or `isolation="none"`.'

@@ -300,6 +300,7 @@ class WorkerExecutor:
         return keeper.decode(returns, turn.head, turn.buffers, self._caps)
 
     def _serve(self, keeper: Keeper) -> None:
+        self._host_calls.handles.keeper = keeper
         self._session.serve(keeper, self._host_calls, self._caps, self._host_calls.awaiting)
 
     def _violated(self, what: str) -> Executed:

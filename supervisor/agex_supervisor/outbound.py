@@ -113,14 +113,15 @@ def _dumps(
     return pickled.getvalue()
 
 
+def _by_text(address: ipaddress.IPv6Address) -> Any:
+    """With its scope; ipaddress itself pickles the number alone."""
+    return type(address), (str(address),)
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
     """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
 
-    # ipaddress itself pickles the number alone, and so loses the scope.
-    dispatch_table = ChainMap(
-        {ipaddress.IPv6Address: lambda address: (ipaddress.IPv6Address, (str(address),))},
-        cloudpickle.Pickler.dispatch_table,
-    )
+    dispatch_table: Any = ChainMap({ipaddress.IPv6Address: _by_text}, cast(Any, cloudpickle.Pickler).dispatch_table)
     admit: Admit | None = None
     refer: Refer | None = None
     local: Local | None = None

@@ -114,8 +114,7 @@ class Session:
         if self._keeper is not None:
             raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
         place = self._pool.checkout(self._kit, self._workspace, until, self._furniture)
-        self._place = place
-        self._keeper = self.handles.keeper = Keeper(self._pool, place)
+        self._place, self._keeper = place, Keeper(self._pool, place)
         self.on_start(self._keeper)
         place.worker.on_returned = self.handles.returned
         place.worker.on_cache = self._on_cache
@@ -298,8 +297,7 @@ class Session:
         return turn
 
     def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps, awaiting: Awaiting) -> None:
-        """Have operations on the objects of a worker run as this session's actions are. `awaiting` is closed when it has ended
-        after the session."""
+        """Have what is in a worker used as this session's actions are run. `awaiting` is closed when it ends after the session."""
         plan, equipment, broker = self._kit.plan, self._equipment, self._broker
         on_dial = broker.dial if plan.network else no_network
         closing = ExitStack()
@@ -390,8 +388,7 @@ class Session:
         else:
             promises = {promise: list(PROCESS_HOLDS.get(promise, ())) for promise in CELLS}
         unenforced = [promise for promise, holders in promises.items() if not holders] + self._unenforced
-        isolation = self._kit.plan.isolation
-        return LockdownReport(isolation, promises, layers, unenforced, verified, place.worker.probes)
+        return LockdownReport(self._kit.plan.isolation, promises, layers, unenforced, verified, place.worker.probes)
 
 
 def _no_calls(call: m.Call, values: object) -> list[object]:

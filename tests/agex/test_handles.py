@@ -331,7 +331,9 @@ def test_what_a_host_function_was_given_keeps_the_worker_of_its_task_until_it_is
     def take(line: agex.Handle[Line]) -> None:
         taken.append(line)
 
-    ours = agent(pool, "kernel", "take(Line(3.0))\ntask_success(1)", "take(Line(4.0))\ntask_fail('no')", "task_success(2)")
+    ours = agent(
+        pool, "kernel", "take(Line(3.0))\ntask_success(1)", "take(Line(4.0))\ntask_fail('no')", "task_success(2)"
+    )
     ours.fn(take)
 
     @ours.task
