@@ -86,7 +86,11 @@ class LocalExecutor:
     def takes_handles(self) -> bool:
         return self._calls.takes_handles
 
-    def start(self, *, keeps: bool = False) -> None:
+    @property
+    def seat(self) -> None:
+        """There is no worker."""
+
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
         """Nothing has to be ready."""
 
     def execute(
@@ -121,7 +125,7 @@ class LocalExecutor:
                 members=self._direct.names.modules,
                 cache=self._cache,
                 view=lambda data: images.append(png(data)),
-                passing=(KeyboardInterrupt, Passing),  # whoever interrupts means the application
+                passes=(KeyboardInterrupt, Passing),  # code here has no way to it: somebody pressed Ctrl-C
             ),
         )
         executed.stdout, executed.images = output.take(), images

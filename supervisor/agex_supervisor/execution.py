@@ -25,6 +25,7 @@ from agex_supervisor.keeper import Keeper
 from agex_supervisor.model import EditFile, TerminalAction, WriteFile
 from agex_supervisor.png import Image
 from agex_supervisor.promises import LockdownReport
+from agex_supervisor.seats import Seat
 from agex_supervisor.session import Session
 from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.turn import Turn
@@ -130,8 +131,9 @@ class Executor(Protocol):
         """Whether host functions may be given objects that stay in a worker."""
         ...
 
-    def start(self, *, keeps: bool = False) -> None:
-        """Make ready, so that what is missing is said before a model is asked. keeps: objects may stay when it is over."""
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
+        """Make ready, so that what is missing is said before a model is asked. keeps: objects may stay when it is over. Late
+        where it takes longer than `until`, WaitEnded where the wait is ended."""
         ...
 
     def execute(
@@ -163,6 +165,11 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
     @property
+    def seat(self) -> Seat | None:
+        """Of the session in its pool, where it has one now."""
+        ...
+
+    @property
     def report(self) -> LockdownReport: ...
 
 
@@ -183,11 +190,15 @@ class WorkerExecutor:
         return self._host_calls.takes_handles
 
     @property
+    def seat(self) -> Seat | None:
+        return None if (keeper := self._session.keeper) is None else keeper.seat
+
+    @property
     def report(self) -> LockdownReport:
         return self._session.report
 
-    def start(self, *, keeps: bool = False) -> None:
-        self._session.start(keeps=keeps)
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
+        self._session.start(until, keeps=keeps)
 
     def execute(
         self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import _thread
 import threading
 from typing import Any
 
@@ -87,6 +87,33 @@ def test_the_code_is_told_the_classes_that_were_declared(declared: Any, wanted: 
     assert outcome.error is not None and outcome.error.message == f"result: an int (3), wanted {wanted}"
 
 
+def test_an_interrupt_from_the_keyboard_ends_the_task_and_is_no_error_of_the_code() -> None:
+    begun = threading.Event()
+    agent = agex.Agent(
+        llm=Scripted(
+            [
+                "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    print('mine')\nraise KeyboardInterrupt",
+                "begin()\ntry:\n    while True: pass\nexcept: pass",
+                "task_success(4)",
+            ]
+        )
+    )
+    agent.fn(begun.set, name="begin")
+
+    @agent.task
+    def count() -> int:
+        """Count."""
+        raise NotImplementedError
+
+    interrupter = threading.Thread(target=lambda: (begun.wait(), _thread.interrupt_main()))
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        count()
+    interrupter.join()
+    assert agent.running._calls == {}
+    assert count() == 4
+
+
 def test_host_functions_are_called_with_validated_arguments() -> None:
     agent = agent_of("half('4')", "task_success(half(4))")
 
@@ -165,24 +192,6 @@ def test_code_that_catches_everything_is_ended_too(sandbox: agex.Sandbox) -> Non
     code = "while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass"
 
     assert sandbox.run(code, timeout_s=0.3).status == "timeout"
-
-
-@pytest.mark.parametrize("code", ["ready()\nwhile True: pass", "ready()\ntry:\n    while True: pass\nexcept: pass"])
-def test_an_interrupt_is_the_applications_and_no_error_of_the_code(code: str) -> None:
-    def ready() -> None:
-        threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)).start()
-
-    agent = agent_of(code, "task_success(1)")
-    agent.fn(ready)
-
-    @agent.task
-    def count() -> int:
-        """Count."""
-        raise NotImplementedError
-
-    with pytest.raises(KeyboardInterrupt):
-        count()
-    assert count() == 1
 
 
 def test_cancel_ends_the_run_from_another_thread() -> None:

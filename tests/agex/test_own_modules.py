@@ -198,6 +198,7 @@ def test_a_mistyped_name_is_answered_by_the_one_that_is_near(talk: Talker) -> No
         "import helprs",
         "from helpers.tables import cleen",
         "import helpers.tables\nhelpers.tables.claen(1)",
+        "from helpers import tabels",
     )
     lasts = [text.splitlines()[-1] for text in told]
     assert "; did you mean 'helpers.tables'?" in lasts[0]
@@ -207,6 +208,7 @@ def test_a_mistyped_name_is_answered_by_the_one_that_is_near(talk: Talker) -> No
     assert lasts[3] == (
         "AttributeError: module 'helpers.tables' (helpers/tables.py) has no 'claen'; did you mean 'clean'?"
     )
+    assert lasts[4].endswith("module 'helpers' (a folder) has no 'tabels'; did you mean 'tables'?")
 
 
 def test_a_module_cannot_be_changed_from_outside_nor_does_it_show_what_is_beneath(talk: Talker) -> None:

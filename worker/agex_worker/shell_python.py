@@ -15,7 +15,7 @@ from agex_protocol.plan import SandboxPlan
 from agex_worker.sandbox.compiler import compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
-from agex_worker.tracebacks import error_text, remember_source
+from agex_worker.tracebacks import error_text, remember_script
 
 _HELP = "python FILE [ARGS], python -c TEXT [ARGS], or python - for standard input"
 
@@ -73,9 +73,8 @@ def _source(ctx: CommandContext) -> tuple[str, str, list[str]]:
 
 
 def _run(filename: str, source: str, sandbox: SandboxPlan, scope: dict[str, Any], err: io.StringIO) -> int:
-    remember_source(filename, source)
     try:
-        exec(compile(source, sandbox, filename), scope)
+        exec(compile(source, sandbox, remember_script(filename, source)), scope)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
