@@ -53,6 +53,9 @@ class HostCalls:
         # Under names with a space, which no function of agent code can have.
         self._functions |= {each.declared.name: each for each in self._commanding}
         self._functions |= {name: each for item in objects for name, each in item.functions.items()}
+        members = (each for item in self._objects for each in item.members.values())
+        # Whether some of them may be given objects that stay in the worker.
+        self.takes_handles = any(each.takes_handles for each in (*self._functions.values(), *members))
         self._caps = caps
         self._admit = admit
         self._allowance = Allowance(limits)
@@ -65,12 +68,6 @@ class HostCalls:
         other = copy.copy(self)
         other.handles, other.awaiting = handles, Awaiting()
         return other
-
-    @property
-    def takes_handles(self) -> bool:
-        """Whether some of them may be given objects that stay in the worker."""
-        members = (each for item in self._objects for each in item.members.values())
-        return any(each.takes_handles for each in (*self._functions.values(), *members))
 
     @property
     def declared(self) -> tuple[m.HostFunction, ...]:
@@ -136,7 +133,8 @@ class HostCalls:
     def _run(self, call: m.Call, owner: tuple[object, ...], hosted: Hosted, given: dict[str, Any]) -> Iterator[object]:
         # Now, and not with the next action: else a loop of calls would leave an object of each behind. Before the function
         # is called, since what it gives may be the last handle of an object.
-        if (keeper := self.handles.keeper) is not None and (gone := keeper.take_dropped()):
+        keeper = self.handles.keeper if self.takes_handles else None
+        if keeper is not None and (gone := keeper.take_dropped()):
             yield m.Drop(tuple(gone))
         yield from self._answered(call, owner, hosted, given)
 
