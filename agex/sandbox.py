@@ -107,10 +107,9 @@ class Sandbox:
         self._ending = Ending()
         try:
             limit = self._bench.limits.wall_time_s
-            full = self._bench.sandbox.mode == "full"
             try:
                 with ended_by(self._ending):
-                    executor = self._ready(keeps=full and contract.has_handles)
+                    executor = self._ready(keeps=contract.has_handles)
             except WaitEnded:
                 return SandboxOutcome("cancelled", error=_CANCELLED, lockdown=LockdownReport(self.isolation))
             if self._ending.ended:  # while the worker was made
@@ -183,7 +182,8 @@ class Sandbox:
             else:
                 self._made = self._pool.new_workspace()
                 self._executor = self._bench.executor(self._made)
-        self._executor.start(keeps=keeps)
+        full = self._bench.sandbox.mode == "full"  # then the session is over with the run
+        self._executor.start(keeps=full and (keeps or self._executor.takes_handles))
         return self._executor
 
     def _contract(self, returns: Any) -> Contract:

@@ -343,13 +343,20 @@ def test_a_class_without_a_form_on_the_wire_is_refused_as_a_result_with_the_choi
     )
 
 
-@pytest.mark.parametrize(
-    ("annotation", "name"), [(threading.Thread, "Thread"), (Callable[[int], int], "Callable"), (Handle[int], "Handle")]
-)
-def test_what_a_host_function_takes_cannot_be_an_object_of_a_worker(annotation: Any, name: str) -> None:
+@pytest.mark.parametrize(("annotation", "name"), [(threading.Thread, "Thread"), (Callable[[int], int], "Callable")])
+def test_what_a_host_function_takes_is_no_object_of_a_worker_unless_it_says_so(annotation: Any, name: str) -> None:
     with pytest.raises(Unportable) as caught:
-        Contract.of(annotation, where="f(x)")
-    assert str(caught.value).startswith(f"f(x): {name} ")
+        Contract.of(annotation, where="f(x)", taken=True)
+    assert str(caught.value) == (
+        f"f(x): {name} {NO_FORM}`agex.Handle[{name}]` (the object stays in its worker, where it can be used after the call),"
+        f' `agex.Opaque[{name}]` (bytes that only workers open), or `isolation="none"`.'
+    )
+    assert Contract.of(Handle[annotation], where="f(x)", taken=True).has_handles
+
+
+def test_what_is_neither_given_nor_taken_by_anybody_has_no_handle() -> None:
+    with pytest.raises(Unportable, match=r"^x: Handle cannot be declared: no object stays in its worker for this$"):
+        Contract.of(Handle[int], where="x")
 
 
 def test_a_generator_is_refused_as_a_result() -> None:
