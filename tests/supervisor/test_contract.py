@@ -480,6 +480,28 @@ def test_a_mapping_may_name_a_field_or_its_alias_but_not_both() -> None:
         sent(Invoice, both)
 
 
+class Named(typing_extensions.TypedDict):
+    x: int
+
+
+@pytest.mark.parametrize("annotation", [Point, Named, list[Point]])
+def test_a_key_that_is_no_field_is_refused_and_not_lost(annotation: Any) -> None:
+    surplus = {"x": 1, "colour": "red"}
+    value = [surplus] if annotation == list[Point] else surplus
+    with pytest.raises(ContractMismatch, match="colour"):
+        Contract.of(annotation, where="here").check(value)
+    with pytest.raises(NotPortable, match="a dict with unknown 'colour', wanted"):
+        sent(annotation, value)
+
+
+def test_a_model_that_says_nothing_of_further_keys_leaves_them_out_as_pydantic_does() -> None:
+    for got in (
+        Contract.of(Invoice, where="here").check({"number": "7", "x": 1}),
+        sent(Invoice, {"number": "7", "x": 1}),
+    ):
+        assert got == Invoice(invoiceNumber="7")
+
+
 def test_a_model_of_one_value_is_made_of_that_value() -> None:
     assert Contract.of(Numbers, where="here").check([1, 2]) == Numbers([1, 2])
     assert sent(list[Numbers], [[1], Numbers([2])]) == [Numbers([1]), Numbers([2])]
