@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
+
+from agex_protocol.budget import collector_paused
 
 T = TypeVar("T")
 
@@ -62,10 +65,13 @@ def interruptibly(call: Callable[[], T]) -> T:
 
 
 def _is_reached() -> bool:
+    if sys.version_info >= (3, 12):
+        return True
     try:
-        _raise_in(threading.get_ident(), _Probe)
-        for _ in range(100):  # a thread looks for exceptions when it jumps back
-            pass
+        with collector_paused():  # what it calls would swallow the exception, and print it
+            _raise_in(threading.get_ident(), _Probe)
+            for _ in range(100):  # a thread looks for exceptions when it jumps back
+                pass
     except _Probe:
         return True
     _raise_in(threading.get_ident(), None)
