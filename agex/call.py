@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from agex.asking import Asking
 from agex.captures import ridden_by
 from agex.errors import ContractError, TaskNeedsInput
+from agex.file_news import FileNews
 from agex.handlers import handled
 from agex.kin import Kin
 from agex.lineage import called_by, caller
@@ -34,8 +35,6 @@ from agex_supervisor.events import (
     ErrorEvent,
     Event,
     FailEvent,
-    FileEvent,
-    NoteEvent,
     SuccessEvent,
     TaskStartEvent,
 )
@@ -87,6 +86,7 @@ class Call:
         self.kin = Kin(agent, options, caller())
         self.session = self.kin.session
         self.budget = self.kin.budget
+        self._news = FileNews(agent.name, self.session)
         self.deadline = self.kin.deadline
         self._asking = Asking(agent.model, agent.name, self.kin.namespace)
         self.llm: LLM = self._asking
@@ -133,7 +133,7 @@ class Call:
 
     # --- the driver's hands ---
 
-    def act(self, action: Action, timeout_s: float | None) -> Executed:
+    def act(self, action: Action, number: int, timeout_s: float | None) -> Executed:
         limit = self._agent.action_timeout_s
         wall = min(limit, self._bench_wall(), *([] if timeout_s is None else [timeout_s]))
         assert self._executor is not None
@@ -141,8 +141,9 @@ class Call:
             with called_by(self):
                 if not isinstance(action, PythonAction):
                     return self._executor.tend(action, timeout_s=wall)
+                returns = self._task.terms.returns
                 return self._executor.execute(
-                    action.code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall
+                    action.code, self._inputs, returns, task=True, timeout_s=wall, number=number
                 )
         except NotSendable as error:
             raise ContractError(f"{self._task.__name__}(): {error}") from error
@@ -202,7 +203,7 @@ class Call:
 
     def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
         """Tell what was seen, and then the last event."""
-        seen = [] if self._changes is None else _of_files(self._changes, self._agent.name, self.session)
+        seen = [] if self._changes is None else self._news.events(self._changes)
         told = [self.tell(event) for event in [*seen, *([] if last is None else [last])]]
         return _all_of([each for each in told if each is not None])
 
@@ -330,29 +331,6 @@ class Call:
         self._agent.sessions.release(self.session, forget=self._options.ephemeral)
         if self._options.ephemeral:
             self.kin.forget_heirs()
-
-
-def _of_files(changes: WorkspaceChanges, agent: str, session: str) -> list[Event]:
-    """What an action did to the files, and which of them are in no version."""
-    told: list[Event] = []
-    if changes.files or changes.removed:
-        added = tuple(sorted(changes.added))
-        told.append(
-            FileEvent(
-                agent=agent,
-                session=session,
-                source="agent",
-                added=added,
-                modified=changes.modified,
-                removed=changes.removed,
-            )
-        )
-    if changes.left_out:
-        lines = [f"{each.path}: {each.why}" for each in changes.left_out]
-        more = [f"and {changes.more} more"] if changes.more else []
-        text = "\n".join(["not kept in the state of the session:", *lines, *more])
-        told.append(NoteEvent(agent=agent, session=session, message=text))
-    return told
 
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))

@@ -79,6 +79,7 @@ class Sandbox:
             if self.isolation == "kernel":
                 _refuse_own_code_in(self._given)
         self._made: Path | None = None
+        self._runs = 0
         self._executor: Executor | None = None
         self._last_contract: tuple[Any, Contract] | None = None
         self._running = threading.Lock()
@@ -112,8 +113,10 @@ class Sandbox:
             if self._cancelled:  # while the worker was made
                 told = ErrorInfo("cancelled", "cancelled by the caller")
                 return SandboxOutcome("cancelled", error=told, lockdown=executor.report)
+            self._runs += 1
+            within = limit if timeout_s is None else min(timeout_s, limit)
             executed = executor.execute(
-                code, given, contract, task=False, timeout_s=limit if timeout_s is None else min(timeout_s, limit)
+                code, given, contract, task=False, timeout_s=within, number=self._runs
             )
             return _outcome(executed, executor.report)
         except NotSendable as error:

@@ -129,9 +129,17 @@ class Executor(Protocol):
         ...
 
     def execute(
-        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+        self,
+        code: str,
+        inputs: Mapping[str, object],
+        returns: Contract,
+        *,
+        task: bool,
+        timeout_s: float,
+        number: int = 0,
     ) -> Executed:
-        """Run one script. `returns` is what task_success (task=True) or the last expression has to give."""
+        """Run one script. `returns` is what task_success (task=True) or the last expression has to give. number: that of the
+        action, or of the run of a Sandbox."""
         ...
 
     def tend(self, action: WorkspaceAction, *, timeout_s: float) -> Executed:
@@ -179,12 +187,21 @@ class WorkerExecutor:
         self._session.start(keeps=keeps)
 
     def execute(
-        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+        self,
+        code: str,
+        inputs: Mapping[str, object],
+        returns: Contract,
+        *,
+        task: bool,
+        timeout_s: float,
+        number: int = 0,
     ) -> Executed:
         started = time.monotonic()
         shape = returns.shape.to_bytes()
         self._host_calls.awaiting.renew()
-        turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
+        turn = self._session.run(
+            code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls, number=number
+        )
         executed = self._told(turn, returns, task)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
         executed.images = turn.images

@@ -1,7 +1,7 @@
 """The agent loop without any I/O: a generator that asks for effects and is sent their results.
 
     Ask(request) -> Reply            the driver asks the model
-    Act(action)  -> Executed         the driver has it done
+    Act(action, number) -> Executed  the driver has it done
     Tell(event)  -> None             the driver passes it to whoever listens
     Keep(message) -> None            the driver stores what the action left, with all that was told of it
 
@@ -50,7 +50,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Act:
+    """number: that of its events; 0 for the setup."""
+
     action: Action
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +228,7 @@ class _Talk:
         for place, action in enumerate(reply.actions[: self._budget.max_actions - self.actions], 1):
             self.actions += 1
             yield Tell(self._event(ActionEvent, number=self.actions, text=reply.text, action=action, usage=reply.usage))
-            executed: Executed = yield Act(action)
+            executed: Executed = yield Act(action, self.actions)
             self.denials.update(dict.fromkeys(executed.denials))
             finish = self._finished(executed)
             if finish is not None:

@@ -81,7 +81,7 @@ def _run(filename: str, source: str, sandbox: SandboxPlan, scope: dict[str, Any]
             return (end.code or 0) & 0xFF
         err.write(f"{end.code}\n")
         return 1
-    except Exception as error:
+    except (Exception, GeneratorExit) as error:
         err.write(error_text(error).traceback)
         return 1
     return 0

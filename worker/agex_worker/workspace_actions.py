@@ -36,7 +36,7 @@ def tend(asked: m.OnWorkspace, tree: WorkspaceTree, run_shell: RunShell) -> Ende
                 told = _write(asked, tree)
             case m.Edit():
                 told = _edit(asked, tree)
-    except Exception as error:
+    except BaseException as error:
         return raised(error.with_traceback(None))  # no line of it is the agent's
     added, modified = tree.added[:MAX_NAMED], tree.modified[:MAX_NAMED]
     return Ended("done", text=told.text, exit_code=told.exit_code, added=added, modified=modified)
