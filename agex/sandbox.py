@@ -115,9 +115,7 @@ class Sandbox:
                 return SandboxOutcome("cancelled", error=told, lockdown=executor.report)
             self._runs += 1
             within = limit if timeout_s is None else min(timeout_s, limit)
-            executed = executor.execute(
-                code, given, contract, task=False, timeout_s=within, number=self._runs
-            )
+            executed = executor.execute(code, given, contract, task=False, timeout_s=within, number=self._runs)
             return _outcome(executed, executor.report)
         except NotSendable as error:
             raise ContractError(str(error)) from error

@@ -37,7 +37,9 @@ def error_text(error: BaseException) -> ErrorText:
     kind = type_name(error)
     try:
         message = str(error)
-    except BaseException as second:  # SystemExit too: the text of an error ends neither the worker nor, in `none`, the program
+    except (
+        BaseException
+    ) as second:  # SystemExit too: the text of an error ends neither the worker nor, in `none`, the program
         message = f"<its text cannot be made: {type(second).__name__}>"
     try:
         told = traceback.TracebackException.from_exception(error, limit=-40, compact=True)

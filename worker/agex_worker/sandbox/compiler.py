@@ -28,7 +28,7 @@ def compile(source: str, plan: SandboxPlan, filename: str = "<action>", *, relat
         _keep_last_value(tree)
         return builtins.compile(tree, filename, "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise error.with_traceback(None)  # no line of the parser is the agent's
+        raise error.with_traceback(None) from None  # no line of the parser is the agent's
     except (ValueError, MemoryError, RecursionError, OverflowError) as error:
         # The parser's own limits: null bytes, lone surrogates, nesting, huge numbers.
         raise SyntaxError(f"the source cannot be compiled: {error or type(error).__name__}") from None
