@@ -93,11 +93,16 @@ def asked_of(action: WorkspaceAction) -> m.OnWorkspace:
     number = secrets.token_bytes(16)
     match action:
         case TerminalAction(commands):
-            return m.Shell(number, commands)
+            return m.Shell(number, _portable(commands))
         case WriteFile(path, content, append):
-            return m.Write(number, path, content, append)
+            return m.Write(number, _portable(path), _portable(content), append)
         case EditFile(path, search, replace, everywhere):
-            return m.Edit(number, path, search, replace, everywhere)
+            return m.Edit(number, _portable(path), _portable(search), _portable(replace), everywhere)
+
+
+def _portable(text: str) -> str:
+    """A model can write half a character (a lone surrogate), which neither a message nor the name of a file can have."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def done(text: str, exit_code: int, added: Sequence[str], modified: Sequence[str]) -> Executed:

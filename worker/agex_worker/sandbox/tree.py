@@ -74,11 +74,16 @@ class WorkspaceTree(WorkspaceFiles):
         where = self._absolute(path)
         if where == str(self._root):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
-        if (above := os.path.dirname(where)) != str(self._root):
-            self.makedirs(above)
-        is_new = not self.exists(where)
-        with self._regular(where, mode + "b") as file:
-            file.write(content)
+        try:
+            if (above := os.path.dirname(where)) != str(self._root):
+                self.makedirs(above)
+            is_new = not self.exists(where)
+            with self._regular(where, mode + "b") as file:
+                file.write(content)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise type(error)(error.errno, error.strerror, path) from None  # by the path that was given
         self._note(where, is_new)
 
     def remove(self, path: str) -> None:
@@ -119,6 +124,8 @@ class WorkspaceTree(WorkspaceFiles):
             if not exist_ok:
                 raise FileExistsError(errno.EEXIST, "File exists", path)
             return
+        if self.exists(where):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
         if where != str(self._root):
             self.makedirs(os.path.dirname(where))
         self.mkdir(where)

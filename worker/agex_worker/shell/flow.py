@@ -24,5 +24,13 @@ class Leave(BaseException):
         self.goes_on = goes_on
 
 
+class Broken(BaseException):
+    """Carries an error that ends the action, such as that of memory, past termish."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class TooDeep(BaseException):
     """Functions, files or `$(...)` call one another without end. Ends all of them, or there would be no end to the errors."""

@@ -30,7 +30,10 @@ def host_command(
         while "operation" in step:
             step = _answered(step, commanding[m.CONTINUE_COMMAND], tree)
         ctx.stdout.write(step["stdout"])
-        return CommandResult(exit_code=step["exit_code"], stderr=step["stderr"])
+        said = step["stderr"]
+        if said and not said.startswith(f"{declared.name}:"):
+            said = f"{declared.name}: {said}"
+        return CommandResult(exit_code=step["exit_code"], stderr=said)
 
     return command
 

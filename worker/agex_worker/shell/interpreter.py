@@ -18,7 +18,7 @@ from termish.interpreter.core import BUILTINS
 from agex_worker.sandbox.tree import WorkspaceTree
 from agex_worker.shell.commands import FURTHER
 from agex_worker.shell.conditions import holds
-from agex_worker.shell.flow import Exit, Leave, Return, TooDeep
+from agex_worker.shell.flow import Broken, Exit, Leave, Return, TooDeep
 from agex_worker.shell.own import ShellOwn
 from agex_worker.shell.reader import read
 from agex_worker.shell.streams import Kept, ShellContext, Shown, Streams, Written, redirected, told
@@ -65,7 +65,7 @@ class Shell:
         self._given: dict[str, CommandFunc] = {**FURTHER, **commands}
         self._depth = 0
         self._asked = 0  # conditions that are being looked at, in which a failure ends nothing
-        self._within: int | None = None  # the status of the last `$(...)` of a command without a name
+        self._within: int | None = None  # the status of the last `$(...)`
         self._told_names = False
 
     def run(self, text: str) -> int:
@@ -79,7 +79,10 @@ class Shell:
         inside: dict[str, CommandFunc] = {name: self._called(name) for name in self._own} | self._given
         again = inside["sh"]
         inside["sh"] = begin
-        execute_script(Script([Line([Started("sh")])]), self.tree, inside)
+        try:
+            execute_script(Script([Line([Started("sh")])]), self.tree, inside)
+        except Broken as broken:
+            raise broken.error from None
         return self.names.status
 
     def run_text(self, text: str, streams: Streams) -> None:
@@ -123,6 +126,8 @@ class Shell:
             self.complain("break and continue belong into a loop", streams)
         except (TooDeep, RecursionError):
             self.complain(f"more than {MAX_DEPTH} commands within one another", streams, 1)
+        except Exception as error:
+            raise Broken(error) from None
 
     # --- lists and pipes ---
 
@@ -189,15 +194,14 @@ class Shell:
         match command:
             case Simple():
                 self._simple(command, streams)
-            case Group(body, apart):
-                if apart:
-                    self._apart(Group(body, apart=False), streams)
-                else:
-                    self.run_steps(body, streams)
+            case Group(body, False):
+                self.run_steps(body, streams)
+            case Group():
+                self._apart(Group(command.body, apart=False), streams)
             case If():
                 self._if(command, streams)
-            case While():
-                self._while(command, streams)
+            case While(condition, body, until):
+                self._rounds(lambda: self._holds(condition, streams) is not until, body, streams)
             case For():
                 self._for(command, streams)
             case ForSum():
@@ -228,9 +232,6 @@ class Shell:
         finally:
             self._asked -= 1
         return self.names.status == 0
-
-    def _while(self, command: While, streams: Streams) -> None:
-        self._rounds(lambda: self._holds(command.condition, streams) is not command.until, command.body, streams)
 
     def _for_sum(self, command: ForSum, streams: Streams) -> None:
         self.words.sum(command.first)
@@ -317,7 +318,6 @@ class Shell:
             self.complain(self._unknown(name), streams, NOT_FOUND)
 
     def _run_file(self, path: str, arguments: list[str], streams: Streams) -> None:
-        """A file by its path: Python where it says so, else commands."""
         first = self.tree.read(path, 0, 200).partition(b"\n")[0]
         is_python = path.endswith(".py") or first.startswith(b"#!") and b"python" in first
         self.call("python" if is_python else "sh", [path, *arguments], streams)
@@ -342,8 +342,10 @@ class Shell:
             result = handler(context)
             code, said = (0, "") if result is None else (result.exit_code, result.stderr)
         except TerminalError as error:
+            if isinstance(error.__context__, MemoryError):
+                raise error.__context__ from None
             code, said = error.exit_code & 0xFF or 1, error.display_stderr
-        except RecursionError:
+        except (RecursionError, MemoryError):
             raise
         except Exception as error:
             code, said = 1, f"{name}: {error or type(error).__name__}"
