@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from agex_protocol import messages as m
 from agex_supervisor.display import display
 from agex_supervisor.hosted import Hosted, hosted
+from agex_supervisor.stored_paths import like
 
 MAX_OUTPUT_CHARS = 1 << 20
 MAX_ERROR_CHARS = 2_000
@@ -86,11 +87,14 @@ class CommandFiles:
     def write(self, path: str, content: bytes | str) -> None:
         self._ask("write", path, content.encode() if isinstance(content, str) else bytes(content))
 
-    def list(self, path: str = ".") -> Names:
-        return self._ask("list", path, b"")[1]
+    def list(self, folder: str = "") -> Names:
+        """The paths of all files below a folder, or of all that there are, sorted."""
+        return self._ask("list", folder or ".", b"")[1]
 
     def glob(self, pattern: str) -> Names:
-        return self._ask("glob", pattern, b"")[1]
+        """The paths that a pattern fits, sorted: `*` and `?` within a name, `**` for any folders."""
+        fits = like(pattern)
+        return [path for path in self.list() if fits(path)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ def test_a_command_runs_here_in_a_pipe_and_works_on_the_workspace_through_the_wo
         ctx.stdout.write(f"said by {threading.current_thread().name}\n")
 
     assert play.do() == 0
-    assert seen == [(["-n", "x y"], "abc\n", ["d"], ["d/in.txt"], b"hello")]
+    assert seen == [(["-n", "x y"], "abc\n", ["d/in.txt"], [], b"hello")]
     assert play.observed(1)[1] == "[2 of 2: terminal_action]\nSAID BY SHOUT\nABC"
 
 

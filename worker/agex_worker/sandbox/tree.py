@@ -168,6 +168,14 @@ class WorkspaceTree(WorkspaceFiles):
             return [os.path.relpath(self._root, where).split(os.sep)[0]]
         return [name for name, _ in self._walk(where, "", recursive)]
 
+    def files_below(self, path: str) -> Names:
+        """The regular files of a directory and those within it, by their paths from the root; none where it is not there."""
+        if not self.exists(path):
+            return []
+        where = self._absolute(path)
+        shown = "" if where == str(self._root) else self._shown(where)
+        return sorted(name for name, each in self._walk(where, shown, recursive=True) if stat.S_ISREG(each.st_mode))
+
     def entries(self, path: str, recursive: bool = False) -> Names:
         """The same, but nothing is told of directories above the workspace."""
         return [name for name, _ in self._walk(self._absolute(path), "", recursive)]

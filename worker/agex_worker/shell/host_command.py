@@ -55,8 +55,6 @@ def _perform(operation: str, path: str, content: bytes, tree: WorkspaceTree) -> 
             tree.write(path, content)
             return None
         case "list":
-            return tree.list(path)
-        case "glob":
-            return tree.glob(path)
+            return tree.files_below(path)
         case _:
             raise ValueError(f"no such operation on files: {operation}")
