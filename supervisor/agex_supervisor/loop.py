@@ -237,8 +237,11 @@ class _Talk:
                 self._messages.append(Observation((*texts, last), tuple(images)))
                 return finish
             texts.append(_which(action, place, len(reply.actions)) + observed(executed))
-            images += executed.images[: max(MAX_IMAGES - self._images, 0)]
+            shown = executed.images[: max(MAX_IMAGES - self._images, 0)]
+            images += shown
             self._images += len(executed.images)
+            if left := len(executed.images) - len(shown):
+                texts[-1] += f"\n[{left} of these are not shown: a task has {MAX_IMAGES} images at most]"
             self.last_error = None if executed.went_well else texts[-1]
             yield Tell(
                 self._event(

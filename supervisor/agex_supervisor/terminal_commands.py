@@ -65,6 +65,8 @@ class CommandOutput:
         self._left = MAX_OUTPUT_CHARS
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # a handler's mistake shows here
+            raise TypeError(f"text is printed, not {type(text).__name__}; write bytes to a file by ctx.files")
         if len(text) > self._left:
             raise ValueError(f"more than {MAX_OUTPUT_CHARS} characters of output: write a file by ctx.files")
         self._left -= len(text)
@@ -205,14 +207,21 @@ class _Running:
         self._given.put(_abandoned())
 
     def _run(self) -> None:
-        stderr, exit_code = "", 0
+        ended: Step = {"stdout": "", "stderr": f"{self._command.name}: how it ended cannot be told", "exit_code": 1}
+        try:
+            stderr, exit_code = self._handled()
+            ended = {"stdout": self._context.stdout.text(), "stderr": stderr, "exit_code": exit_code}
+        finally:
+            self._asked.put(ended)  # whatever happened: somebody waits for it, and for nothing else
+
+    def _handled(self) -> tuple[str, int]:
         try:
             self._command.handler(self._context)
         except CommandFailed as failed:
-            stderr, exit_code = self._failed(failed)
-        except BaseException as error:  # SystemExit too: somebody waits for how it ended
-            stderr, exit_code = self._said(error), 1
-        self._asked.put({"stdout": self._context.stdout.text(), "stderr": stderr, "exit_code": exit_code})
+            return self._failed(failed)
+        except BaseException as error:  # SystemExit too
+            return self._said(error), 1
+        return "", 0
 
     def _failed(self, failed: CommandFailed) -> tuple[str, int]:
         if type(failed.exit_code) is not int:

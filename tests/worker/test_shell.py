@@ -230,3 +230,45 @@ def test_folders_are_not_put_into_one_another_deeper_than_a_workspace_may_have_t
 def test_as_many_folders_as_a_workspace_may_have_are_made_and_moved(root: Path) -> None:
     ran = Ran(root, f"mkdir -p {'d/' * 29}; mkdir -p {'e/' * 31}; mv e {'d/' * 29}; ls {'d/' * 29}{'e/' * 30}")
     assert (ran.out, ran.err, ran.code) == ("e\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["f() { f; }; f", "f() { f | f; }; f", "f() { $(f); $(f); }; f", "echo 'sh s' > s; sh s"]
+)
+def test_what_calls_itself_without_end_is_stopped_as_a_whole(root: Path, text: str) -> None:
+    ran = Ran(root, f"{text}; echo never")
+    assert (ran.out, ran.err, ran.code) == ("", "more than 40 commands within one another\n", 1)
+
+
+def test_a_name_that_is_no_command_is_told_with_those_that_are_once(root: Path) -> None:
+    ran = Ran(root, "own() { :; }; apt install x; git status")
+    first, second = ran.err.splitlines()
+    there = first.removeprefix("apt: command not found: no program can be started here, and there are ").split()
+    assert {"ls", "awk", "python", "read", "own", "printf"} <= set(there) and there == sorted(there)
+    assert (second, ran.code) == ("git: command not found", 127)
+
+
+def test_a_file_is_run_by_its_path_and_a_module_by_its_name(root: Path) -> None:
+    (root / "pkg").mkdir()
+    (root / "pkg" / "it.py").write_text("from .of import X\nprint(__name__, X)\n")
+    (root / "pkg" / "of.py").write_text("X = 7\n")
+    (root / "tool").write_text("#!/usr/bin/env python3\nimport sys\nprint(sys.argv)\n")
+    (root / "script").write_text("echo shell $1\n")
+    ran = Ran(root, "python -m pkg.it; chmod +x tool; ./tool a; ./script b; python -u pkg/of.py; python --version")
+    *lines, version = ran.out.splitlines()
+    assert (lines, ran.err, ran.code) == (["__main__ 7", "['./tool', 'a']", "shell b"], "", 0)
+    assert version.startswith("Python 3.")
+
+
+def test_what_python_prints_is_shown_as_it_comes(root: Path) -> None:
+    ran = Ran(
+        root,
+        "echo 1; python -c 'print(2); raise SystemExit(print(3, file=None))'; echo 4 | cat; python -c 'raise GeneratorExit'",
+    )
+    assert (ran.out, ran.code) == ("1\n2\n3\n4\n", 1)
+    assert ran.err.endswith("GeneratorExit\n")
+
+
+def test_the_current_directory_may_be_taken_away(root: Path) -> None:
+    ran = Ran(root, "mkdir d; cd d; (cd ..; rm -r d); pwd; ls")
+    assert ran.code == 0 and ran.out == f"{root}\na.txt\n"

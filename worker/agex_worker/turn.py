@@ -137,7 +137,10 @@ class Terminators:
             """Ask the caller a question."""
             self._end(Ended("asked", text=bounded(str(question), MAX_TEXT_CHARS)))
 
-        return {"task_success": task_success, "task_fail": task_fail, "task_clarify": task_clarify}
+        ends = (task_success, task_fail, task_clarify)
+        for each in ends:
+            each.__qualname__ = each.__name__  # as errors of a call have it
+        return {each.__name__: each for each in ends}
 
     def _end(self, ended: Ended) -> NoReturn:
         if self.ended is None:

@@ -28,6 +28,7 @@ def viewer(show: Callable[[bytes], None]) -> Callable[[object], None]:
         shown.append(len(data))
         show(data)
 
+    view_image.__qualname__ = view_image.__name__  # as errors of a call have it
     return view_image
 
 
