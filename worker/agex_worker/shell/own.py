@@ -25,7 +25,7 @@ class ShellOwn:
 
     def commands(self) -> dict[str, Own]:
         return {
-            ":": lambda *_: 0,
+            ":": lambda _arguments, _streams: 0,
             "exit": lambda arguments, _: self._end(arguments, Exit),
             "return": lambda arguments, _: self._end(arguments, Return),
             "break": lambda arguments, _: self._leave(arguments, goes_on=False),
@@ -47,7 +47,7 @@ class ShellOwn:
             "env": self._env,
             "time": self._rest,
             "type": self._type,
-            "wait": lambda *_: 0,
+            "wait": lambda _arguments, _streams: 0,
             "sleep": _sleep,
         }
 
