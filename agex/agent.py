@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
+from agex.budgets import Prices, budget_of
 from agex.catalogue import render_registry
 from agex.entries import MemberSpec, Side, Visibility
 from agex.errors import ConfigurationError
@@ -22,6 +22,7 @@ from agex.pools import shared_pool
 from agex.prompt import system_prompt
 from agex.registry import Registry
 from agex.running import Running
+from agex.scope import Scope
 from agex.session_state import SessionState
 from agex.sessions import Sessions
 from agex.skills import Skills
@@ -32,7 +33,6 @@ from agex.terminal import Commands, Handler
 from agex.workbench import Workbench, refusal
 from agex_policies.schema import Policy
 from agex_protocol.plan import Isolation
-from agex_supervisor.loop import Budget
 from agex_supervisor.model import LLM
 from agex_supervisor.pool import Pool
 
@@ -50,7 +50,7 @@ class Agent:
     raise it. policy: a packaged name, a path to a .toml, or a Policy. Modules and classes registered by `module` and
     `cls` are imported by the worker; functions registered by `fn`, live objects given to `module`, and whatever has
     `runs="host"` run in YOUR process, with arguments that the agent chose and your annotations validated. action_timeout_s and task_timeout_s are seconds of wall clock; max_tokens counts both
-    ways; max_cost is in the currency of prices=(a million tokens in, a million out).
+    ways; max_cost is in the currency of prices=(a million tokens in, a million out), or with a third price of those in that the provider had cached.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Agent:
         task_timeout_s: float | None = None,
         max_tokens: int | None = None,
         max_cost: float | None = None,
-        prices: tuple[float, float] | None = None,
+        prices: Prices | None = None,
     ) -> None:
         self.isolation: Isolation = asked(isolation)
         self.name = name or f"agent-{secrets.token_hex(4)}"
@@ -75,11 +75,9 @@ class Agent:
         self.primer = primer
         self._given_state = state
         self._state = State.of(state)
-        if max_cost is not None and prices is None:
-            raise ConfigurationError("max_cost needs prices=(for a million tokens in, for a million tokens out)")
-        for label, value in (("max_actions", max_actions), ("action_timeout_s", action_timeout_s)):
-            if not value > 0:
-                raise ValueError(f"{label} must be above 0, not {value!r}")
+        if not action_timeout_s > 0:
+            raise ValueError(f"action_timeout_s must be above 0, not {action_timeout_s!r}")
+        self.budget = budget_of(max_actions, max_tokens, max_cost, prices)
         self._policy = policy
         self._given_pool = pool
         self._given_llm = llm
@@ -95,13 +93,13 @@ class Agent:
         self.action_timeout_s = action_timeout_s
         self.task_timeout_s = task_timeout_s
         self.priced = prices is not None
-        price_in, price_out = prices or (0.0, 0.0)
-        self.budget = Budget(max_actions, max_tokens, max_cost, price_in, price_out)
         self.running = Running()
         self.sessions = Sessions(self, self._state)
         if self.isolation == "none":
             # Now, and not in its first call, which waits for the model long enough.
             import_module("agex.local")
+        if state is not None:
+            import_module("kvgit")  # for the same reason
 
     # --- what the agent may reach ---
 
@@ -158,7 +156,7 @@ class Agent:
         if isinstance(obj, Task):
             self._add_sub_agent(obj, **choices)
         else:
-            self._registry.fn(obj, **choices)
+            self._registry.fn(obj, names=Scope.of_caller().names(), **choices)
         self._changed()
         return obj
 
@@ -224,11 +222,11 @@ class Agent:
         `[results] trust_unpickle = true`.
         """
         if given is not None and not isinstance(given, str):
-            return Task(self, given, primer, _names_of_caller(), trust, setup)
+            return Task(self, given, primer, Scope.of_caller(), trust, setup)
         text = given if given is not None else primer
 
         def decorate(function: Callable[P, R]) -> Task[P, R]:
-            return Task(self, function, text, _names_of_caller(), trust, setup)
+            return Task(self, function, text, Scope.of_caller(), trust, setup)
 
         return decorate
 
@@ -389,11 +387,3 @@ class Agent:
         with self._lock:
             self._benches.clear()
             self._prompts.clear()
-
-
-def _names_of_caller() -> Mapping[str, Any]:
-    """What is visible in the block that calls our caller: a task's annotations may name a class defined there."""
-    frame = inspect.currentframe()
-    for _ in range(2):
-        frame = frame.f_back if frame is not None else None
-    return frame.f_locals if frame is not None else {}

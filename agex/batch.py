@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from agex.errors import TaskCancelled
 from agex.options import Options
 from agex.outcome import TaskOutcome
 
@@ -35,8 +36,8 @@ class Batch:
 
     def results(self, items: Iterable[Any], concurrency: int) -> list[TaskOutcome]:
         """The outcomes in the order of the items; raises what failed first, once nothing runs any more."""
-        if concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+        if type(concurrency) is not int or concurrency < 1:
+            raise ValueError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
         given = list(items)  # before anything runs, for making them may fail
         with ThreadPoolExecutor(concurrency, thread_name_prefix="agex-map") as threads:
             # Each in a copy of this context, so that it is known whose sub-agents they are, and which loop awaits them.
@@ -44,13 +45,17 @@ class Batch:
             try:
                 outcomes = [future.result() for future in futures]
             except BaseException:
-                self.cancel()
+                self.end()
                 raise
         if self._first is not None:
             raise self._first
         return [outcome for outcome in outcomes if outcome is not None]
 
     def cancel(self) -> None:
+        """As `end`, and let whoever waits for the results know. From any thread."""
+        self._failed(TaskCancelled("the calls of many items were cancelled"))
+
+    def end(self) -> None:
         """End the calls that run, and let none begin. From any thread."""
         with self._lock:
             self._stopped = True
@@ -88,4 +93,4 @@ class Batch:
             first = not self._stopped
             self._first = error if first else self._first
         if first:
-            self.cancel()
+            self.end()

@@ -25,7 +25,7 @@ from agex.recap import with_recap
 from agex.render import render_value
 from agex.sessions import Stay
 from agex_protocol.errors import AgexError
-from agex_supervisor.bridge import on_thread, waited_for
+from agex_supervisor.bridge import ENDING, WaitEnded, on_thread, waited_for
 from agex_supervisor.display import display
 from agex_supervisor.events import (
     ActionEvent,
@@ -39,9 +39,12 @@ from agex_supervisor.events import (
     TaskStartEvent,
 )
 from agex_supervisor.execution import Executed, Executor
-from agex_supervisor.loop import Brief, Finish
+from agex_supervisor.loop import Brief, Finish, cut_off, out_of_time
 from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
+from agex_supervisor.promises import LockdownReport
+from agex_supervisor.seats import Seat
+from agex_supervisor.transfer import Late
 from agex_supervisor.workspace_reading import WorkspaceChanges
 
 if TYPE_CHECKING:
@@ -74,12 +77,16 @@ class Call:
         self._events: list[Event] = []
         self._unkept: list[Event] = []  # those of its own that no version has yet
         self._commit: str | None = None
+        self._kept_in: dict[str, str] = {}  # by the ids of events, sub-agents' too: the version that has them
+        self._note: Event | None = None
         self._stay: Stay | None = None
         self._changes: WorkspaceChanges | None = None
         self._current: str | None = None
         self._cancelled = threading.Event()
         self._executor: Executor | None = None
         self.live = False
+        self.early: Finish | None = None  # how it ended before it could begin
+        self._entered = False
         # Before a model is asked, and before anything is sent.
         riders = ridden_by(self._inputs) if agent.isolation != "none" else ()
         self._captured = (*agent.captured, *riders)
@@ -88,28 +95,41 @@ class Call:
         self.budget = self.kin.budget
         self._news = FileNews(agent.name, self.session)
         self.deadline = self.kin.deadline
-        self._asking = Asking(agent.model, agent.name, self.kin.namespace)
+        self._asking = Asking(agent.model, agent.name, self.kin.namespace, estimates=self.budget.counts_tokens)
         self.llm: LLM = self._asking
         self.on_token = self.kin.on_token
         self._pictures = self._pictures_of_inputs()
         self.brief = self._brief()
 
     def __enter__(self) -> Self:
-        self._stay = stay = self._agent.sessions.acquire(self.session, ephemeral=self._options.ephemeral)
+        """Have the session and a worker. Where the wait for these is ended, by cancelling or by the deadline, `early` says so,
+        and neither is there for sure."""
+        ending = ENDING.set(self._asking.ending)
+        self.kin.join(self)
         try:
-            bench = self._agent.workbench(self._task.terms.classes)
-            returns = self._task.terms.returns
-            bench.check_result(returns)
-            self._executor = bench.executor(stay.workspace, cache=stay.cache)
-            self._executor.start(keeps=returns.has_handles)
-            self.brief = self._informed(self.brief, self._executor, stay)
-            self._agent.running.add(self._task.__qualname__, self.session, self)
-            self.live = True
-            self.kin.join(self)
+            self._have_all(float("inf") if self.deadline is None else self.deadline)
+        except WaitEnded:
+            self.early = cut_off()
+        except Late as late:
+            self.early = out_of_time(str(late))
         except BaseException:
-            self._release()
+            self._leave()
             raise
+        finally:
+            ENDING.reset(ending)
+        self._entered = True
         return self
+
+    def _have_all(self, until: float) -> None:
+        self._stay = stay = self._agent.sessions.acquire(self.session, until, ephemeral=self._options.ephemeral)
+        self._agent.running.add(self._task.__qualname__, self.session, self)
+        bench = self._agent.workbench(self._task.terms.classes)
+        returns = self._task.terms.returns
+        bench.check_result(returns)
+        self._executor = bench.executor(stay.workspace, cache=stay.cache)
+        self._executor.start(until, keeps=returns.has_handles)
+        self.brief = self._informed(self.brief, self._executor, stay)
+        self.live = True
 
     def _informed(self, brief: Brief, executor: Executor, stay: Stay) -> Brief:
         """With what the session holds already: the agent's own modules, and how earlier tasks ended."""
@@ -120,6 +140,9 @@ class Call:
         return replace(brief, system=with_recap(brief.system, recap), task=task)
 
     def __exit__(self, *_: object) -> None:
+        """Nothing happens where `__enter__` failed."""
+        if not self._entered:
+            return
         self.live = False
         if self._unkept:
             try:
@@ -127,9 +150,7 @@ class Call:
                 self.keep("cut off")
             except AgexError:
                 logger.exception("the last events of session %s could not be kept", self.session)
-        self._agent.running.remove(self._task.__qualname__, self.session, self)
-        self.kin.leave(self, self.own_usage)
-        self._release()
+        self._leave()
 
     # --- the driver's hands ---
 
@@ -177,6 +198,11 @@ class Call:
         return self._asking.usage
 
     @property
+    def seat(self) -> Seat | None:
+        """What it waits for may take it: sub-agents, and what handlers call."""
+        return None if self._executor is None else self._executor.seat
+
+    @property
     def current_event(self) -> str | None:
         """The event during which sub-agents are called now."""
         return self._current
@@ -187,6 +213,9 @@ class Call:
         self._events.append(event)
         if event.namespace == self.kin.namespace:
             self._unkept.append(event)
+        return self._passed_on(event, told)
+
+    def _passed_on(self, event: Event, told: list[EventHandler]) -> list[Awaitable[None]]:
         waiting: list[Awaitable[None]] = []
         handler = self._options.on_event
         if handler is not None and handler not in told:
@@ -198,8 +227,8 @@ class Call:
 
     def look(self) -> None:
         """See what an action did to the files, while nothing runs."""
-        assert self._stay is not None and self._executor is not None
-        self._changes = self._stay.read(self._executor.workspace())
+        if self._stay is not None and self._executor is not None:
+            self._changes = self._stay.read(self._executor.workspace())
 
     def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
         """Tell what was seen, and then the last event."""
@@ -209,14 +238,30 @@ class Call:
 
     def keep(self, message: str) -> None:
         """Store the session as it was seen last, with all that was told since it was stored."""
-        assert self._stay is not None
-        if self._changes is not None:
-            self._commit = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
-            stored = {event.id for event in self._unkept}
-            self._events = [
-                replace(event, commit_hash=self._commit) if event.id in stored else event for event in self._events
-            ]
+        if self._stay is not None and self._changes is not None:
+            made = self._stay.commit(self._changes, self._unkept, f"{self._task.__name__}: {message}")
+            self._commit, self._note = made.commit, made.note
+            self.kept(dict.fromkeys((event.id for event in self._unkept), self._commit))
         self._unkept.clear()
+
+    def tell_kept(self) -> Awaitable[None] | None:
+        """Tell of what somebody else had changed at the same time, which the store noted in the version."""
+        note, self._note = self._note, None
+        if note is None or self._commit is None:
+            return None
+        # As in the log: what ends a task stays the last of it.
+        stored = [at for at, event in enumerate(self._events) if self._kept_in.get(event.id) == self._commit]
+        self._events.insert(max(stored, default=len(self._events)), note)
+        self.kept({note.id: self._commit})
+        return _all_of(self._passed_on(note, []))
+
+    def kept(self, versions: Mapping[str, str]) -> None:
+        """Events of this call or of a sub-agent are stored, in these versions."""
+        if self._options.ephemeral:
+            return  # its session and those below it end with it
+        self._kept_in |= versions
+        if (parent := self.kin.parent) is not None and parent.live:
+            parent.kept(versions)
 
     # --- its begin and its end ---
 
@@ -236,6 +281,8 @@ class Call:
         if (told := self.tell_changes(last)) is not None:
             waited_for(told)
         self.keep(finish.status)
+        if (told := self.tell_kept()) is not None:
+            waited_for(told)
         return self._outcome(finish, last)
 
     async def aend(self, finish: Finish) -> TaskOutcome:
@@ -244,12 +291,15 @@ class Call:
         if (told := self.tell_changes(last)) is not None:
             await told
         await on_thread(lambda: self.keep(finish.status))
+        if (told := self.tell_kept()) is not None:
+            await told
         return self._outcome(finish, last)
 
     def _outcome(self, finish: Finish, last: EndEvent) -> TaskOutcome:
-        assert self._executor is not None
         finish.usage = last.usage
-        outcome = outcome_of(finish, self._events, self._executor.report, last.cost, self._commit)
+        report = LockdownReport(self._agent.isolation) if self._executor is None else self._executor.report
+        events = [replace(event, commit_hash=self._kept_in.get(event.id)) for event in self._events]
+        outcome = outcome_of(finish, events, report, last.cost, self._commit)
         if isinstance(outcome.error, TaskNeedsInput):
             # The same session again, whichever way its name came about.
             options = replace(self._options, session=self.session, tenant=None, named=True)
@@ -325,10 +375,13 @@ class Call:
     def _bench_wall(self) -> float:
         return self._agent.workbench(self._task.terms.classes).limits.wall_time_s
 
-    def _release(self) -> None:
+    def _leave(self) -> None:
+        self._agent.running.remove(self._task.__qualname__, self.session, self)
+        self.kin.leave(self, self.own_usage)
         if self._executor is not None:
             self._executor.release()
-        self._agent.sessions.release(self.session, forget=self._options.ephemeral)
+        if self._stay is not None:
+            self._agent.sessions.release(self.session, forget=self._options.ephemeral)
         if self._options.ephemeral:
             self.kin.forget_heirs()
 

@@ -6,7 +6,9 @@ number travels in silence; anything else is refused by name.
 
 from __future__ import annotations
 
+import dataclasses
 import dis
+import enum
 import functools
 import sys
 import sysconfig
@@ -17,6 +19,7 @@ from typing import Any
 
 from agex.containers import replaced
 from agex.errors import ConfigurationError, ContractError
+from agex_protocol.leaves import LEAVES
 from agex_supervisor.outbound import is_importable
 
 
@@ -100,16 +103,28 @@ def _captured(obj: object, seen: set[int]) -> Iterator[tuple[str, object]]:
     seen.add(id(obj))
     if isinstance(obj, type):
         sent = [kind for kind in obj.__mro__ if not is_importable(kind)]
+        own = {id(value) for kind in sent for value in _values_of(kind)}
         for member in [member for kind in sent for member in vars(kind).values()]:
             for function in _functions_of(member):
                 # The class of an Enum has some functions of Enum itself.
                 if isinstance(function, type | types.FunctionType) and not is_importable(function):
-                    yield from _captured(function, seen)
+                    found = _captured(function, seen)
+                    yield from ((where, value) for where, value in found if id(value) not in own)
     elif isinstance(obj, types.FunctionType):
         for where, value in _referenced(obj):
             yield where, value
             if isinstance(value, type | types.FunctionType) and not is_importable(value):
                 yield from _captured(value, seen)
+
+
+def _values_of(cls: type) -> Iterator[object]:
+    """What a class holds, which travels with it: the defaults of its fields, too, of which its own `__init__` has them."""
+    for value in vars(cls).values():
+        if not isinstance(value, type | types.FunctionType):
+            yield value
+    yield from getattr(cls, "_field_defaults", {}).values()
+    if dataclasses.is_dataclass(cls):
+        yield from (each.default for each in dataclasses.fields(cls))
 
 
 def _functions_of(member: object) -> tuple[object, ...]:
@@ -136,12 +151,23 @@ def _referenced(function: types.FunctionType) -> Iterator[tuple[str, object]]:
             yield f"the global `{name}`", function.__globals__[name]
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            yield f"the variable `{name}` of an outer function", cell.cell_contents
+            value = cell.cell_contents
         except ValueError:
             continue  # not assigned yet: there is nothing to carry
+        if type(value).__module__ != "dataclasses":  # as it stands for "made for each object anew"
+            yield f"the variable `{name}` of an outer function", value
     for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        if type(value).__module__ != "builtins":
+        if not _is_plain(value):
             yield "the default of a parameter", value
+
+
+def _is_plain(value: object) -> bool:
+    return (
+        type(value) in _LEAVES or isinstance(value, enum.Enum) or type(value).__module__ in ("builtins", "dataclasses")
+    )
+
+
+_LEAVES = frozenset(leaf.type for leaf in LEAVES.values())
 
 
 def _global_names(code: types.CodeType) -> set[str]:

@@ -22,7 +22,7 @@ from agex.entries import ClassEntry, FunctionEntry, MemberSpec, ModuleEntry, Obj
 from agex.kept_texts import KeptTexts
 from agex.listing import listing, names_line
 from agex.members import allows, find, public_members
-from agex.registry import Registry
+from agex.registry import Entry, Registry
 from agex.signatures import (
     DOCSTRING_CHARS,
     OWN_SIGNATURE_CHARS,
@@ -63,14 +63,34 @@ def render_registry(
     says how it is used, in place of its signatures. ConfigurationError when a module that has to be shown cannot be
     imported here.
     """
+    told = dict(skills or {})
+    shown = [each for entry in registry.entries for each in _shown(entry, told)]
+    known = tuple(entry.appearance for entry in registry.entries)
+    key = (known, tuple(sorted(told.items())), budget_tokens)
+    return _whole.text(key, shown, lambda: _within(registry, budget_tokens, told))
+
+
+def _within(registry: Registry, budget_tokens: int, skills: Mapping[str, str]) -> str:
     room = chars_of(budget_tokens)
-    text = _rendered(registry, room, skills or {})
+    text = _rendered(registry, room, skills)
     while (
         used := estimated_tokens(text)
     ) > budget_tokens and room > 0:  # what is no ASCII takes more bytes than characters
         room = min(room * budget_tokens // used, room - 1)
-        text = _rendered(registry, room, skills or {})
+        text = _rendered(registry, room, skills)
     return text
+
+
+def _shown(entry: Entry, skills: Mapping[str, str]) -> tuple[object, ...]:
+    """What its text is made of."""
+    if not isinstance(entry, ModuleEntry):
+        return (entry.pictured,)
+    return _loaded(entry.load()) if entry.name not in skills and _speaks(entry) else ()
+
+
+def _loaded(module: ModuleType) -> tuple[object, ...]:
+    """The module, and what is another one once it was loaded anew."""
+    return (module, module if module.__spec__ is None else module.__spec__)
 
 
 def _rendered(registry: Registry, budget_chars: int, skills: Mapping[str, str]) -> str:
@@ -138,22 +158,21 @@ def _class_item(entry: ClassEntry) -> _Item:
             return _with_members(short, docstring, entry, room)
         if entry.visibility != "high":
             return short
-        lines = [short]
+        head = [short]
         if docstring:
-            lines.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
+            head.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
         chosen = dict(entry.configure)
+        lines: list[str] = []
         data = [name for name in attributes(entry.cls) if class_allows(entry.grant, name)]
         if data and not issubclass(entry.cls, enum.Enum):
-            lines.append(indent(names_line(data, SIGNATURE_CHARS, opening="attributes: "), "    "))
+            head.append(indent(names_line(data, SIGNATURE_CHARS, opening="attributes: "), "    "))
         public = [name for name in sorted(vars(entry.cls)) if not name.startswith("_")]
         methods = [(name, getattr(entry.cls, name)) for name in public if class_allows(entry.grant, name)]
         for name, method in methods:
             spec = chosen.get(name, MemberSpec())
             if callable(method) and spec.visibility != "low":
                 lines.append(indent(_call_text(f".{name}", method, spec.docstring or method.__doc__), "    "))
-        while len(lines) > 1 and sum(map(len, lines)) + len(lines) > room:
-            lines.pop()
-        return "\n".join(lines)
+        return _fitting(head, lines, room)
 
     return _Item(entry.name, entry.visibility, text)
 
@@ -167,9 +186,9 @@ def _object_item(entry: ObjectEntry) -> _Item:
 
 def _with_members(short: str, docstring: str | None, entry: ObjectEntry | ClassEntry, room: int) -> str:
     """What stays in this process, with what code may ask of it: nothing else is reachable, so all of it is worth a line."""
-    lines = [short]
+    head, lines = [short], list[str]()
     if docstring and entry.visibility == "high":
-        lines.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
+        head.append(indent(clipped(inspect.cleandoc(docstring), DOCSTRING_CHARS), "    "))
     chosen = dict(entry.configure)
     for member in entry.members:
         spec = chosen.get(member.name, MemberSpec())
@@ -177,9 +196,27 @@ def _with_members(short: str, docstring: str | None, entry: ObjectEntry | ClassE
         line = _member_text(member) if visibility != "low" else f".{member.name}"
         about = first_line(spec.docstring or member.doc) if visibility == "high" else ""
         lines.append(indent(f"{line}\n    {about}" if about and member.name not in _OPERATORS else line, "    "))
-    while len(lines) > 1 and sum(map(len, lines)) + len(lines) > room:
-        lines.pop()
-    return "\n".join(lines)
+    return _fitting(head, lines, room)
+
+
+def _fitting(head: list[str], members: list[str], room: int) -> str:
+    """As many members as there is room for below the head, and how many more there are; then less of the head."""
+    used = _size(head)
+    if used + _size(members) <= room:
+        return "\n".join([*head, *members])
+    count, left = 0, room - used - len(f"    ... and {len(members)} more") - 1
+    while left >= 0 and len(members[count]) < left:
+        left -= len(members[count]) + 1
+        count += 1
+    if left >= 0:
+        return "\n".join([*head, *members[:count], f"    ... and {len(members) - count} more"])
+    while len(head) > 1 and _size(head) > room:
+        head = head[:-1]
+    return "\n".join(head)
+
+
+def _size(lines: list[str]) -> int:
+    return sum(map(len, lines)) + len(lines)
 
 
 def _member_text(member: Member) -> str:
@@ -196,13 +233,14 @@ def _speaks(entry: ModuleEntry) -> bool:
     return entry.visibility != "low" or any(spec.visibility in ("high", "medium") for _, spec in entry.configure)
 
 
-_kept = KeptTexts()
+_kept = KeptTexts()  # of single modules, which agents with other registrations have in common
+_whole = KeptTexts()
 
 
 def _module_section(entry: ModuleEntry, budget: int) -> str:
     module = entry.load()
     key = (repr(entry.identity), str(vars(module).get("__version__")), budget)
-    return _kept.text(key, module, lambda: _made_section(entry, module, budget))
+    return _kept.text(key, _loaded(module), lambda: _made_section(entry, module, budget))
 
 
 def _made_section(entry: ModuleEntry, module: ModuleType, budget: int) -> str:

@@ -104,7 +104,7 @@ def configuration(
 def _spread(
     configure: Mapping[str, MemberSpec], owner: str, names: Callable[[], Iterable[str]]
 ) -> dict[str, MemberSpec]:
-    """By exact names alone. What is named exactly counts before any glob, and of globs the last one."""
+    """By exact names alone. What is named exactly counts before any glob, and is shown before it; of globs the last one counts."""
     spread: dict[str, MemberSpec] = {}
     exact: dict[str, MemberSpec] = {}
     for dotted, spec in configure.items():
@@ -115,7 +115,7 @@ def _spread(
         if not fitting:
             raise ConfigurationError(f"configure has {dotted!r}, which fits nothing that {owner!r} gives")
         spread |= dict.fromkeys(fitting, spec)
-    return spread | exact
+    return exact | {name: spec for name, spec in spread.items() if name not in exact}
 
 
 def check_kind(obj: object, kind: type, takes: str, remedy: str) -> None:

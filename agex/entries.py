@@ -79,6 +79,11 @@ class ModuleEntry:
         hosted = tuple(entry.identity for entry in self.hosted)
         return ("module", self.grant, self.visibility, self.configure, self.runs, hosted, self.classes)
 
+    @property
+    def appearance(self) -> tuple[object, ...]:
+        """What decides how a model is shown it, beside the object itself. Cheap: it is asked for every prompt."""
+        return ("module", self.grant, self.visibility, self.configure, self.runs)
+
 
 @dataclass(frozen=True, slots=True)
 class ClassEntry:
@@ -109,6 +114,17 @@ class ClassEntry:
         offered = (self.runs, _identity(self.members), self.constructor is not None, self.grant)
         return ("class", self.name, where, self.visibility, self.docstring, self.configure, offered)
 
+    @property
+    def appearance(self) -> tuple[object, ...]:
+        """As of a ModuleEntry."""
+        offered = (self.runs, _names(self.members), self.constructor is not None, self.grant)
+        return ("class", self.name, self.visibility, self.docstring, self.configure, offered)
+
+    @property
+    def pictured(self) -> object:
+        """What its text is made of."""
+        return self.cls
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectEntry:
@@ -136,6 +152,16 @@ class ObjectEntry:
         where = f"{type(self.live).__module__}:{type(self.live).__qualname__}"
         return ("object", self.name, where, _identity(self.members), self.visibility, self.configure)
 
+    @property
+    def appearance(self) -> tuple[object, ...]:
+        """As of a ModuleEntry."""
+        return ("object", self.name, _names(self.members), self.visibility, self.configure)
+
+    @property
+    def pictured(self) -> object:
+        """As of a ClassEntry."""
+        return self.live
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionEntry:
@@ -161,6 +187,16 @@ class FunctionEntry:
         where = f"{getattr(self.function, '__module__', '')}:{getattr(self.function, '__qualname__', '')}"
         return ("function", text, where, self.visibility, self.docstring, self.runs, self.captured)
 
+    @property
+    def appearance(self) -> tuple[object, ...]:
+        """As of a ModuleEntry."""
+        return ("function", self.name, self.visibility, self.docstring, self.runs)
+
+    @property
+    def pictured(self) -> object:
+        """As of a ClassEntry. Of a task it is the function, for what stands for it is made anew for each agent."""
+        return getattr(self.function, "definition", None) or self.function
+
 
 @dataclass(frozen=True, slots=True)
 class Same:
@@ -170,6 +206,10 @@ class Same:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Same) and self.obj is other.obj
+
+
+def _names(members: tuple[Member, ...]) -> tuple[str, ...]:
+    return tuple(member.name for member in members)
 
 
 def _identity(members: tuple[Member, ...]) -> tuple[str, ...]:

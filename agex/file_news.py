@@ -1,8 +1,11 @@
-"""What a task tells of its workspace after an action: the files that changed, and those that no version of the session has."""
+"""What a task tells of its workspace after an action: the files that changed, and what no version of the session has."""
 
 from __future__ import annotations
 
-from agex_supervisor.events import Event, FileEvent, NoteEvent
+from dataclasses import replace
+
+from agex_supervisor.events import Event
+from agex_supervisor.file_changes import file_changes
 from agex_supervisor.workspace_reading import WorkspaceChanges
 
 
@@ -17,29 +20,8 @@ class FileNews:
 
     def events(self, changes: WorkspaceChanges) -> list[Event]:
         """What there is to tell of these."""
-        return [*self._changed(changes), *self._not_kept(changes)]
-
-    def _changed(self, changes: WorkspaceChanges) -> list[Event]:
-        if not changes.files and not changes.removed:
-            return []
-        return [
-            FileEvent(
-                agent=self._agent,
-                session=self._session,
-                source="agent",
-                added=tuple(sorted(changes.added)),
-                modified=changes.modified,
-                removed=changes.removed,
-            )
-        ]
-
-    def _not_kept(self, changes: WorkspaceChanges) -> list[Event]:
-        lines = [f"{each.path}: {each.why}" for each in changes.left_out if self._known.get(each.path) != each.why]
-        if changes.more and changes.more != self._known_more:
-            lines.append(f"and {changes.more} more")
+        left_out = tuple(each for each in changes.left_out if self._known.get(each.path) != each.why)
+        more = 0 if changes.more == self._known_more else changes.more
         self._known = {each.path: each.why for each in changes.left_out}
         self._known_more = changes.more
-        if not lines:
-            return []
-        text = "\n".join(["not kept in the state of the session:", *lines])
-        return [NoteEvent(agent=self._agent, session=self._session, message=text)]
+        return file_changes(replace(changes, left_out=left_out, more=more), self._agent, self._session)

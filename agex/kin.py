@@ -105,7 +105,8 @@ class Kin:
         outer = self.parent.budget
         if not agent.priced:
             # Its cost is nobody's secret, but nobody said what it is: as if the parent had used the tokens itself.
-            budget = replace(budget, price_in=outer.price_in, price_out=outer.price_out)
+            price_in, price_out, price_cached = outer.price_in, outer.price_out, outer.price_cached
+            budget = replace(budget, price_in=price_in, price_out=price_out, price_cached=price_cached)
         spent = self.parent.kin.spent(self.parent.own_usage)
         tokens = spent.usage.input_tokens + spent.usage.output_tokens
         left = None if outer.max_tokens is None else max(0, outer.max_tokens - tokens)

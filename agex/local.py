@@ -81,7 +81,11 @@ class LocalExecutor:
         self._cache = LocalCache(kept, self._interruption.away)
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
-    def start(self, *, keeps: bool = False) -> None:
+    @property
+    def seat(self) -> None:
+        """There is no worker."""
+
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
         """Nothing has to be ready."""
 
     def execute(
@@ -128,6 +132,7 @@ class LocalExecutor:
                 members=self._direct.names.modules,
                 cache=self._cache,
                 view=lambda data: images.append(png(data)),
+                passes=(KeyboardInterrupt,),  # code here has no way to it: somebody pressed Ctrl-C
             ),
         )
         executed.stdout, executed.images = output.take(), images

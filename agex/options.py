@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from agex.errors import ConfigurationError
 from agex_supervisor.events import Event
 from agex_supervisor.model import TokenHandler
+from agex_supervisor.session_name import check_session_name
 
 EventHandler = Callable[[Event], Any]
 
@@ -40,7 +41,18 @@ class Options:
         return self.session if self.tenant is None else f"{self.tenant}{_TENANTS}{self.session}"
 
 
-OPTION_NAMES = ("session", "tenant", "on_event", "on_token", "timeout_s", "max_actions")
+class GivenOptions(TypedDict, total=False):
+    """Those that a caller may give."""
+
+    session: str
+    tenant: str | None
+    on_event: EventHandler | None
+    on_token: TokenHandler | None
+    timeout_s: float | None
+    max_actions: int | None
+
+
+OPTION_NAMES = tuple(GivenOptions.__annotations__)
 
 
 def changed(options: Options, changes: Mapping[str, Any]) -> Options:
@@ -53,6 +65,8 @@ def changed(options: Options, changes: Mapping[str, Any]) -> Options:
         if limit is not None and not limit > 0:
             raise ValueError(f"{name} must be above 0, not {limit!r}")
     session, tenant = changes.get("session"), changes.get("tenant")
+    if "session" in changes:
+        check_session_name(session)
     if session is not None and _TENANTS in session:
         raise ValueError(f"session name {session!r}: {_TENANTS} is kept for tenants, see with_options(tenant=)")
     if tenant is not None and not TENANT_NAME.fullmatch(tenant):

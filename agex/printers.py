@@ -5,7 +5,9 @@ What is printed was written by a model or by its code, so every text goes throug
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
@@ -53,6 +55,7 @@ def pprint_events(
     if max_lines < 1:
         raise ValueError(f"max_lines is at least 1, not {max_lines}")
     console = _console(stream, color, width)
+    _end_line(stream or sys.stdout)
     before: float | None = None
     for event in _each(events):
         passed = f" +{event.time - before:.1f} s" if delta and before is not None else ""
@@ -61,14 +64,28 @@ def pprint_events(
 
 
 def pprint_tokens(token: str, *, color: bool | None = None, stream: TextIO | None = None) -> None:
-    """Print a piece of the model's text as it arrives. A Token of a sub-agent is printed in another colour."""
+    """Print a piece of the model's text as it arrives. A Token of a sub-agent is printed in another colour. An event that is
+    printed next begins a line of its own."""
     if not token:
         return
     console = _console(stream, color, None)
     style = "yellow" if "/" in getattr(token, "namespace", "") else "bright_black"
     # As it is: a piece is no line, and must not be wrapped.
-    console.out(display(token, limit=12 * len(token)), end="", style=style, highlight=False)
+    console.out(_taken(console, display(token, limit=12 * len(token))), end="", style=style, highlight=False)
     console.file.flush()
+    with contextlib.suppress(TypeError):  # a stream of the caller's own kind may allow no weak references
+        (_IN_LINE.discard if token.endswith("\n") else _IN_LINE.add)(stream or sys.stdout)
+
+
+# The streams whose last line is a piece of a model's text.
+_IN_LINE: weakref.WeakSet[TextIO] = weakref.WeakSet()
+
+
+def _end_line(stream: TextIO) -> None:
+    with contextlib.suppress(TypeError):
+        if stream in _IN_LINE:
+            _IN_LINE.discard(stream)
+            stream.write("\n")
 
 
 def _each(events: Any) -> Iterable[Event]:
@@ -100,6 +117,8 @@ def _console(stream: TextIO | None, color: bool | None, width: int | None) -> Co
     return Console(
         file=stream or sys.stdout,
         width=width,
+        # In a notebook it would show each piece as an output of its own, and nothing in `stream`.
+        force_jupyter=False,
         force_terminal=True if color else None,
         no_color=None if color is None else not color,
         color_system="auto" if color is not False else None,
@@ -115,13 +134,21 @@ def _print(console: Console, event: Event, verbosity: Verbosity, passed: str, de
     # The longest text that is printed whole is as long as an event may have it.
     seen = portrait(event, limit=1 << 20) if verbosity == "verbose" else portrait(event)
     where = display(event.namespace or event.agent, limit=200, one_line=True)
-    title = Text(seen.title, style=_STYLES[seen.tone])
-    after = " · ".join(part for part in (where, *seen.facts) if part) + passed
-    title.append(f" {after}" if after else "", style="default")
-    _print_indented(console, title, 2 * depth)
+    title = Text(_taken(console, seen.title), style=_STYLES[seen.tone])
+    between = " · " if _taken(console, "·") == "·" else " - "
+    after = between.join(part for part in (where, *seen.facts) if part) + passed
+    title.append(f" {_taken(console, after)}" if after else "", style="default")
+    indent = min(2 * depth, console.width // 2)
+    _print_indented(console, title, indent)
     if verbosity != "brief":
+        style = "default" if isinstance(event, OutputEvent | NoteEvent) else "cyan"
         for text in _texts(event, seen, max_lines if verbosity == "normal" else None):
-            _print_indented(console, text, 2 * depth + 2)
+            _print_indented(console, Text(_taken(console, text), style=style), indent + 2)
+
+
+def _taken(console: Console, text: str) -> str:
+    """With what the stream cannot encode written out, as in a console or a log of plain ASCII."""
+    return text.encode(console.encoding, "backslashreplace").decode(console.encoding)
 
 
 def _print_indented(console: Console, text: Text, by: int) -> None:
@@ -132,14 +159,11 @@ def _print_indented(console: Console, text: Text, by: int) -> None:
             console.print(" " * by if piece else "", piece, sep="", soft_wrap=True)
 
 
-def _texts(event: Event, seen: Portrait, max_lines: int | None) -> list[Text]:
-    from rich.text import Text
-
+def _texts(event: Event, seen: Portrait, max_lines: int | None) -> list[str]:
     texts = [text for _, text in seen.texts]
     if isinstance(event, TaskStartEvent) and max_lines is None:
         texts = [display(event.message, limit=1 << 20)]
-    style = "default" if isinstance(event, OutputEvent | NoteEvent) else "cyan"
-    return [Text(_cut(text, max_lines), style=style) for text in texts]
+    return [_cut(text, max_lines) for text in texts]
 
 
 def _cut(text: str, max_lines: int | None) -> str:

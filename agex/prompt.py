@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from agex_protocol.plan import Limits
 from agex_supervisor.model import Parameter, Tool
+from agex_worker.sandbox.names import kind_of
 
 PYTHON_ACTION = Tool(
     name="python_action",
@@ -209,7 +210,9 @@ def _importable(ordinary: Sequence[str], registry_text: str) -> str:
 
 def _input(key: str, kind: str, shown: str) -> str:
     separator = "\n" if "\n" in shown else " "
-    return f"- inputs.{key}: {kind} ={separator}{shown}"
+    # A parameter may have a name that the inner sandbox reads of no object.
+    spoken = f"vars(inputs)[{key!r}]" if kind_of(key) == "refused" else f"inputs.{key}"
+    return f"- {spoken}: {kind} ={separator}{shown}"
 
 
 def _some(entries: Sequence[str], at_most: int = 8) -> str:

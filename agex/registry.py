@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from agex import members
@@ -165,11 +165,12 @@ class Registry:
         docstring: str | None = None,
         runs: Side | None = None,
         captures: Iterable[str] = (),
+        names: Mapping[str, Any] | None = None,
     ) -> FunctionEntry:
         """Give agent code a function under a bare name. It runs in YOUR process, trusted, with arguments the agent chose
         and your annotations validated; with `runs="worker"` it runs in the worker and needs no trust. What such a
         function takes along from here is code and numbers; `captures` names the globals and outer variables that may
-        go along beside them."""
+        go along beside them. names: those of the block that registers it, for annotations that are text."""
         if (as_function := getattr(type(obj), "as_host_function", None)) is not None:
             obj = as_function(obj)  # a task: code is told how it ended, and gets no hold of an outcome
         if not callable(obj) or isinstance(obj, type):
@@ -184,9 +185,14 @@ class Registry:
             raise ConfigurationError(
                 f"function {bare!r}: captures= is for a function that is sent to the worker by value"
             )
-        signature = resolved_signature(obj, f"function {bare!r}")
+        signature = resolved_signature(obj, f"function {bare!r}", names)
         text = inspect.getdoc(obj) if docstring is None else docstring
         return self._add(FunctionEntry(bare, obj, signature, visibility, text, runs or "host", captured))
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them, first registered first."""
+        return tuple(self._entries.values())
 
     @property
     def modules(self) -> tuple[ModuleEntry, ...]:
@@ -307,12 +313,27 @@ class Registry:
 
     def _add(self, entry: E) -> E:
         known = self._entries.get(entry.name)
-        if known is not None and known.subject != entry.subject:
+        if known is not None and known.subject != entry.subject and not _redefined(known.subject, entry.subject):
             raise ConfigurationError(
                 f"the name {entry.name!r} is taken by {described(known.subject)}; give name= to one of the two"
             )
         self._entries[entry.name] = entry
         return entry
+
+
+def _redefined(known: object, new: object) -> bool:
+    """Whether this is the same statement, run again: of a notebook's cell, or of a module that was loaded anew. The later
+    definition counts, as for Python itself."""
+    where = _statement(new)
+    return where is not None and where == _statement(known)
+
+
+def _statement(subject: object) -> tuple[str, str, str] | None:
+    """Which `def` or `class` at the top of a module made it; None for what was made otherwise, or as one of many."""
+    made = getattr(subject, "definition", subject)
+    if not isinstance(made, type | FunctionType) or "<" in made.__qualname__:
+        return None
+    return ("class" if isinstance(made, type) else "def", made.__module__, made.__qualname__)
 
 
 def _of_members(

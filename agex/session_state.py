@@ -40,25 +40,33 @@ class SessionState:
         return self.store.history(self._commit)
 
     def checkout(self, commit: str | None) -> SessionState:
-        """The state as it was at a commit, such as an event's `commit_hash`. StateError if there is none of this hash."""
-        self.store.files(_named(commit))
-        return SessionState(self.store, commit)
+        """The state as it was at a commit, such as an event's `commit_hash`. StateError if this session has none of this hash."""
+        return SessionState(self.store, self._own(commit))
 
     def diff(self, a: str | None, b: str | None) -> Diff:
-        """The paths and keys that differ, going from commit `a` to commit `b`."""
+        """The paths and keys that differ, going from commit `a` to commit `b`. They may be of other sessions, so that a fork
+        can be compared with what became of its origin."""
         return self.store.diff(_named(a), _named(b))
 
     def fork(self, commit: str | None, session: str) -> SessionState:
-        """A new session that begins as this one was at a commit; they go on apart. StateError if the name is taken."""
-        return SessionState(self.store.fork(_named(commit), session))
+        """A new session that begins as this one was at a commit; they go on apart. StateError if the name is taken, or the
+        commit not one of this session."""
+        return SessionState(self.store.fork(self._own(commit), session))
+
+    def _own(self, commit: str | None) -> str:
+        named = _named(commit)
+        self.store.require(named)
+        return named
 
     def __repr__(self) -> str:
         at = f" at {self._commit}" if self._commit else ""
         return f"<SessionState {self.session!r}{at} of {self.store.store.name}>"
 
 
-def _named(commit: str | None) -> str:
+def _named(commit: object) -> str:
     """The hash of an event or an outcome, which have none where nothing was kept."""
     if commit is None:
         raise StateError("None is no commit: the event or outcome that it is from was not kept in a state")
+    if not isinstance(commit, str):
+        raise TypeError(f"a commit is named by its hash, a str, not by {type(commit).__name__}")
     return commit

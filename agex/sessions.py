@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agex.errors import SessionBusy
 from agex.session_news import session_news
 from agex.state import State, events
+from agex_supervisor.bridge import ENDING, WaitEnded
 from agex_supervisor.cache import Cache
-from agex_supervisor.events import Event
+from agex_supervisor.events import Event, NoteEvent
 from agex_supervisor.kept_session import KeptSession
 from agex_supervisor.session_name import check_session_name
+from agex_supervisor.transfer import Late
 from agex_supervisor.workspace_reading import WorkspaceChanges
 
 if TYPE_CHECKING:
@@ -36,20 +40,20 @@ class Sessions:
         self._lock = threading.Lock()
         self._stays: dict[str, Stay] = {}
 
-    def acquire(self, name: str, *, ephemeral: bool = False) -> Stay:
+    def acquire(self, name: str, until: float = float("inf"), *, ephemeral: bool = False) -> Stay:
         """The session as it is now, once no other task of this State uses it. ValueError for a bad name, SessionBusy after
-        `wait_s`, StateError where it cannot be read. ephemeral: nothing of it is kept."""
+        `wait_s`, StateError where it cannot be read. ephemeral: nothing of it is kept. Late where it does not come before
+        `until`, WaitEnded where the wait is ended."""
         check_session_name(name)
         turn = self._state.turn(name)
-        wait_s = self._agent.pool.wait_s
-        if not turn.acquire(wait_s):
-            raise SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {wait_s:g} s")
+        if not turn.acquire(min(self._agent.pool.wait_s, max(0.0, until - time.monotonic()))):
+            raise self._not_had(name, until)
         try:
             with self._lock:
                 stay = self._stays.pop(name, None)
                 if stay is not None:
                     self._stays[name] = stay  # the last one to go
-            if stay is None or not stay.is_current():
+            if stay is None or not stay.is_current(self._state):
                 self._drop(stay)
                 stay = self._opened(name, ephemeral)
                 with self._lock:
@@ -90,19 +94,30 @@ class Sessions:
 
         def kept() -> KeptSession:
             session = self._state.store.session(name)
+            session.begin()  # until `place` has put into the workspace what there is
             apart = ("skills",) if self._agent.has_skills else ()
             return KeptSession(
                 session, max_bytes=limits.workspace_size_bytes, max_files=limits.workspace_files, apart=apart
             )
 
         stay.keep_in = kept
-        if not self._state.is_untouched:
+        if self._state.is_untouched:
+            # Needed when the first action is over; until then the model is waited for anyway.
+            threading.Thread(target=import_module, args=("kvgit",), name="agex-import", daemon=True).start()
+        else:
             try:
                 stay.place(limits.result_bytes)
             except BaseException:
                 self._agent.pool.drop_workspace(workspace)
                 raise
         return stay
+
+    def _not_had(self, name: str, until: float) -> Exception:
+        if (ending := ENDING.get()) is not None and ending.ended:
+            return WaitEnded()
+        if time.monotonic() >= until:
+            return Late(f"session {name!r} was in use")
+        return SessionBusy(f"session {name!r} of {self._agent.name} is in use; waited {self._agent.pool.wait_s:g} s")
 
     def _let_go(self) -> None:
         """Of the sessions that were used least lately, unless something of them is nowhere else."""
@@ -144,10 +159,12 @@ class Stay:
         """Whether something of it was stored."""
         return self._at is not None
 
-    def is_current(self) -> bool:
-        """Whether the workspace has what the newest version has."""
+    def is_current(self, state: State) -> bool:
+        """Whether the workspace has what the newest version has, and that of the store which is open now."""
         if self._kept is None:
             return True
+        if self._kept.store.store is not state.store:
+            return False
         return not self._is_behind and self._kept.store.refresh() == self._at
 
     def place(self, max_cache_bytes: int) -> None:
@@ -176,20 +193,33 @@ class Stay:
         with workspace as directory:
             return self._opened().read(directory)
 
-    def commit(self, changes: WorkspaceChanges, told: Sequence[Event], message: str) -> str:
-        """A version of what there is now, with these events; gives its hash. StateError: nothing was stored, and the next commit
-        has it all."""
+    def commit(self, changes: WorkspaceChanges, told: Sequence[Event], message: str) -> Version:
+        """A version of what there is now, with these events. StateError: nothing was stored, and the next commit has it all."""
         kept = self._opened()
         texts = [event.to_json() for event in told]
-        made = kept.commit(changes, cache=self.cache.changed(), events=texts, message=message)
+        note = NoteEvent(agent=told[-1].agent, session=told[-1].session, namespace=told[-1].namespace, message="")
+        made = kept.commit(changes, cache=self.cache.changed(), events=texts, message=message, note=note)
         self.cache.committed()
         # Where somebody else committed meanwhile, the workspace lacks what they did.
-        self._is_behind = self._is_behind or kept.store.parent(made) != self._at
+        is_behind = kept.store.parent(made) != self._at
+        self._is_behind = self._is_behind or is_behind
         self._at = made
-        return made
+        return Version(made, self._noted(made, note.id) if is_behind else None)
+
+    def _noted(self, commit: str, note: str) -> Event | None:
+        events = map(Event.from_json, self._opened().store.said(commit))
+        return next((event for event in events if event.id == note), None)
 
     def _opened(self) -> KeptSession:
         if self._kept is None:
             assert self.keep_in is not None
             self._kept = self.keep_in()
         return self._kept
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A commit of a task. note: what is stored in it of a change that somebody else made at the same time."""
+
+    commit: str
+    note: Event | None = None

@@ -11,7 +11,7 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agex.errors import ConfigurationError
@@ -23,8 +23,11 @@ OWN_SIGNATURE_CHARS = 600  # of a function or class that the developer registere
 DOCSTRING_CHARS = 600
 
 
-def resolved_signature(function: Callable[..., Any], name: str) -> inspect.Signature:
-    """The signature with every annotation as an object, not text. ConfigurationError says why it cannot be had."""
+def resolved_signature(
+    function: Callable[..., Any], name: str, names: Mapping[str, Any] | None = None
+) -> inspect.Signature:
+    """The signature with every annotation as an object, not text; `names` are known beside those of its module.
+    ConfigurationError says why it cannot be had."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -32,11 +35,11 @@ def resolved_signature(function: Callable[..., Any], name: str) -> inspect.Signa
             f"{name} cannot be registered: Python knows no signature for it. Wrap it in a def with annotations."
         ) from error
     try:
-        hints = _hints(function)
+        hints = _hints(function, names)
     except Exception as error:  # evaluating an annotation runs code of the developer's
         raise ConfigurationError(
             f"{name} cannot be registered: its annotations do not resolve ({type(error).__name__}: {error}). "
-            "Annotations must name what is visible at module level, outside `if TYPE_CHECKING`."
+            "Annotations must name what is visible at module level, outside `if TYPE_CHECKING`, or where it is registered."
         ) from error
     parameters = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()]
     returns = hints.get("return", signature.return_annotation)
@@ -91,7 +94,7 @@ def clipped(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else text[: max(max_chars - 3, 0)] + "..."[:max_chars]
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def _hints(function: Callable[..., Any], names: Mapping[str, Any] | None) -> dict[str, Any]:
     target: Any = function
     while isinstance(target, functools.partial):
         target = target.func
@@ -102,7 +105,12 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         if hasattr(target, "__signature__"):
             return {}  # it says itself what it takes; the hints of __call__ would be about something else
         target = type(target).__call__
-    return typing.get_type_hints(target, include_extras=True)
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except NameError:
+        if not names:
+            raise
+        return typing.get_type_hints(target, localns=dict(names), include_extras=True)
 
 
 def _parameters(signature: inspect.Signature, optional_types: bool, types_at_all: bool) -> list[str]:

@@ -71,7 +71,8 @@ class State:
         return self._store is None and self._url == MEMORY
 
     def close(self) -> None:
-        """Close the store. The next use opens it again; of "memory:" nothing is left then."""
+        """Close the store, also for the sessions that were had of it. The next use opens it again; of "memory:" nothing is left
+        then."""
         with self._lock:
             store, self._store = self._store, None
         if store is not None:

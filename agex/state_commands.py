@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 from agex.session_state import SessionState
 from agex.state import State, events
 from agex_supervisor.display import display
+from agex_supervisor.event_portrait import portrait
 from agex_supervisor.events import Event
 
 states = typer.Typer(help="Look at stored sessions, at any of their versions.", no_args_is_help=True)
@@ -36,8 +38,11 @@ def show_events(state: Stored, session: Session = "default", commit: AtCommit = 
     """All that happened in a session, oldest first, with the commit that each left."""
     with _opened(state) as opened:
         found = events(_seen(opened, session, commit))
+        others = "" if found else ", ".join(opened.sessions()) or "none"
     plain = {"session": session, "events": [json.loads(event.to_json()) for event in found]}
-    _print(plain, as_json, lambda: "\n".join(map(_line, found)) or f"no events in session {session}")
+    _print(
+        plain, as_json, lambda: "\n".join(map(_line, found)) or f"no events in session {session}; sessions: {others}"
+    )
 
 
 @states.command("show")
@@ -65,7 +70,7 @@ def compare_commits(
 ) -> None:
     """The files and cache entries that differ between two commits of a session."""
     with _opened(state) as opened:
-        store = opened.session(session).store
+        store = _session(opened, session).store
         found = store.diff(store.resolve(first), store.resolve(second))
     _print(dataclasses.asdict(found), as_json, lambda: _compared(dataclasses.asdict(found)))
 
@@ -75,11 +80,15 @@ def _opened(state: str) -> State:
     return State(url, create=False)
 
 
-def _seen(opened: State, session: str, commit: str | None) -> SessionState:
+def _session(opened: State, name: str) -> SessionState:
     try:
-        seen = opened.session(session)
+        return opened.session(name)
     except ValueError as error:
         raise typer.BadParameter(display(str(error)), param_hint="--session") from error
+
+
+def _seen(opened: State, session: str, commit: str | None) -> SessionState:
+    seen = _session(opened, session)
     return seen if commit is None else seen.checkout(seen.store.resolve(commit))
 
 
@@ -90,19 +99,9 @@ def _line(event: Event) -> str:
 
 def _gist(event: Event) -> str:
     """What an event says, on one line."""
-    said = json.loads(event.to_json())
-    own = {name: value for name, value in said.items() if value and name not in _COMMON}
-    return display(
-        ", ".join(f"{name}: {_text(value)}" for name, value in own.items()), limit=_GIST_CHARS, one_line=True
-    )
-
-
-# Said by the rest of the line, or the same for all.
-_COMMON = {"kind", *(field.name for field in dataclasses.fields(Event))}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    seen = portrait(event)
+    said = [seen.title, *seen.facts, *(text for _, text in seen.texts)]
+    return display("; ".join(each for each in said if each), limit=_GIST_CHARS, one_line=True)
 
 
 def _shown(plain: dict[str, Any]) -> str:
@@ -140,4 +139,6 @@ def _when(time_s: float) -> str:
 
 def _print(plain: object, as_json: bool, text: Callable[[], str]) -> None:
     # In ASCII: no terminal control of anybody's reaches a terminal.
-    typer.echo(json.dumps(plain) if as_json else display(text(), limit=_MOST_CHARS))
+    shown = json.dumps(plain) if as_json else display(text(), limit=_MOST_CHARS)
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo(shown.encode(encoding, "backslashreplace").decode(encoding))

@@ -36,6 +36,11 @@ class SubAgent:
         own |= {"__name__": task.__name__, "__qualname__": task.__qualname__, "__module__": task.__module__}
         own |= {"__doc__": task.__doc__, "__signature__": task.resolved_signature}
 
+    @property
+    def definition(self) -> object:
+        """The function that the task was made of; None where it is called on an object, of which there may be many."""
+        return self.task.definition
+
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._awaited(args, kwargs) if self.task.is_async else self._value(args, kwargs)
 

@@ -5,32 +5,29 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, Unpack, overload
 
-from agex.batch import Batch
 from agex.call import Call
+from agex.calling import Calling, P, R_co
+from agex.driving import arun, avalue, run
 from agex.emptiness import is_empty
-from agex.errors import ContractError
-from agex.options import OPTION_NAMES, Options, changed
+from agex.mapped import Mapped
+from agex.options import OPTION_NAMES, GivenOptions, Options, changed
 from agex.outcome import TaskOutcome
 from agex.question import Answer
+from agex.scope import Scope
 from agex.signatures import render_signature
-from agex.terms import Terms
-from agex_supervisor.bridge import on_thread
+from agex.terms import LateTerms, Terms
 from agex_supervisor.contract import Unpickle
-from agex_supervisor.drive import adrive, drive
-from agex_supervisor.loop import loop
 
 if TYPE_CHECKING:
     from agex.agent import Agent
 
-P = ParamSpec("P")
 Q = ParamSpec("Q")
-R = TypeVar("R")
 
 
-class Task(Generic[P, R]):
+class Task(Mapped[P, R_co]):
     """Call it like the function it was made from. Made by `@agent.task`.
 
     `f(...)` gives the value or raises; `f.run(...)` gives a TaskOutcome; `arun` is awaited; `with_options(session=...)`
@@ -41,9 +38,9 @@ class Task(Generic[P, R]):
     def __init__(
         self,
         agent: Agent,
-        function: Callable[P, R],
+        function: Callable[P, R_co],
         primer: str | None,
-        scope: Mapping[str, Any] | None = None,
+        scope: Scope | None = None,
         trust: str | None = None,
         setup: str | None = None,
     ) -> None:
@@ -61,41 +58,35 @@ class Task(Generic[P, R]):
         self._bound = False
         self._check_empty()
         self._setup = _checked_setup(self.__name__, setup)
-        self._unpickle = _trusted(agent, trust)
-        self._terms: Terms | None = None
-        self._early_terms(scope)
+        self._terms = LateTerms(function, scope, agent.isolation == "none", _trusted(agent, trust))
 
     # --- calling ---
 
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return cast(R, self._value(self._call(args, kwargs)))
+    if TYPE_CHECKING:
 
-    def run(self, /, *args: Any, **kwargs: Any) -> TaskOutcome:
-        """As a call, but how it ended is in the outcome; raises only for what the caller or the machine lacks."""
-        return _run(self._call(args, kwargs))
+        @property
+        def run(self) -> Calling[P, TaskOutcome]:
+            """As a call, but how it ended is in the outcome; raises only for what the caller or the machine lacks."""
+            raise NotImplementedError
 
-    async def arun(self, /, *args: Any, **kwargs: Any) -> TaskOutcome:
-        """As `run`, awaited. Cancelling it ends the action under way, cleans up and lets CancelledError pass."""
-        return await _arun(self._call(args, kwargs))
+        @property
+        def arun(self) -> Calling[P, Coroutine[Any, Any, TaskOutcome]]:
+            """As `run`, awaited. Cancelling it ends the action under way, cleans up and lets CancelledError pass."""
+            raise NotImplementedError
 
-    def with_options(self, **options: Any) -> Task[P, R]:
+    else:
+
+        def run(self, /, *args: Any, **kwargs: Any) -> TaskOutcome:
+            """As a call, but how it ended is in the outcome; raises only for what the caller or the machine lacks."""
+            return run(self._call(args, kwargs))
+
+        async def arun(self, /, *args: Any, **kwargs: Any) -> TaskOutcome:
+            """As `run`, awaited. Cancelling it ends the action under way, cleans up and lets CancelledError pass."""
+            return await arun(self._call(args, kwargs))
+
+    def with_options(self, **options: Unpack[GivenOptions]) -> Task[P, R_co]:
         """The same task with these options: session, tenant, on_event, on_token, timeout_s, max_actions."""
         return self._with(changed(self._options, options))
-
-    def map(self, items: Iterable[Any], /, concurrency: int = 4, outcomes: bool = False, **common: Any) -> list[Any]:
-        """Call it with each item as first argument, each in a session of its own.
-
-        The first failure cancels the rest, also what runs, and raises; with outcomes=True the list holds a TaskOutcome for
-        each.
-        """
-        return self._mapped(self._batch(outcomes, common), items, concurrency, outcomes)
-
-    async def amap(
-        self, items: Iterable[Any], /, concurrency: int = 4, outcomes: bool = False, **common: Any
-    ) -> list[Any]:
-        """As `map`, awaited. Cancelling it ends all calls."""
-        batch = self._batch(outcomes, common)
-        return await on_thread(lambda: self._mapped(batch, items, concurrency, outcomes), batch.cancel)
 
     def cancel(self, session: str = "default") -> bool:
         """Cancel the call of this task that runs in the session, from anywhere in the process. False if there is none."""
@@ -111,7 +102,9 @@ class Task(Generic[P, R]):
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
     @overload
-    def __get__(self: Task[Concatenate[Any, Q], R], instance: object, owner: type | None = None) -> Task[Q, R]: ...
+    def __get__(
+        self: Task[Concatenate[Any, Q], R_co], instance: object, owner: type | None = None
+    ) -> Task[Q, R_co]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None or self._bound:
             return self
@@ -132,6 +125,11 @@ class Task(Generic[P, R]):
         return self._agent
 
     @property
+    def definition(self) -> Callable[P, R_co] | None:
+        """The function that it was made of; None for a method of an object."""
+        return None if self._bound else self._function
+
+    @property
     def is_async(self) -> bool:
         """Whether a call of it is awaited."""
         return inspect.iscoroutinefunction(self._function)
@@ -149,36 +147,20 @@ class Task(Generic[P, R]):
 
     async def ago_on(self, answer: Answer) -> TaskOutcome:
         """The same, awaited."""
-        return await _arun(self._continued(answer))
+        return await arun(self._continued(answer))
 
     # --- its terms ---
 
     @property
     def terms(self) -> Terms:
         """The contract; ContractError if a declared type cannot be had."""
-        if self._terms is None:
-            local = self._agent.isolation == "none"
-            try:
-                self._terms = Terms.of(self._function, local=local, unpickle=self._unpickle)
-            except NameError as error:
-                raise ContractError(
-                    f"task {self.__name__}: an annotation does not resolve: {error}. It must name what is visible at module"
-                    " level, outside `if TYPE_CHECKING`, or where the task is defined, before it"
-                ) from error
-        return self._terms
+        return self._terms.now()
 
     @property
     def resolved_signature(self) -> inspect.Signature:
         """The signature with annotations as objects."""
         resolved = self.terms.resolved
         return resolved.replace(parameters=list(resolved.parameters.values())[1:]) if self._bound else resolved
-
-    def _early_terms(self, scope: Mapping[str, Any] | None) -> None:
-        try:
-            local = self._agent.isolation == "none"
-            self._terms = Terms.of(self._function, local=local, scope=scope, unpickle=self._unpickle)
-        except NameError:
-            return  # a forward reference: it is resolved at the first call
 
     def _check_plain(self) -> None:
         function: Any = self._function
@@ -200,16 +182,26 @@ class Task(Generic[P, R]):
                 f"task {self.__name__}: the body must be empty (a docstring, pass, ... or raise NotImplementedError),"
                 " because the model writes it"
             )
+        for name in self.__signature__.parameters:
+            if name.startswith("__") and name.endswith("__"):
+                raise ValueError(f"task {self.__name__}: agent code cannot read inputs.{name}; rename the parameter")
         if not (self._primer or inspect.getdoc(self._function)):
             raise ValueError(f"task {self.__name__} needs a docstring or a primer that says what to do")
 
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._value(self._call(args, kwargs))
+
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        options = self._chosen(kwargs)
+        return self._call_with(options, args, kwargs)
+
+    def _chosen(self, kwargs: dict[str, Any]) -> Options:
+        """The options among the keywords of a call, which are taken out."""
         own = self.__signature__.parameters
         # With `**kwargs` every keyword is an argument: agent code that calls a sub-agent chooses these, and no options.
         takes_all = any(each.kind is each.VAR_KEYWORD for each in own.values())
         chosen = [] if takes_all else [name for name in OPTION_NAMES if name in kwargs and name not in own]
-        options = changed(self._options, {name: kwargs.pop(name) for name in chosen})
-        return self._call_with(options, args, kwargs)
+        return changed(self._options, {name: kwargs.pop(name) for name in chosen})
 
     def _call_with(self, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         inputs = self.terms.checked(self.__signature__, self.__name__, args, kwargs)
@@ -220,19 +212,9 @@ class Task(Generic[P, R]):
         return Call(self._agent, self, question.options, question.inputs, answer)
 
     def _value(self, call: Call) -> Any:
-        return _avalue(call) if self.is_async else _run(call).unwrap()
+        return avalue(call) if self.is_async else run(call).unwrap()
 
-    def _batch(self, outcomes: bool, common: dict[str, Any]) -> Batch:
-        def begin(options: Options, item: Any) -> Call:
-            return self._call_with(options, (item,), dict(common))
-
-        return Batch(begin, _run, self._options, keep_going=outcomes)
-
-    def _mapped(self, batch: Batch, items: Iterable[Any], concurrency: int, outcomes: bool) -> list[Any]:
-        done = batch.results(items, concurrency)
-        return list(done) if outcomes else [outcome.value for outcome in done]
-
-    def _with(self, options: Options) -> Task[P, R]:
+    def _with(self, options: Options) -> Task[P, R_co]:
         other = copy.copy(self)
         other._options = options
         return other
@@ -253,25 +235,6 @@ class Task(Generic[P, R]):
         if self._bound:
             shown = shown.replace(parameters=list(shown.parameters.values())[1:])
         return render_signature(self.__name__, shown, max_chars=1000)
-
-
-def _run(call: Call) -> TaskOutcome:
-    with call:
-        call.begin()
-        return call.end(drive(loop(call.brief, call.budget), call))
-
-
-async def _arun(call: Call) -> TaskOutcome:
-    await on_thread(call.__enter__)
-    try:
-        await call.abegin()
-        return await call.aend(await adrive(loop(call.brief, call.budget), call))
-    finally:
-        await on_thread(call.__exit__)
-
-
-async def _avalue(call: Call) -> Any:
-    return (await _arun(call)).unwrap()
 
 
 def _checked_setup(task: str, setup: str | None) -> str:

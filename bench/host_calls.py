@@ -21,7 +21,7 @@ from timing import show
 
 import agex
 
-BATCH = 200
+BATCH = 1000
 ECHO = """
 import os
 while os.read(0, 1): os.write(1, b'.')

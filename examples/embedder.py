@@ -2,7 +2,7 @@
 
 With a real model:   OPENAI_API_KEY=... AGEX_MODEL=openai:gpt-5-mini python examples/embedder.py
 Any other server:    OPENAI_BASE_URL=http://localhost:8000/v1 AGEX_MODEL=openai:NAME python examples/embedder.py
-With neither, a scripted model stands in, and says so.
+With neither, a scripted model stands in, and says so. It needs pandas.
 """
 
 from __future__ import annotations

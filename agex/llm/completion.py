@@ -102,8 +102,7 @@ def _reply(
         text, actions, problems = fenced.text, fenced.actions, fenced.problems
     if problems and finish_reason == "length":
         problems.append("the reply was cut off at the model's own output limit: go in smaller steps")
-    counted = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else None
-    return Reply(text, actions, counted, problems)
+    return Reply(text, actions, usage.counted() if usage else None, problems)
 
 
 def _said_instead(data: object, error: ValidationError | RecursionError) -> str:
@@ -132,6 +131,17 @@ class _OpenCall:
 class _Usage(BaseModel):
     prompt_tokens: NonNegativeInt | None = None
     completion_tokens: NonNegativeInt | None = None
+    # Not everywhere the same, and no reply is given up for it.
+    prompt_tokens_details: object = None
+
+    def counted(self) -> Usage:
+        of_prompt, cached = self.prompt_tokens or 0, 0
+        match self.prompt_tokens_details:
+            case {"cached_tokens": int(count)} if count >= 0:
+                cached = min(count, of_prompt)
+            case _:
+                pass
+        return Usage(of_prompt, self.completion_tokens or 0, cached)
 
 
 class _Function(BaseModel):

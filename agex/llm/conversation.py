@@ -16,6 +16,8 @@ from agex_supervisor.model import Action, AssistantMessage, Observation, Request
 from agex_supervisor.png import Image
 
 NOT_RUN = "not run: an earlier action failed"
+# For a turn of which nothing was understood: many servers refuse an assistant's message that is empty.
+NOTHING_SAID = "(no text, and no action that could be read)"
 VIEWED = "What view_image showed, in its order:"
 
 ChatMessage = dict[str, Any]
@@ -29,7 +31,7 @@ def body_with_tools(request: Request, *, images: bool = True) -> dict[str, Any]:
             case UserMessage(text):
                 _add_user(messages, text)
             case AssistantMessage(text, ()):
-                messages.append(_message("assistant", text))
+                messages.append(_message("assistant", text if text.strip() else NOTHING_SAID))
                 for extra in observed:
                     _add_user(messages, extra)
             case AssistantMessage(text, actions):
@@ -58,7 +60,8 @@ def body_with_fences(request: Request, *, images: bool = True) -> dict[str, Any]
                 _add_user(messages, text)
             case AssistantMessage(text, actions):
                 blocks = [fenced(action) for action in actions]
-                messages.append(_message("assistant", "\n\n".join([text, *blocks] if text else blocks)))
+                said = "\n\n".join([text, *blocks] if text else blocks)
+                messages.append(_message("assistant", said if said.strip() else NOTHING_SAID))
                 for index, (action, answer) in enumerate(zip_longest(actions, observed), start=1):
                     of = f" ({tool_of(action)})" if action else ""
                     _add_user(messages, f"[result {index}{of}]\n{NOT_RUN if answer is None else answer}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue
 
-from agex.llm.conversation import VIEWED
+from agex.llm.conversation import NOTHING_SAID, VIEWED
 from agex.llm.fences import read_fences
 from agex.llm.tool_calls import ACTION_OF_TOOL, Misread, ToolCall, action_of
 from agex_protocol.errors import ProtocolError
@@ -71,7 +71,7 @@ def _view(messages: list[Message], images: tuple[Image, ...]) -> None:
 
 
 def _said(message: _Message) -> AssistantMessage:
-    text = message.text
+    text = "" if message.text == NOTHING_SAID else message.text
     if message.tool_calls:
         calls = [ToolCall(call.function.name, call.function.arguments) for call in message.tool_calls]
         return AssistantMessage(text, tuple(action_of(call, ACTION_OF_TOOL) for call in calls))

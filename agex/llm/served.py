@@ -62,7 +62,7 @@ def _envelope(call: ChatCall, kind: str, choices: list[dict[str, Any]]) -> dict[
     return {"id": "chatcmpl-scripted", "object": kind, "created": 0, "model": call.model, "choices": choices}
 
 
-def _usage(reply: Reply, call: ChatCall) -> dict[str, int]:
+def _usage(reply: Reply, call: ChatCall) -> dict[str, Any]:
     """As the script says, else a rough count: four characters a token."""
     if reply.usage is not None:
         counts = reply.usage.input_tokens, reply.usage.output_tokens
@@ -70,7 +70,14 @@ def _usage(reply: Reply, call: ChatCall) -> dict[str, int]:
         content, calls = _said(reply, call)
         said = len(content) + sum(len(each["function"]["arguments"]) for each in calls)
         counts = 1 + sum(len(message.text) for message in call.messages) // 4, 1 + said // 4
-    return {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)}
+    usage: dict[str, Any] = {
+        "prompt_tokens": counts[0],
+        "completion_tokens": counts[1],
+        "total_tokens": sum(counts),
+    }
+    if reply.usage is not None and reply.usage.cached_tokens:
+        usage["prompt_tokens_details"] = {"cached_tokens": reply.usage.cached_tokens}
+    return usage
 
 
 def _pieces(text: str) -> list[str]:

@@ -7,9 +7,10 @@ Every breach is a ValueError here; `encode` and `decode` make it the error of th
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 MAX_INT_BITS = 4096
 MAX_DECIMAL_EXPONENT = 9999
@@ -34,6 +35,8 @@ _BYTES_PER_WORK = 5
 MOST_WORK = (16 << 20) // _BYTES_PER_WORK
 TOO_MUCH_WORK = "too many small items for its size; give many of them as an array or a DataFrame"
 
+# No kind of value has so many arrays for a unit of its work.
+CONTAINERS_PER_WORK = 2
 # Bytes that open an array or a map in msgpack; an empty one takes 72 bytes of memory, any other byte at most 24.
 _CONTAINERS = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
 _CONTAINER_MEMORY = 72
@@ -66,8 +69,7 @@ class Caps:
             raise ValueError(f"{sum(sizes)} bytes in buffers, the cap is {self.buffer_bytes}")
         if len(head) * (_CONTAINER_MEMORY + _BYTE_MEMORY) <= self.memory_bytes:
             return  # whatever is in it
-        containers = len(head) - len(bytes(head).translate(None, _CONTAINERS))
-        memory = containers * _CONTAINER_MEMORY + len(head) * _BYTE_MEMORY
+        memory = _most_containers(head) * _CONTAINER_MEMORY + len(head) * _BYTE_MEMORY
         if memory > self.memory_bytes:
             raise ValueError(
                 f"{len(head)} bytes of structure could unfold to {memory}, the cap is {self.memory_bytes}; give many items as an array"
@@ -87,6 +89,30 @@ class Work:
         self.left -= units
         if self.left < 0:
             raise ValueError(TOO_MUCH_WORK)
+
+
+def container_counter(head: bytes) -> Callable[[Any], Any] | None:
+    """What msgpack shall call with each array that it has made; it raises ValueError once there are more than any value has.
+
+    To make them first and to charge for them later takes msgpack as long as a value may take. None for a head whose bytes
+    show that it has not so many.
+    """
+    left = CONTAINERS_PER_WORK * max(_FREE_WORK, len(head) // _BYTES_PER_WORK)
+    if len(head) <= left or _most_containers(head) <= left:
+        return None
+
+    def count(container: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(TOO_MUCH_WORK)
+        return container
+
+    return count
+
+
+def _most_containers(head: bytes | bytearray | memoryview) -> int:
+    return len(head) - len(bytes(head).translate(None, _CONTAINERS))
 
 
 def record_work(fields: int) -> int:

@@ -1,13 +1,13 @@
-"""Frozen dataclasses to msgpack and back, checked field by field while decoding.
+"""Records to msgpack and back, checked field by field while decoding: named tuples, which messages are, and frozen dataclasses.
 
-The wire form of a record is the array of its fields; of a message, the same with its class name in front. Within another
-record, one that only its first field tells from a default goes as this field. What may stand in a field is read once from
-its annotation; nothing else is accepted, and no field is ever missing or surplus.
+The wire form of a record is the array of its fields; of a message, the same with its class name in front. What may stand in a
+field is read once from its annotation; nothing else is accepted, and no field is ever missing or surplus.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 import types
 import typing
@@ -29,7 +29,7 @@ Reader = Callable[[object], Any]
 
 
 def pack(record: Any) -> bytes:
-    """The fields of a frozen dataclass as bytes."""
+    """The fields of a record as bytes. TypeError for what is none."""
     return _dump(_fields(record))
 
 
@@ -40,7 +40,7 @@ def unpack(kind: type[T], data: bytes) -> T:
 
 def pack_message(message: Any) -> bytes:
     """A message as the payload of one frame."""
-    return _dump((type(message).__name__, *_fields(message)))
+    return _dump((type(message).__name__, *message))
 
 
 def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
@@ -48,38 +48,32 @@ def unpack_message(data: bytes, kinds: types.UnionType) -> Any:
     parts = _load(data)
     if type(parts) is not list or not parts or type(parts[0]) is not str:
         raise ProtocolError("a frame does not hold a message")
-    kind = _by_name(kinds).get(parts[0])
-    if kind is None:
+    read = _by_name(kinds).get(parts[0])
+    if read is None:
         raise ProtocolError(f"a message of kind {parts[0][:40]!r} has no place here")
-    return _record_reader(kind)(parts[1:])
+    del parts[0]
+    return read(parts)
 
 
 def _fields(record: Any) -> tuple[object, ...]:
-    """All fields of a record; those that are records themselves msgpack asks for. TypeError for what is no record."""
+    """All fields of a record; those that are dataclasses themselves msgpack asks for."""
     kind: Any = type(record)
     return _field_reader(kind)(record)
 
 
-def _nested(record: Any) -> object:
-    kind: Any = type(record)
-    fields = _fields(record)
-    return fields[0] if fields[1:] == _defaults(kind) else fields
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else list(kind._fields)
 
 
-@cache
-def _defaults(kind: type) -> tuple[object, ...] | None:
-    """Those of all fields but the first, which has none and is bytes; None for other records."""
-    first, *others = dataclasses.fields(cast(Any, kind))
-    is_short = get_type_hints(kind)[first.name] is bytes and first.default is dataclasses.MISSING
-    defaults = tuple([field.default for field in others])
-    return defaults if others and is_short and dataclasses.MISSING not in defaults else None
+def _is_record(annotation: Any) -> bool:
+    return dataclasses.is_dataclass(annotation) or hasattr(annotation, "_fields")
 
 
 @cache
 def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
-    if not dataclasses.is_dataclass(kind):
+    if not _is_record(kind):
         raise TypeError(f"{kind.__name__} has no form on the wire")
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = _names(kind)
     if len(names) < 2:
         return lambda record: tuple(getattr(record, name) for name in names)
     return cast(Callable[[object], tuple[object, ...]], operator.attrgetter(*names))
@@ -87,7 +81,7 @@ def _field_reader(kind: type) -> Callable[[object], tuple[object, ...]]:
 
 def _dump(parts: tuple[object, ...]) -> bytes:
     # Half a surrogate pair (a file name that is not UTF-8, a model's broken escape) is written out: no text is unsendable.
-    return cast(bytes, msgpack.packb(parts, default=_nested, use_bin_type=True, unicode_errors="backslashreplace"))
+    return cast(bytes, msgpack.packb(parts, default=_fields, use_bin_type=True, unicode_errors="backslashreplace"))
 
 
 def _load(data: bytes) -> Any:
@@ -118,21 +112,22 @@ def _load(data: bytes) -> Any:
         raise ProtocolError(f"a frame is not msgpack within the caps: {type(error).__name__}") from error
 
 
-def _by_name(kinds: types.UnionType) -> dict[str, type]:
+def _by_name(kinds: types.UnionType) -> dict[str, Reader]:
     # By identity: to hash a union of twenty takes longer than to read a message. It is kept, so its id stays its own.
     known = _NAMED.get(id(kinds))
     if known is None:
-        known = _NAMED[id(kinds)] = (kinds, {kind.__name__: kind for kind in get_args(kinds)})
+        known = _NAMED[id(kinds)] = (kinds, {kind.__name__: _record_reader(kind) for kind in get_args(kinds)})
     return known[1]
 
 
-_NAMED: dict[int, tuple[types.UnionType, dict[str, type]]] = {}
+_NAMED: dict[int, tuple[types.UnionType, dict[str, Reader]]] = {}
 
 
 @cache
 def _record_reader(kind: type) -> Reader:
     hints = get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = _names(kind)
+    make: Callable[[list[Any]], Any] = _making(kind)
     readers = [_reader(hints[name]) for name in names]
     # Of most fields the type alone decides, and all of one record are looked at together.
     raw = [_raw_type(hints[name]) for name in names]
@@ -142,29 +137,36 @@ def _record_reader(kind: type) -> Reader:
         if hints[name] not in _EXACT
     ]
 
-    def read(parts: object) -> Any:
-        if type(parts) is not list or len(cast(list[object], parts)) != len(raw):
-            raise ProtocolError(f"{kind.__name__} does not have its {len(raw)} fields")
-        if list(map(type, parts)) != raw:
-            return careful(cast(list[object], parts))
+    def read(parts: Any) -> Any:
+        if type(parts) is not list or list(map(type, parts)) != raw:
+            return careful(parts)
         place = -1
         try:
             for place, reader in nested:
                 parts[place] = reader(parts[place])
         except ProtocolError as error:
             raise ProtocolError(f"{kind.__name__}.{names[place]}: {error}") from error
-        return kind(*parts)
+        return make(parts)
 
-    def careful(parts: list[object]) -> Any:
+    def careful(parts: Any) -> Any:
+        if type(parts) is not list or len(cast(list[object], parts)) != len(raw):
+            raise ProtocolError(f"{kind.__name__} does not have its {len(raw)} fields")
         values: list[Any] = []
         try:
-            for reader, part in zip(readers, parts, strict=True):
+            for reader, part in zip(readers, cast(list[object], parts), strict=True):
                 values.append(reader(part))
         except ProtocolError as error:
             raise ProtocolError(f"{kind.__name__}.{names[len(values)]}: {error}") from error
-        return kind(*values)
+        return make(values)
 
     return read
+
+
+def _making(kind: type) -> Callable[[list[Any]], Any]:
+    """How an instance is made of all its fields, in order and checked."""
+    if issubclass(kind, tuple):
+        return cast(Callable[[list[Any]], Any], functools.partial(tuple.__new__, kind))
+    return lambda values: kind(*values)
 
 
 def _raw_type(annotation: Any) -> type:
@@ -173,15 +175,12 @@ def _raw_type(annotation: Any) -> type:
         return cast(type, annotation)
     if get_origin(annotation) is Literal:
         return str
-    if dataclasses.is_dataclass(annotation) and _defaults(cast(type, annotation)) is not None:
-        return bytes
     return dict if get_origin(annotation) is dict else list
 
 
 def _reader(annotation: Any) -> Reader:
-    if dataclasses.is_dataclass(annotation):
-        read = _record_reader(cast(type, annotation))
-        return read if _defaults(cast(type, annotation)) is None else _long_or_short(cast(type, annotation), read)
+    if _is_record(annotation):
+        return _record_reader(cast(type, annotation))
     if annotation in _EXACT:
         return _exactly(annotation)
     if annotation is float:
@@ -196,10 +195,6 @@ def _reader(annotation: Any) -> Reader:
     if origin is dict and arguments == (str, str):
         return _mapping
     raise TypeError(f"{annotation!r} has no form on the wire")
-
-
-def _long_or_short(kind: type, read: Reader) -> Reader:
-    return lambda part: kind(part) if type(part) is bytes else read(part)
 
 
 def _exactly(kind: type) -> Reader:
@@ -227,10 +222,10 @@ def _one_of(choices: tuple[Any, ...]) -> Reader:
 
 
 def _many(item: Reader) -> Reader:
-    def read(part: object) -> tuple[Any, ...]:
+    def read(part: Any) -> tuple[Any, ...]:
         if type(part) is not list:
             raise ProtocolError(f"expected an array, found {type(part).__name__}")
-        return tuple([item(each) for each in cast(list[object], part)]) if part else ()
+        return tuple([item(each) for each in part]) if part else ()
 
     return read
 

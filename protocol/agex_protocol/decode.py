@@ -93,7 +93,10 @@ class _Decoder:
 
     def whole(self, head: bytes, shape: Shape) -> Any:
         """The value of a head, and of every buffer: one that no part of it named is refused."""
-        wire = msgpack.unpackb(head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0)
+        counter = budget.container_counter(head)
+        wire = msgpack.unpackb(
+            head, raw=False, use_list=True, strict_map_key=True, max_ext_len=0, max_map_len=0, list_hook=counter
+        )
         value = self.unpack(wire, shape)
         if self._buffers:
             raise ValueError(f"{len(self._buffers)} buffers belong to no part of it")

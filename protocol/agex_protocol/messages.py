@@ -7,17 +7,17 @@ exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may 
     or Raised; or Shell, Write or Edit and the same, ended by Done or Raised.
 
 A worker's id for an action is 128 random bits that the supervisor chose; every message about that action carries it.
+Each is a tuple, which can be written as it is and is made in one step: a call of a host function takes four of them.
 A change that an older peer could misread raises PROTOCOL_VERSION.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agex_protocol.plan import SandboxPlan
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"
@@ -30,8 +30,7 @@ START_COMMAND = "a command"
 CONTINUE_COMMAND = "a command's next step"
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A value on the wire: a msgpack head, and the raw buffers that belong to it.
 
     placed: (offset, length) of those that lie in an arena (placing.py), which come first. buffers: how many were sent
@@ -46,8 +45,7 @@ class Encoded:
 # --- supervisor -> worker ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class HostParameter:
+class HostParameter(NamedTuple):
     """One parameter of a host function. `kind` is that of inspect.Parameter by name; `shape` is a Shape as msgpack."""
 
     name: str
@@ -56,8 +54,7 @@ class HostParameter:
     shape: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HostFunction:
+class HostFunction(NamedTuple):
     """A function that runs in the supervisor, as the worker must know it to call it.
 
     A name with a dot is a member of a module, or a method of a HostObject.
@@ -68,8 +65,7 @@ class HostFunction:
     parameters: tuple[HostParameter, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HostObject:
+class HostObject(NamedTuple):
     """A live object of the supervisor, or a class whose instances live there, with all that code may ask of them.
 
     `functions` are asked of the class itself: its static and class methods, and under its own name its constructor.
@@ -84,16 +80,14 @@ class HostObject:
     functions: tuple[HostFunction, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HostCommand:
+class HostCommand(NamedTuple):
     """A command of the terminal that runs in the supervisor; `help` is what `name --help` prints."""
 
     name: str
     help: str
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """What a session needs once. `bindings` is a pickle made by the supervisor: {name: class or function}.
 
     `functions` are the host functions, by name, with the shapes of their parameters; `objects` likewise. `commands` are
@@ -109,8 +103,7 @@ class Begin:
     commanding: tuple[HostFunction, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Run one piece of code. `inputs` is a pickle (protocol 5) whose out-of-band buffers came before it, or are placed in
     an arena whose descriptor comes with the frame; so it is with Answer.
 
@@ -127,8 +120,7 @@ class Run:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """Do something with an object that a handle stands for: `operation` is one of operations.py, `name` that of a member.
 
     `arguments` is a pickle of (args, kwargs) as `Run.inputs` is one; `returns` is the shape of what it has to give.
@@ -142,16 +134,14 @@ class Use:
     returns: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Shell:
+class Shell(NamedTuple):
     """Run these shell commands on the workspace."""
 
     action: bytes
     commands: str
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """Write a file of the workspace, or add to its end."""
 
     action: bytes
@@ -160,8 +150,7 @@ class Write:
     append: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """Replace a piece of a file of the workspace; `all`: wherever it is, else it has to be there once."""
 
     action: bytes
@@ -171,8 +160,7 @@ class Edit:
     all: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Outline:
+class Outline(NamedTuple):
     """Say what Python there is in the workspace: of each file the functions and classes with their first lines.
 
     `returns` is the shape of the text. No code of the workspace runs for it.
@@ -182,15 +170,13 @@ class Outline:
     returns: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(NamedTuple):
     """These objects have no handle any more. There is no answer."""
 
     handles: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a Call gave: a pickle (protocol 5) of the result, or the error's type and message."""
 
     action: bytes
@@ -200,8 +186,7 @@ class Answer:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialled:
+class Dialled(NamedTuple):
     """What a Dial came to: a connected descriptor comes with the frame, or `error` says why not.
 
     `refused` tells an address that the policy does not grant from one that does not answer.
@@ -213,8 +198,7 @@ class Dialled:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Roomed:
+class Roomed(NamedTuple):
     """Answer to Room: the descriptor of an arena of that many bytes comes with the frame; 0, and none: send Buffers.
 
     arena: its number. The same number is the same arena, which the worker may still have mapped.
@@ -229,8 +213,7 @@ class Roomed:
 # --- both ways --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(NamedTuple):
     """A piece of a large value; `last` ends one buffer. Kept until the message that counts the buffers comes."""
 
     action: bytes
@@ -241,8 +224,7 @@ class Buffer:
 # --- worker -> supervisor ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """Locked down and idle. `layers` are (layer, state) pairs, `probes` (promise, result) pairs of the self-test."""
 
     version: int
@@ -250,31 +232,27 @@ class Ready:
     probes: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A layer did not hold: there is no worker."""
 
     layer: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """The session's names are bound; or `error` says which of them could not be."""
 
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One argument of a Call, encoded for its parameter."""
 
     name: str
     value: Encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """Please call a registered host function with these arguments; the others keep their defaults.
 
     `name` is a function's, or a target (host_handle.py), a dot and a member of it.
@@ -286,21 +264,18 @@ class Call:
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """The worker holds nothing any more that stands for these objects of the supervisor."""
 
     action: bytes
     targets: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Notifying:
+class Notifying(NamedTuple):
     """The listener of the system-call filter comes with this frame; the only descriptor a worker ever hands over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(NamedTuple):
     """Something was refused to the code of this action, as far as the worker itself noticed. `layer` and `operation` are
     from a closed list (denials.py in the supervisor); target is a path, a name or an address."""
 
@@ -310,8 +285,7 @@ class Denied:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(NamedTuple):
     """Please connect to this address, if the policy grants it. host: a name or an IP address."""
 
     action: bytes
@@ -320,8 +294,7 @@ class Dial:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """Please make room for so many bytes of values, in an arena to write them to."""
 
     action: bytes
@@ -329,8 +302,7 @@ class Room:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(NamedTuple):
     """Please give what the session's cache holds under this key; Answer says KeyError where there is nothing."""
 
     action: bytes
@@ -338,8 +310,7 @@ class Recall:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remember:
+class Remember(NamedTuple):
     """Please keep this in the session's cache. form: "plain" for a value as Any encodes it, which the application can read
     back; "sealed" for a pickle, which is opened in workers only. `type` and `repr` are what the worker says of it."""
 
@@ -352,8 +323,7 @@ class Remember:
     value: Encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(NamedTuple):
     """Please take this key out of the session's cache; Answer says KeyError where there is nothing."""
 
     action: bytes
@@ -361,32 +331,28 @@ class Forget:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recount:
+class Recount(NamedTuple):
     """Please list the session's cache; Answer has (key, type) of each entry."""
 
     action: bytes
     call: int
 
 
-@dataclass(frozen=True, slots=True)
-class Viewed:
+class Viewed(NamedTuple):
     """An image that the model is to see after this action, as a PNG file."""
 
     action: bytes
     image: Encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(NamedTuple):
     """What was written so far to the arena that Room asked for: it may be copied while the rest is written."""
 
     action: bytes
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(NamedTuple):
     """Nothing here looks at these arenas with inputs any more: they may be written again. By their numbers: the first that
     this worker was given is 1."""
 
@@ -394,40 +360,35 @@ class Dropped:
     arenas: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """Ending: the code ran to its end. `value` is that of its last expression where one was asked for."""
 
     action: bytes
     value: Encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(NamedTuple):
     """Ending: task_success(value)."""
 
     action: bytes
     value: Encoded
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(NamedTuple):
     """Ending: task_fail(message)."""
 
     action: bytes
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """Ending: task_clarify(question)."""
 
     action: bytes
     question: str
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(NamedTuple):
     """Ending: the code raised; or its value could not cross (`type` is then ContractError)."""
 
     action: bytes
@@ -436,8 +397,7 @@ class Raised:
     traceback: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """Ending: the code ran to its end, but the value of its last expression stays behind: what it was, and why."""
 
     action: bytes
@@ -446,8 +406,7 @@ class Kept:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """Ending of a Shell, a Write or an Edit: what there is to tell, the exit code, and the files that it added and changed
     as far as the worker kept count."""
 

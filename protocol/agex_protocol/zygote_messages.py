@@ -7,7 +7,7 @@ A change that an older peer could misread raises PROTOCOL_VERSION (messages.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agex_protocol.plan import LockdownPlan
 
@@ -18,8 +18,7 @@ UIDS = 256
 # --- supervisor -> zygote ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Boot:
+class Boot(NamedTuple):
     """First frame: what to be."""
 
     version: int
@@ -30,8 +29,7 @@ class Boot:
     uids: int = 0  # the first of UIDS user ids of this machine that workers may be mapped to; 0: they keep the zygote's
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleFound:
+class ModuleFound(NamedTuple):
     """Answer to FindModule. kind: "none" (not the application's own: look it up yourself), "source", "package", "namespace"
     or "extension" (compiled: its file is readable)."""
 
@@ -41,8 +39,7 @@ class ModuleFound:
     locations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(NamedTuple):
     """Fork one worker. With the frame come three descriptors: its channel, its stdout, its stderr."""
 
     serial: int
@@ -50,8 +47,7 @@ class Fork:
     uid: int = 0  # which of the zygote's user ids it takes; 0, the zygote's own, where it has no others
 
 
-@dataclass(frozen=True, slots=True)
-class Reap:
+class Reap(NamedTuple):
     """The worker is dead and the supervisor has let go of it: its process id may be used again."""
 
     serial: int
@@ -60,15 +56,13 @@ class Reap:
 # --- zygote -> supervisor ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FindModule:
+class FindModule(NamedTuple):
     """Where is this module of the application's own? Only while booting."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Booted:
+class Booted(NamedTuple):
     """Confined, preloaded, single-threaded: ready to fork. `layers` are (layer, state) pairs."""
 
     version: int
@@ -76,8 +70,7 @@ class Booted:
     modules: int
 
 
-@dataclass(frozen=True, slots=True)
-class BootFailed:
+class BootFailed(NamedTuple):
     """No zygote. what: "layer", "preload", "threads", "descriptors", "shared-memory", "version"."""
 
     what: str
@@ -85,8 +78,7 @@ class BootFailed:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
+class Forked(NamedTuple):
     """A worker exists; its pidfd comes with the frame, and with namespaces the mount that holds its files, too.
 
     pid is the zygote's number for it. 0, and no descriptor: there was no room to fork.
@@ -96,8 +88,7 @@ class Forked:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reaped:
+class Reaped(NamedTuple):
     """The worker's wait status, and what it used in its whole life: processor seconds, peak resident bytes."""
 
     serial: int

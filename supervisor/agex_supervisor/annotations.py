@@ -6,6 +6,7 @@ with fields (records.py), literals, and the many classes of which only an instan
 
 from __future__ import annotations
 
+import collections
 import collections.abc as abc
 import enum
 import inspect
@@ -13,7 +14,7 @@ import itertools
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
@@ -32,6 +33,7 @@ from agex_protocol.shapes import ANY, NONE, Shape
 from agex_supervisor.checking import Checking
 from agex_supervisor.declarable import BUILT, CONTAINERS, NATIVE, PANDAS
 from agex_supervisor.handle import Handle
+from agex_supervisor.keyed import KEYED, keyed_form
 from agex_supervisor.opaque import Opaque
 from agex_supervisor.records import STRICT, Record, extra_of, faults, fields_of, flavour_of
 from agex_supervisor.stand_ins import class_of, handle_form, instance_form, nominal, opaque_form
@@ -39,6 +41,10 @@ from agex_supervisor.stand_ins import class_of, handle_form, instance_form, nomi
 
 class Unportable(AgexError):
     """An annotation that no value can be brought across under. The message names the class and the choices."""
+
+
+class Unresolved(Unportable):
+    """It names what is not defined, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,8 @@ class Reading:
     """One walk. `local` accepts any class, by isinstance: where the value does not have to cross.
 
     result: the value is one that code gives, so objects may stay behind. unpickled: what classes without a form of their own
-    cross as is a pickle. hosts: classes whose instances stay in this process; what a worker sends of one is its name.
+    cross as is a pickle. hosts: classes whose instances stay in this process; what a worker sends of one is its name. names:
+    what the fields of classes within a function may name.
     """
 
     where: str
@@ -62,6 +69,7 @@ class Reading:
     result: bool = False
     unpickled: bool = False
     hosts: tuple[type, ...] = ()
+    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
     takes_hosted: bool = False
     # The annotations of the objects that stay behind, each the T of a Handle[T], or a Callable.
     handles: dict[int, Any] = field(default_factory=dict[int, Any])
@@ -84,7 +92,7 @@ class Reading:
         if annotation is None or annotation is type(None):
             return Form(NONE, None)
         if isinstance(annotation, str | typing.ForwardRef):
-            raise self._unportable(annotation, "its name cannot be resolved; define the class at the top of its module")
+            raise self._unresolved(annotation, "its name cannot be resolved")
         if isinstance(annotation, typing.TypeVar):
             if annotation.__constraints__:
                 return self._union(annotation.__constraints__)
@@ -217,11 +225,9 @@ class Reading:
                 cls, "before Python 3.12 its keys are not known: take TypedDict from typing_extensions"
             )
         try:
-            fields = fields_of(annotation)
+            fields = fields_of(annotation, self.names)
         except NameError as error:
-            raise self._unportable(
-                cls, f"a hint cannot be resolved ({error}); define it at the top of its module"
-            ) from error
+            raise self._unresolved(cls, f"a hint cannot be resolved ({error})") from error
         number = next(_NUMBERS)
         record = Record(annotation, fields, lambda hint: self.read(hint).strict)
         self.records[number] = record
@@ -263,7 +269,7 @@ class Reading:
         try:
             return typing.get_type_hints(holder, globalns=names, include_extras=True)["value"]
         except NameError as error:
-            raise self._unportable(alias, f"a name in it cannot be resolved ({error})") from error
+            raise self._unresolved(alias, f"a name in it cannot be resolved ({error})") from error
 
     def _numpy(self, cls: type[Any], args: tuple[Any, ...]) -> Form:
         if cls.__name__ != "ndarray":
@@ -307,6 +313,12 @@ class Reading:
         if self.local:
             if cls is abc.Callable:
                 return Form(ANY, Callable)
+            if cls in KEYED:
+                given = get_args(annotation) or (Any,)
+                key, value = (
+                    self.read(each).strict for each in (*given, int if cls is collections.Counter else Any)[:2]
+                )
+                return Form(ANY, keyed_form(cls, key, value))
             return Form(ANY, _instance(cls) if isinstance(cls, type) else annotation)
         if self.unpickled and (isinstance(cls, type) or cls is abc.Callable):
             form = Callable if cls is abc.Callable else _instance(cls)
@@ -316,6 +328,10 @@ class Reading:
             Reading(self.where, False, result=True).whole(returned)  # Unportable now, and not when it is called
             return self._handle(annotation)
         raise self._unportable(annotation, "no value of it can leave a worker")
+
+    def _unresolved(self, annotation: Any, reason: str) -> Unresolved:
+        name = getattr(annotation, "__qualname__", None) or getattr(annotation, "__forward_arg__", None) or annotation
+        return Unresolved(f"{self.where}: {name} cannot be declared: {reason}; define it at the top of its module")
 
     def _unportable(self, annotation: Any, reason: str) -> Unportable:
         name = getattr(annotation, "__qualname__", None) or str(annotation)

@@ -10,7 +10,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agex_protocol import messages as m
@@ -185,7 +185,7 @@ class Arenas:
             return value, ()
         self._checked(value.placed)
         head = () if value.head else value.placed[:1]
-        return replace(value, placed=head), value.placed[len(head) :]
+        return value._replace(placed=head), value.placed[len(head) :]
 
     def copied(self, places: Places) -> list[memoryview]:
         """The buffers in memory of this process, where the worker cannot change them any more."""
@@ -279,4 +279,4 @@ _MAX_HEADS = 64 << 10
 
 
 def _with_value(message: m.Run | m.Answer, value: m.Encoded) -> m.Run | m.Answer:
-    return replace(message, inputs=value) if isinstance(message, m.Run) else replace(message, result=value)
+    return message._replace(inputs=value) if isinstance(message, m.Run) else message._replace(result=value)

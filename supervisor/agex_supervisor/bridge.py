@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | Non
 
     outside = LOOP.set(asyncio.get_running_loop())
     try:
-        work = asyncio.ensure_future(asyncio.to_thread(call))
+        work = asyncio.wrap_future(_begun(call))
     finally:
         LOOP.reset(outside)
     try:
@@ -39,7 +40,27 @@ async def on_thread(call: Callable[[], T], interrupt: Callable[[], object] | Non
             if interrupt is not None:
                 interrupt()  # again and again: the first may come before there is anything to interrupt
             await asyncio.wait([work], timeout=0.05)
+        work.exception()  # nobody else looks at it
         raise
+
+
+def _begun(call: Callable[[], T]) -> Future[T]:
+    """The call on a thread of its own, with this context. A loop's executor has few, and calls that wait for others, which wait
+    for a thread, would hold them all for ever."""
+    from concurrent.futures import Future
+
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(call))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="agex-call", daemon=True).start()
+    return future
 
 
 def waited_for(awaitable: Awaitable[T]) -> T:
@@ -65,6 +86,10 @@ def waited_for(awaitable: Awaitable[T]) -> T:
     context = contextvars.copy_context()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agex-await") as thread:
         return thread.submit(context.run, asyncio.run, awaited()).result()
+
+
+class WaitEnded(Exception):
+    """What was waited for did not come before the wait was ended."""
 
 
 class Ending:
@@ -97,5 +122,5 @@ class Ending:
                 del self._ends[key]
 
 
-# What may end the waiting of this thread for a model.
+# What may end the waiting of this thread: for a model, or for a session and a worker.
 ENDING: ContextVar[Ending | None] = ContextVar("ENDING", default=None)

@@ -26,6 +26,7 @@ from agex_protocol.references import Find
 from agex_protocol.shapes import ANY, Shape
 from agex_supervisor.annotations import Reading
 from agex_supervisor.annotations import Unportable as Unportable
+from agex_supervisor.annotations import Unresolved as Unresolved
 from agex_supervisor.checking import Checking
 from agex_supervisor.handle import Handle, Kept
 from agex_supervisor.opaque import Opaque
@@ -60,14 +61,16 @@ class Contract:
         result: bool = False,
         unpickle: Unpickle | None = None,
         hosts: tuple[type, ...] = (),
+        names: Mapping[str, Any] | None = None,
     ) -> Contract:
         """The contract of an annotation with its forward references resolved; `where` is what messages call its place.
 
         Unportable for a class whose values cannot cross; with `local` they do not have to, and any class is checked by
         isinstance. In a `result` objects may stay behind as handles. With `unpickle`, which then opens them, classes that
         cannot cross are pickled. Instances of `hosts` stay in this process, and a worker may name those that it was given.
+        `names`: what fields of classes within a function may name; Unresolved for what they name and nobody knows.
         """
-        reading = Reading(where, local, result, unpickle is not None, hosts)
+        reading = Reading(where, local, result, unpickle is not None, hosts, names or {})
         form = reading.whole(annotation)
         try:
             for record in list(reading.records.values()):
@@ -86,7 +89,7 @@ class Contract:
 
     def describe(self) -> str:
         """The type as a model is shown it, and below it the fields of each class that it names."""
-        lines = [str(self.shape), *map(_fields_shown, self._reading.records.values())]
+        lines = [str(self.shape), *(_fields_shown(each, self._reading) for each in self._reading.records.values())]
         lines += [f"{cls.__name__}: one of {', '.join(cls.__members__)}" for cls in self._reading.enums.values()]
         return "\n".join(lines)
 
@@ -282,9 +285,9 @@ def _path(value: Any, steps: Sequence[int | str]) -> str:
     return path
 
 
-def _fields_shown(record: Record) -> str:
+def _fields_shown(record: Record, reading: Reading) -> str:
     fields = [
-        f"{name}: {Reading('', True).read(field.annotation).shape}{'' if field.needed else ' = ...'}"
+        f"{name}: {Reading('', True, names=reading.names).read(field.annotation).shape}{'' if field.needed else ' = ...'}"
         for name, field in record.fields.items()
     ]
     if record.flavour == "root":

@@ -41,6 +41,10 @@ class Hands(Protocol):
         """Store what was seen and told."""
         ...
 
+    def tell_kept(self) -> Awaitable[None] | None:
+        """Tell what became of it."""
+        ...
+
 
 def drive(loop: Loop, hands: Hands) -> Finish:
     """Run a loop to its end, waiting for everything."""
@@ -60,6 +64,8 @@ def drive(loop: Loop, hands: Hands) -> Finish:
                     if (told := hands.tell_changes()) is not None:
                         waited_for(told)
                     hands.keep(message)
+                    if (told := hands.tell_kept()) is not None:
+                        waited_for(told)
     return effect
 
 
@@ -82,6 +88,8 @@ async def adrive(loop: Loop, hands: Hands) -> Finish:
                     if (told := hands.tell_changes()) is not None:
                         await told
                     await on_thread(partial(hands.keep, message))
+                    if (told := hands.tell_kept()) is not None:
+                        await told
     return effect
 
 

@@ -162,7 +162,7 @@ _READERS: dict[Any, Reader] = {
     bool: _flag,
     str | None: _or_none(_text),
     float | None: _or_none(_number),
-    dict[str, str]: _texts_by_name,
+    Mapping[str, str]: _texts_by_name,
     tuple[str, ...]: _items(_text),
     tuple[Denial, ...]: _items(lambda value, where: _record(value, Denial, where)),
     model.Usage: _usage,

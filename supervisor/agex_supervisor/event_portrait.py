@@ -89,7 +89,8 @@ def _parts(event: Event) -> tuple[str, str, Sequence[str], Texts]:
         case FileEvent():
             changes = {"added": event.added, "modified": event.modified, "removed": event.removed}
             texts = [("text", f"{what}: {', '.join(paths)}") for what, paths in changes.items() if paths]
-            return f"files changed by the {event.source}", "note", [], texts
+            more = [f"and {event.more} more"] if event.more else []
+            return f"files changed by the {event.source}", "note", more, texts
         case ChapterEvent():
             return f"chapter {event.name}", "note", [f"{len(event.events)} events"], [("text", event.message)]
         case NoteEvent():
@@ -132,7 +133,10 @@ def _action(action: Action) -> tuple[str, list[str], Texts]:
 
 
 def _spent(usage: Usage | None, cost: float | None) -> list[str]:
-    tokens = [] if usage is None or usage == Usage() else [f"{usage.input_tokens} + {usage.output_tokens} tokens"]
+    tokens: list[str] = []
+    if usage is not None and usage != Usage():
+        cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+        tokens = [f"{usage.input_tokens}{cached} + {usage.output_tokens} tokens"]
     return [*tokens, *([] if cost is None else [f"cost {cost:.6g}"])]
 
 

@@ -6,11 +6,13 @@ An event holds text and numbers only: values are shown by bounded pictures, so a
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import time as now
 
 from agex_supervisor.denials import Denial
 from agex_supervisor.model import Action, Usage
+from agex_supervisor.read_only import ReadOnlyDict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +67,12 @@ class TaskStartEvent(Event):
 
     task: str
     message: str
-    inputs: dict[str, str] = field(default_factory=dict[str, str], hash=False)
+    inputs: Mapping[str, str] = field(default_factory=ReadOnlyDict[str, str], hash=False)
     captured: tuple[str, ...] = ()
     answers: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", ReadOnlyDict(self.inputs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +103,16 @@ class OutputEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEvent(Event):
-    """Files of the workspace changed, by the agent (source="agent") or by the application ("user")."""
+    """Files of the workspace changed, by the agent (source="agent") or by the application ("user").
+
+    more: how many did so beyond those that are named; all of them are in the `diff` of the commits before and after.
+    """
 
     source: str
     added: tuple[str, ...] = ()
     modified: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from agex_supervisor.host_calls import HostCalls
 from agex_supervisor.model import EditFile, TerminalAction, WriteFile
 from agex_supervisor.png import Image
 from agex_supervisor.promises import LockdownReport
+from agex_supervisor.seats import Seat
 from agex_supervisor.session import Session
 from agex_supervisor.terminal_commands import TerminalCommands
 from agex_supervisor.turn import Turn
@@ -129,8 +130,9 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
 class Executor(Protocol):
     """Runs code for one session, in whatever isolation."""
 
-    def start(self, *, keeps: bool = False) -> None:
-        """Make ready, so that what is missing is said before a model is asked. keeps: results may be handles."""
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
+        """Make ready, so that what is missing is said before a model is asked. keeps: results may be handles. Late where it
+        takes longer than `until`, WaitEnded where the wait is ended."""
         ...
 
     def execute(
@@ -170,6 +172,11 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
     @property
+    def seat(self) -> Seat | None:
+        """Of the session in its pool, where it has one now."""
+        ...
+
+    @property
     def report(self) -> LockdownReport: ...
 
 
@@ -185,11 +192,15 @@ class WorkerExecutor:
         self._caps = caps
 
     @property
+    def seat(self) -> Seat | None:
+        return None if (keeper := self._session.keeper) is None else keeper.seat
+
+    @property
     def report(self) -> LockdownReport:
         return self._session.report
 
-    def start(self, *, keeps: bool = False) -> None:
-        self._session.start(keeps=keeps)
+    def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
+        self._session.start(until, keeps=keeps)
 
     def execute(
         self,

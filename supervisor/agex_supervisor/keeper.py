@@ -33,8 +33,10 @@ from agex_supervisor.handle import Handle, Kept, held_by
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeping import Keeping
 from agex_supervisor.outbound import Admit, NotSendable
-from agex_supervisor.pool import Place, Pool
+from agex_supervisor.place import Place
+from agex_supervisor.pool import Pool
 from agex_supervisor.reach import Reach
+from agex_supervisor.seats import Seat, lending
 from agex_supervisor.turn import Asked, OnCall, OnDial, Turn
 
 CLOSED = Death("closed", "its session is over")
@@ -82,6 +84,11 @@ class Keeper:
         self._owner = os.getpid()
 
     # --- the worker ---
+
+    @property
+    def seat(self) -> Seat | None:
+        """In the pool."""
+        return self._place.seat
 
     def run(
         self,
@@ -243,14 +250,15 @@ class Keeper:
     ) -> Turn:
         drop = [m.Drop(tuple(gone))] if (gone := self._take_dropped()) else []
         try:
-            return self._place.worker.run(
-                asked,
-                chain(drop, buffers),
-                timeout_s=timeout_s,
-                on_call=on_call,
-                on_dial=on_dial,
-                descriptor=descriptor,
-            )
+            with lending(self):
+                return self._place.worker.run(
+                    asked,
+                    chain(drop, buffers),
+                    timeout_s=timeout_s,
+                    on_call=on_call,
+                    on_dial=on_dial,
+                    descriptor=descriptor,
+                )
         finally:
             self.last_used = time.monotonic()
 

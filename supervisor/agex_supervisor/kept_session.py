@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from agex_supervisor.events import NoteEvent
 from agex_supervisor.session_store import SessionStore
 from agex_supervisor.workspace_reading import LeftOut, WorkspaceChanges, WorkspaceReading
 from agex_supervisor.workspace_writing import write_workspace
@@ -45,11 +46,12 @@ class KeptSession:
         cache: Mapping[str, bytes | None],
         events: Sequence[str],
         message: str = "",
+        note: NoteEvent | None = None,
     ) -> str:
         """Store what an action left: what was read last, what changed of the cache, and the events. StateError: nothing is
         stored, and the next commit has it all."""
         commit = self.store.commit(
-            files=changes.files, removed=changes.removed, cache=cache, events=events, message=message
+            files=changes.files, removed=changes.removed, cache=cache, events=events, message=message, note=note
         )
         if self._is_read:
             self._reading.committed()

@@ -54,6 +54,7 @@ class Lines:
         others = (self._process.pidfd, listening, self.stdout.watched, self.stderr.watched)
         writing = wire if self.wire.unsent else -1
         happened = self._lookout.wait((wire, *others), writing, max(0.0, until - time.monotonic()))
+        self._spin.woke()
         events = happened.pop(wire, 0)
         if happened:
             self._hear_others(happened, listening)

@@ -86,12 +86,21 @@ class Budget:
     max_actions: int = 10
     max_tokens: int | None = None
     max_cost: float | None = None
-    # Price of a million tokens in and out, in the caller's currency; without it no cost is known.
+    # Price of a million tokens in and out, in the caller's currency; without it no cost is known. price_cached is that of those
+    # in that the provider had cached; None: the same.
     price_in: float = 0.0
     price_out: float = 0.0
+    price_cached: float | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it bounds anything that is counted in tokens."""
+        return self.max_tokens is not None or self.max_cost is not None
 
     def cost(self, usage: Usage) -> float:
-        return (usage.input_tokens * self.price_in + usage.output_tokens * self.price_out) / 1e6
+        cached = self.price_in if self.price_cached is None else self.price_cached
+        fresh = usage.input_tokens - usage.cached_tokens
+        return (fresh * self.price_in + usage.cached_tokens * cached + usage.output_tokens * self.price_out) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +164,24 @@ def loop(brief: Brief, budget: Budget) -> Loop:
     except ModelError as error:
         finish = Finish("error", message=str(error), cause="llm", error=error)
     except DeadlinePassed:
-        finish = Finish("timeout", message="task_timeout_s is over")
+        finish = out_of_time()
     except Cancelled:
-        finish = Finish("cancelled", message="the task was cancelled")
+        finish = cut_off()
     finish.usage, finish.actions, finish.denials = talk.usage, talk.actions, list(talk.denials)
     finish.last_error = finish.last_error or talk.last_error
     if finish.status == "needs_input":
         finish.messages = talk.messages
     return finish
+
+
+def out_of_time(why: str = "") -> Finish:
+    """It took longer than it may; `why`, where that was before it began."""
+    return Finish("timeout", message=f"task_timeout_s is over{why and f': {why}'}")
+
+
+def cut_off() -> Finish:
+    """Somebody ended it."""
+    return Finish("cancelled", message="the task was cancelled")
 
 
 class _Talk:
@@ -288,7 +307,7 @@ class _Talk:
         if death.cause == "violation":
             return Finish("error", message=f"the worker broke the protocol: {death.detail}", cause="violation")
         if death.cause == "cancelled":
-            return Finish("cancelled", message="the task was cancelled")
+            return cut_off()
         if self._deaths >= MAX_DEATHS:
             text = f"{self._deaths} workers died one after the other; the last one: {death.cause}: {death.detail}"
             return Finish("error", message=text, cause="worker")

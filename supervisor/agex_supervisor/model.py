@@ -51,13 +51,18 @@ Action = PythonAction | TerminalAction | WriteFile | EditFile
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one reply, as the provider counts them."""
+    """Tokens of one reply, as the provider counts them. cached_tokens: of input_tokens, those that it had in its cache."""
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
             attributes: dict[str, Any] = cast(Any, reduced)[2][0]
             # pydantic keeps the local variables of the function in which a model was defined.
             attributes.pop("__pydantic_parent_namespace__", None)
+            # A task that is a method: its agent, its model and its key stay here.
+            for name in [name for name, value in attributes.items() if hasattr(type(value), "as_host_function")]:
+                del attributes[name]
             # By which a result is known to be of the declared class; without this it would be the bare name.
             attributes["__qualname__"] = obj.__qualname__
         return reduced

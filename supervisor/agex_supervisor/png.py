@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agex_protocol.errors import ProtocolError
 
@@ -38,7 +38,7 @@ _COLORS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with
 class Image:
     """A PNG file, and what its header says of it."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     width: int
     height: int
     mode: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +22,11 @@ from agex_supervisor.furnishing import Furniture
 from agex_supervisor.homecoming import Homecomings
 from agex_supervisor.keeping import Keeping
 from agex_supervisor.own_code import own_extensions
+from agex_supervisor.place import Place
 from agex_supervisor.scratch import Scratch, remove_tree
+from agex_supervisor.seats import Seats
 from agex_supervisor.slot import FolderSlot, MemorySlot, Slot
+from agex_supervisor.transfer import Late
 from agex_supervisor.user_ids import user_ids
 from agex_supervisor.worker import Worker
 from agex_supervisor.zygote import Zygote, spawn
@@ -47,29 +51,15 @@ class Kit:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """Counts at one moment. kept: of the busy ones, those that are there for handles alone."""
+    """Counts at one moment. kept: of the busy ones, those that are there for handles alone. lent: those that stand still for
+    sessions under them, and are none of the `max_workers`."""
 
     busy: int
     spares: int
     zygotes: int
     max_workers: int
     kept: int = 0
-
-
-@dataclass
-class Place:
-    """A worker that a session holds, and where its workspace is at home."""
-
-    worker: Worker
-    home: Path
-    lent: bool  # the home was moved into the slot, and goes back
-
-    def is_empty(self) -> bool:
-        """Whether its workspace has nothing in it. Only before the worker has run anything."""
-        if not self.lent:
-            with os.scandir(self.home) as entries:
-                return next(entries, None) is None
-        return self.worker.slot.is_empty()
+    lent: int = 0
 
 
 @dataclass
@@ -84,8 +74,8 @@ class _Stock:
 class Pool:
     """Hands out locked workers; safe to use from many threads.
 
-    max_workers: how many sessions may hold a worker at once (default: four a processor). spares: how many workers are
-    kept ready for each kit. wait_s: how long a session waits for a worker before PoolExhausted. handle_ttl_s: how long a
+    max_workers: how many sessions may hold a worker at once (default: four a processor), not counting those whose code waits
+    for others: these have its seat (seats.py). spares: how many workers are kept ready for each kit. wait_s: how long a session waits for a worker before PoolExhausted. handle_ttl_s: how long a
     worker that is there for handles alone stays unused. max_kept: how many such there may be (default: half of all).
     """
 
@@ -106,7 +96,7 @@ class Pool:
         self.max_workers = max_workers or 4 * (os.cpu_count() or 1)
         self.wait_s = wait_s
         self._spares = spares
-        self._free = threading.BoundedSemaphore(self.max_workers)
+        self._seats = Seats(self.max_workers)
         self._lock = threading.Lock()
         self._stocks: OrderedDict[tuple[object, ...], _Stock] = OrderedDict()
         self._scratch: Scratch | None = None
@@ -125,15 +115,14 @@ class Pool:
     ) -> Place:
         """A worker that is locked, verified from outside and has the workspace `home`; None means the kit's own.
 
-        furniture: files that stand in `home` before the worker has it. Late where a large workspace does not get there before `until`, as time.monotonic() counts.
+        furniture: files that stand in `home` before the worker has it. Late where no worker is free, or a large workspace does
+        not get there, before `until`, as time.monotonic() counts. WaitEnded where the wait for one was ended (ENDING).
         """
         if self._owner != os.getpid():
             raise RuntimeError("this pool was made before a fork; make one in this process")
-        if not self._free.acquire(timeout=self.wait_s):
-            raise PoolExhausted(
-                f"all {self.max_workers} workers are busy and none became free in {self.wait_s:g} s; {self._kept_told()}"
-                "try again later, or make agex.Pool(max_workers=...) larger"
-            )
+        seat = self._seats.take(min(self.wait_s, max(0.0, until - time.monotonic())))
+        if seat is None:
+            raise self._none_free(until)
         try:
             if home is not None:
                 self._homecomings.wait_for(home, until)
@@ -148,12 +137,12 @@ class Pool:
                 self._drop_slot(worker)
                 raise
         except BaseException:
-            self._free.release()
+            self._seats.give_back(seat)
             raise
         with self._lock:
             self._busy.add(worker)
         self._refill_soon(kit)
-        return Place(worker, home or Path(kit.workspace), home is not None)
+        return Place(worker, seat, home or Path(kit.workspace), home is not None)
 
     def checkin(self, place: Place) -> None:
         """Kill the worker, take the workspace home, forget the rest of what the worker left."""
@@ -164,7 +153,7 @@ class Pool:
         finally:
             with self._lock:
                 self._busy.discard(place.worker)
-            self._free.release()
+            self._seats.give_back(place.seat)
         if place.lent and not self._closed:  # the directories of a closed pool are gone
             self._homecomings.begin(place.worker.slot, place.home, place.worker.gone)
         else:
@@ -205,6 +194,7 @@ class Pool:
                 sum(stock.zygote is not None for stock in stocks),
                 self.max_workers,
                 len(self.keeping),
+                self._seats.lent,
             )
 
     def close(self) -> None:
@@ -383,9 +373,15 @@ class Pool:
             stock.zygote.close()
             stock.zygote = None
 
-    def _kept_told(self) -> str:
+    def _none_free(self, until: float) -> Exception:
+        if time.monotonic() >= until:
+            return Late(f"all {self.max_workers} workers are busy, and none became free in time")
         kept = len(self.keeping)
-        return f"{kept} of them stay for handles: close those that are not needed, or " if kept else ""
+        told = f"{kept} of them stay for handles: close those that are not needed, or " if kept else ""
+        return PoolExhausted(
+            f"all {self.max_workers} workers are busy and none became free in {self.wait_s:g} s; {told}"
+            "try again later, or make agex.Pool(max_workers=...) larger"
+        )
 
     # --- directories ---
 

@@ -7,12 +7,14 @@ way makes the instances of what a worker sent.
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, NotRequired, Required, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NotRequired, Required, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, FailFast, RootModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, is_typeddict
 
@@ -56,13 +58,21 @@ def flavour_of(cls: Any) -> str:
     return "dataclass" if dataclasses.is_dataclass(cls) else ""
 
 
-def fields_of(annotation: Any) -> dict[str, Field]:
-    """The fields of a class, or of a generic one with its parameters filled in. NameError for a hint beyond resolving."""
+def fields_of(annotation: Any, names: Mapping[str, Any]) -> dict[str, Field]:
+    """The fields of a class, or of a generic one with its parameters filled in. NameError for a hint beyond resolving;
+    of a class within a function it may be one of `names`."""
     cls = get_origin(annotation) or annotation
     flavour = flavour_of(cls)
+    within = {cls.__name__: cls, **names} if "<locals>" in cls.__qualname__ else {}
     if flavour in ("model", "root"):
-        return {name: Field(field.annotation, field.is_required()) for name, field in cls.model_fields.items()}
-    hints = get_type_hints(cls, include_extras=True)
+        try:
+            # None where it is whole already. As of a class derived from a generic model that contains itself, it may fail.
+            if cls is not BaseModel and cls.model_rebuild(_types_namespace=within) is False:
+                raise NameError(f"pydantic cannot complete {cls.__name__}")
+        except PydanticUndefinedAnnotation as error:
+            raise NameError(error.message) from None
+        return {name: Field(_written(cls, name), field.is_required()) for name, field in cls.model_fields.items()}
+    hints = _hints(cls, within)
     given = dict(zip(getattr(cls, "__parameters__", ()), get_args(annotation), strict=False))
     hints = {name: _filled(hint, given) for name, hint in hints.items()}
     if flavour == "dataclass":
@@ -77,6 +87,50 @@ def fields_of(annotation: Any) -> dict[str, Field]:
     if flavour == "namedtuple":
         return {name: Field(hints.get(name, Any), name not in cls._field_defaults) for name in cls._fields}
     return {name: _key(hint, name in cls.__required_keys__) for name, hint in hints.items()}
+
+
+def _hints(cls: type, within: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls, include_extras=True)
+    except NameError:
+        if not within:
+            raise
+        return get_type_hints(cls, localns=within, include_extras=True)
+
+
+def _written(cls: Any, name: str) -> Any:
+    """The annotation of a model's field. Where a generic model contains itself, pydantic leaves a mere mark in that with its
+    parameters given; so it is made of what the generic one has there."""
+    annotation = cls.model_fields[name].annotation
+    if not _has_mark(annotation):
+        return annotation
+    for base in cls.__mro__:
+        made = vars(base).get("__pydantic_generic_metadata__") or {}
+        if made.get("args") and name in made["origin"].model_fields:
+            parameters = made["origin"].__pydantic_generic_metadata__["parameters"]
+            given = dict(zip(parameters, made["args"], strict=False))
+            return _replaced(made["origin"].model_fields[name].annotation, given)
+    return annotation
+
+
+def _has_mark(annotation: Any) -> bool:
+    return hasattr(annotation, "type_ref") or any(map(_has_mark, get_args(annotation)))
+
+
+def _replaced(annotation: Any, given: Mapping[Any, Any]) -> Any:
+    """The annotation with these parameters in the place of type variables, in generic models too."""
+    if isinstance(annotation, typing.TypeVar):
+        return given.get(annotation, annotation)
+    made = getattr(annotation, "__pydantic_generic_metadata__", None)
+    if made and made["parameters"]:
+        return annotation[tuple(_replaced(each, given) for each in made["parameters"])]
+    origin, args = get_origin(annotation), get_args(annotation)
+    new = tuple(_replaced(each, given) for each in args)
+    if new == args:
+        return annotation
+    if origin is types.UnionType:
+        return Union[new]  # noqa: UP007
+    return annotation.copy_with(new) if hasattr(annotation, "copy_with") else origin[new]
 
 
 def aliases_of(cls: Any) -> tuple[tuple[str, str], ...]:

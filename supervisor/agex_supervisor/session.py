@@ -32,7 +32,8 @@ from agex_supervisor.handle import Handle
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.keeper import CLOSED, Keeper, Service
 from agex_supervisor.outbound import NotSendable
-from agex_supervisor.pool import Kit, Place, Pool
+from agex_supervisor.place import Place
+from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.promises import BY_SUPERVISOR, CELLS, PROCESS_HOLDS, LockdownReport, hold
 from agex_supervisor.transfer import Late
 from agex_supervisor.turn import OnCall, Turn, no_network
@@ -100,7 +101,7 @@ class Session:
         return self._keeper
 
     def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
-        """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, PoolExhausted.
+        """Have a locked worker with the session's names bound. Raises IsolationUnavailable, PreloadFailed, and what the pool does.
 
         keeps: it may have to stay for handles after `release()`, so room for that is reserved.
         """
@@ -267,8 +268,8 @@ class Session:
             self._let_go()  # it kept earlier inputs, which cannot be written again while it lives
         try:
             self.start(until)
-        except Late:
-            return Turn(death=Death("timeout", "the files of the workspace were not brought to a worker in time"))
+        except Late as late:
+            return Turn(death=Death("timeout", str(late)))
         except WorkerFailed:
             if not self._cancelled:
                 raise

@@ -47,6 +47,8 @@ class SessionStore:
         self._tree: Worktree | None = None
         self._folders: set[str] | None = None
         self._log: tuple[str, list[StoredEvent]] | None = None
+        self._own: set[str] = set()  # known to be of this session, with none between them left out
+        self._below: str | None = None  # the first that is not known
         self._base = self.head
 
     # --- where it stands ---
@@ -56,7 +58,7 @@ class SessionStore:
         """The newest commit, whoever made it; None before the first."""
         for attempt in range(_UNREADABLE + 1):
             try:
-                with self.store.reading():
+                with self.store.reading(self.session):
                     return _unless_root(self.store.repo.branches.get(self.session))
             except StateError as error:
                 if attempt == _UNREADABLE or not _is_unreadable(error):
@@ -74,6 +76,11 @@ class SessionStore:
             self._base = self.head
             return self._base
 
+    def begin(self) -> None:
+        """Build the next commit on nothing: what is there by then, somebody else has made."""
+        with self._lock:
+            self._base = None
+
     # --- a new version ---
 
     def commit(
@@ -84,12 +91,15 @@ class SessionStore:
         cache: Mapping[str, bytes | None] | None = None,
         events: Sequence[str] = (),
         message: str = "",
+        note: NoteEvent | None = None,
     ) -> str:
         """Store what changed since `base`, and return the hash of the new commit. StateError: nothing was stored.
 
-        files: new contents by path. cache: new entries by key, None for one that is gone. events: each as JSON text.
+        files: new contents by path. cache: new entries by key, None for one that is gone. events: each as JSON text. note:
+        what is stored beside them, with words of its own, where somebody else changed the same.
         """
         change = state_change(files or {}, removed, cache or {}, events, message)
+        change = replace(change, note=note or NoteEvent(session=self.session, message=""))
         with self._lock:
             try:
                 self._base = self._committed(change)
@@ -125,10 +135,41 @@ class SessionStore:
             self._log = target, events
             return list(events)
 
+    def said(self, commit: str) -> list[str]:
+        """The events that a commit brought itself, as JSON texts."""
+        return _said(next(self._records(commit)))[1]
+
     def history(self, commit: str | None = None) -> list[Commit]:
         """The commits up to one, newest first."""
         target = self._at(commit)
         return [] if target is None else [_commit(record) for record in self._records(target)]
+
+    def require(self, commit: str) -> None:
+        """StateError unless the commit is one of this session: up to where it stands, also from before it was forked."""
+        self._at(commit)
+        with self._lock:
+            if commit not in self._own and not self._is_found(commit):
+                raise StateError(
+                    f"session {self.session!r} of {self.store.name} has no commit {commit}, or no more; an event's `session`"
+                    " says whose its commit is"
+                )
+
+    def _is_found(self, commit: str) -> bool:
+        """Look among those that are not known to be of this session: what is new on top, and then what lies below."""
+        if not self._own:
+            self._below = self.head
+        for record in self._records(self.head) if self._own else ():
+            if record.hash in self._own:
+                break
+            self._own.add(record.hash)
+        if commit in self._own:
+            return True
+        for record in self._records(self._below):
+            self._own.add(record.hash)
+            self._below = _commit(record).parent
+            if record.hash == commit:
+                return True
+        return False
 
     def resolve(self, prefix: str) -> str:
         """The one commit of this session whose hash begins so, with six characters or more."""
@@ -158,7 +199,7 @@ class SessionStore:
         """A new session that begins at a commit. StateError if there is one of that name."""
         made = self.store.session(session)
         at = self._at(commit)
-        with self.store.writing():
+        with self.store.writing(session):
             self.store.repo.branches.create(session, at)
         made.refresh()
         return made
@@ -182,10 +223,12 @@ class SessionStore:
             )
         return commit
 
-    def _records(self, commit: str) -> Iterator[Record]:
+    def _records(self, commit: str | None) -> Iterator[Record]:
         """The commits up to one, newest first, without the empty one that kvgit begins with."""
         from kvgit import ROOT_COMMIT
 
+        if commit is None:
+            return
         with self.store.reading():
             for record in self.store.repo.log(commit=commit, first_parent=True):
                 if record.hash == ROOT_COMMIT:
@@ -201,7 +244,7 @@ class SessionStore:
             if attempt:
                 time.sleep(random.uniform(0, 0.002 * attempt))
             try:
-                with self.store.writing():
+                with self.store.writing(self.session):
                     return self._attempted(change)
             except StateError as error:
                 self._tree = None
@@ -224,7 +267,23 @@ class SessionStore:
                 return self._published(tree, change)
             except BranchMovedError:
                 tree = self._tree = self._newest()
-        return self._published(tree, self._on_top(change, base, tree.head))
+        stored = self._stored_already(change, base, tree.head)
+        return stored or self._published(tree, self._on_top(change, base, tree.head))
+
+    def _stored_already(self, change: StateChange, base: str, head: str) -> str | None:
+        """The commit of this very change, whose answer a server that died still owes. An event is stored once."""
+        for record in self._records(head) if change.events else ():
+            if record.hash == base:
+                break
+            if set(change.events).issubset(_said(record)[1]) and not self._differing(change, change.keys, record.hash):
+                return record.hash
+        return None
+
+    def _differing(self, change: StateChange, keys: Iterable[str], commit: str) -> list[str]:
+        """Of these keys, those that a commit holds otherwise than the change has them."""
+        named = sorted(keys)
+        now = self.store.repo.snapshot(commit=commit).get_many(*named) if named else {}
+        return [key for key in named if change.written.get(key) != now.get(key)]
 
     def _newest(self) -> Worktree:
         self._folders = None
@@ -245,12 +304,8 @@ class SessionStore:
 
     def _on_top(self, change: StateChange, base: str, head: str) -> StateChange:
         """The change as it is on top of what others did since `base`: with an event for what both changed."""
-        repo = self.store.repo
-        theirs = repo.diff(base, head)
-        both = sorted(change.keys & (theirs.added | theirs.removed | theirs.modified))
-        if both:
-            now = repo.snapshot(commit=head).get_many(*both)
-            both = [key for key in both if change.written.get(key) != now.get(key)]
+        theirs = self.store.repo.diff(base, head)
+        both = self._differing(change, change.keys & (theirs.added | theirs.removed | theirs.modified), head)
         if not both:
             return change
         named = ", ".join(_named(key) for key in both[:_NAMED])
@@ -259,8 +314,9 @@ class SessionStore:
             f"changed by somebody else at the same time: {named}{more}. What stands is the version of this commit;"
             f" the other one is in commit {head}."
         )
-        note = NoteEvent(session=self.session, message=text).to_json()
-        return replace(change, events=(*change.events, note))
+        note = replace(change.note, message=text).to_json()
+        # What ends a task stays the last of it.
+        return replace(change, events=(*change.events[:-1], note, *change.events[-1:]))
 
     def _in_the_way(self, tree: Worktree, change: StateChange) -> set[str]:
         """Stored files that cannot be there beside new ones: a file where a folder is to be, or below where a file is."""

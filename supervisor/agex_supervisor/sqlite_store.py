@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 import threading
 import time
 import weakref
@@ -38,11 +39,13 @@ class SqliteStore(KVStore):
     """Safe to use from many threads and processes. What goes wrong with the file is a StateError that says what to do."""
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
-        self._path = path
+        self._name = display(str(path), one_line=True)
+        self._path = path.absolute()  # in a fork it is opened once more, wherever that went
         self._lock = threading.RLock()
         self._within = False
         with self._lock, self._told():
-            self._connection: sqlite3.Connection | None = _opened(path, create)
+            self._connection: sqlite3.Connection | None = _opened(self._path, self._name, create)
+            self._file = _file(self._path, self._name)
         self._left: list[sqlite3.Connection | None] = []
         _stores.add(self)
 
@@ -53,7 +56,7 @@ class SqliteStore(KVStore):
             if self._within:
                 yield
                 return
-            connection = self._connected()
+            connection = self._in_place()
             self._within = True
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -143,19 +146,29 @@ class SqliteStore(KVStore):
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = _opened(self._path, create=False)
+            self._connection = _opened(self._path, self._name, create=False)
         return self._connection
+
+    def _in_place(self) -> sqlite3.Connection:
+        """The connection, to the file that still has its name: to one that has none, SQLite goes on writing, for nobody."""
+        connection = self._connected()
+        if _file(self._path, self._name) != self._file:
+            raise StateError(
+                f"the store {self._name} was removed, renamed or replaced while it was open: put it back, or go on with a"
+                " new Agent or State; nothing more is written to the old one"
+            )
+        return connection
 
     def _rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, self._told():
-            return self._connected().execute(statement, values).fetchall()
+            return self._in_place().execute(statement, values).fetchall()
 
     @contextmanager
     def _told(self) -> Generator[None]:
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the second for text that is none
-            raise StateError(f"the store {display(str(self._path), one_line=True)} {_reason(error)}") from error
+            raise StateError(f"the store {self._name} {_reason(error)}") from error
 
 
 _stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
@@ -169,15 +182,14 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-def _opened(path: Path, create: bool) -> sqlite3.Connection:
-    name = display(str(path), one_line=True)
-    if not path.exists():
+def _opened(path: Path, name: str, create: bool) -> sqlite3.Connection:
+    if _file(path, name) is None:
         if not create:
             raise StateError(f"there is no store {name}; an Agent with this state= makes it with its first task")
-        _make_private(path)
+        _make_private(path, name)
     # mode=rw: SQLite makes no file by itself.
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=rw",
+        f"file:{quote(str(path))}?mode=rw",
         uri=True,
         timeout=BUSY_S,
         isolation_level=None,
@@ -200,14 +212,29 @@ def _opened(path: Path, create: bool) -> sqlite3.Connection:
     return connection
 
 
-def _make_private(path: Path) -> None:
+def _file(path: Path, name: str) -> tuple[int, int] | None:
+    """Which file stands at a path; None where there is none. StateError for what could not be a store."""
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(
+            f"the store {name} cannot be reached: {error.strerror}; look at the folders above it"
+        ) from error
+    if not stat.S_ISREG(facts.st_mode):
+        kind = "a folder; name a file in it" if stat.S_ISDIR(facts.st_mode) else "no regular file; name another"
+        raise StateError(f"the store {name} is {kind}")
+    return facts.st_dev, facts.st_ino
+
+
+def _make_private(path: Path, name: str) -> None:
     """A file that only its owner reads: workspaces lie in it. Another process may have been faster."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        shown = display(str(path), one_line=True)
         raise StateError(
-            f"the store {shown} cannot be made: {error.strerror}; its folder must exist and be writable"
+            f"the store {name} cannot be made: {error.strerror}; its folder must exist and be writable"
         ) from error
 
 

@@ -6,13 +6,13 @@ Of what goes wrong there this knows how to tell it; no password of a URL is ever
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from agex_supervisor.display import display
 from agex_supervisor.errors import ConfigurationError, StateError
@@ -26,9 +26,9 @@ MEMORY = "memory:"
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql", "postgres")
 
+_PLACE = re.compile(r"[\w.,:/%\[\]-]*")
+
 _TABLE = "agex_state"
-_CONNECT_S = 10
-_CONNECTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +46,25 @@ class Backend:
 
 def check_url(url: str) -> None:
     """ConfigurationError for what names no store. Nothing is opened."""
-    if url == MEMORY or (url.startswith(_SQLITE) and url != _SQLITE) or _is_postgres(url):
-        return
-    raise ConfigurationError(
-        f'state={shown(url)!r} names no store; there are "memory:", "sqlite:///file.db" (four slashes before an absolute'
-        ' path) and "postgresql://user@host/database"'
-    )
+    if _is_postgres(url):
+        if not _is_parted(url):
+            raise _unreadable(url)
+    elif "\0" in url or not (url == MEMORY or (url.startswith(_SQLITE) and url != _SQLITE)):
+        raise ConfigurationError(
+            f'state={shown(url)!r} names no store; there are "memory:", "sqlite:///file.db" (four slashes before an absolute'
+            ' path) and "postgresql://user@host/database"'
+        )
 
 
 def shown(url: str) -> str:
-    """A URL that may be told to anybody."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in _POSTGRES:
-            port = f":{parts.port}" if parts.port else ""
-            return display(f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}", limit=300, one_line=True)
-    except ValueError:
-        return f"{url.partition(':')[0][:20]}:..."
+    """A URL that may be told to anybody: without user, password and options."""
+    scheme, is_url, rest = url.partition("://")
+    if is_url and scheme != "sqlite":
+        # Wherever somebody forgot to encode a character of the password.
+        place = rest.rpartition("@")[2].partition("?")[0]
+        if not _PLACE.fullmatch(place):
+            return f"{display(scheme, limit=20, one_line=True)}:..."
+        url = f"{scheme}://{place}"
     return display(url, limit=300, one_line=True)
 
 
@@ -78,6 +80,21 @@ def opened(url: str, *, create: bool) -> Backend:
 
 def _is_postgres(url: str) -> bool:
     return url.partition("://")[0] in _POSTGRES and "://" in url
+
+
+def _is_parted(url: str) -> bool:
+    """Whether libpq will find the password where its writer meant it to be, and not a part of it in the name of a host."""
+    user, at, rest = url.partition("://")[2].partition("@")
+    if "@" in rest.partition("?")[0]:
+        return False
+    return not at or "/" not in user or "?" in user
+
+
+def _unreadable(url: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"state={shown(url)!r} cannot be read as postgresql://user:password@host:port/database; of user and password"
+        " write @ as %40, / as %2F, : as %3A, % as %25"
+    )
 
 
 def _memory() -> Backend:
@@ -98,22 +115,17 @@ def _postgres(url: str, create: bool) -> Backend:
     try:
         import psycopg
         from kvgit.kv.postgres import Postgres
-        from psycopg_pool import ConnectionPool
+        from psycopg.conninfo import conninfo_to_dict
+
+        from agex_supervisor.postgres_connections import PostgresConnections
     except ImportError as error:
         raise ConfigurationError(f"state={shown(url)!r} needs psycopg: pip install 'agex-kernel[postgres]'") from error
     try:
-        # First one connection by itself: a pool would go on trying for longer, and say less.
-        psycopg.connect(url, connect_timeout=_CONNECT_S).close()
-        # Looked at before they are used: servers and firewalls end idle ones.
-        pool = ConnectionPool(
-            url,
-            min_size=1,
-            max_size=_CONNECTIONS,
-            kwargs={"autocommit": True},
-            timeout=_CONNECT_S,
-            check=ConnectionPool.check_connection,
-            open=True,
-        )
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise _unreadable(url) from None  # libpq tells all of it
+    try:
+        pool = PostgresConnections(url)
         try:
             store = _table(Postgres, pool, create)
         except BaseException:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agex_supervisor.display import display
 from agex_supervisor.errors import StateError
+from agex_supervisor.events import NoteEvent
 from agex_supervisor.stored_event import MAX_EVENTS, stored_form
 from agex_supervisor.stored_paths import folders_of, why_unfit
 
@@ -20,12 +21,14 @@ MAX_KEY_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """Keys to be written and keys to be removed, with the events that go with it."""
+    """Keys to be written and keys to be removed, with the events that go with it. note: of whom an event is that had to be
+    added."""
 
     written: Mapping[str, bytes]
     removed: frozenset[str]
     events: tuple[str, ...] = ()
     message: str = ""
+    note: NoteEvent = field(default_factory=lambda: NoteEvent(message=""))
 
     @property
     def keys(self) -> frozenset[str]:

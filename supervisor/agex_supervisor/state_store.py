@@ -65,7 +65,7 @@ class StateStore:
     def forget(self, session: str) -> None:
         """Remove a session. What no other session shares with it goes at the next `collect()`."""
         check_session_name(session)
-        with self.writing():
+        with self.writing(session):
             self.repo.branches.delete(session)
 
     def collect(self) -> int:
@@ -91,15 +91,15 @@ class StateStore:
         return f"<StateStore {self.name}>"
 
     @contextmanager
-    def reading(self) -> Generator[None]:
-        """Faults of the store, within, are StateErrors."""
-        with _translated(self._backend):
+    def reading(self, session: str = "") -> Generator[None]:
+        """Faults of the store, within, are StateErrors; `session` is the one that they are about."""
+        with _translated(self._backend, session):
             yield
 
     @contextmanager
-    def writing(self) -> Generator[None]:
+    def writing(self, session: str = "") -> Generator[None]:
         """The same, and one step as others see it, where the store can do that."""
-        with _translated(self._backend), self._backend.transaction():
+        with _translated(self._backend, session), self._backend.transaction():
             yield
 
 
@@ -124,7 +124,7 @@ def _repository(backend: Backend, create: bool) -> Repo:
 
 
 @contextmanager
-def _translated(backend: Backend) -> Generator[None]:
+def _translated(backend: Backend, session: str = "") -> Generator[None]:
     """What kvgit raises, what its driver raises, and what comes of reading damaged records, as StateErrors."""
     from kvgit import KvgitError
 
@@ -133,7 +133,7 @@ def _translated(backend: Backend) -> Generator[None]:
     except StateError:
         raise
     except KvgitError as error:
-        raise StateError(_told(error, backend.name)) from error
+        raise StateError(_told(error, backend.name, session)) from error
     except backend.faults as error:
         why = display(str(error).strip(), limit=500, one_line=True)
         raise StateError(f"the store {backend.name} cannot be used: {why}") from error
@@ -142,16 +142,16 @@ def _translated(backend: Backend) -> Generator[None]:
         raise StateError(f"the store {backend.name} is damaged ({what}); restore it from a copy") from error
 
 
-def _told(error: Exception, name: str) -> str:
+def _told(error: Exception, name: str, session: str) -> str:
     from kvgit import BranchExistsError, StorageVersionError, UnknownBranchError, UnknownCommitError
 
     match error:
         case UnknownCommitError():
             return f"there is no such commit in {name}, or no more"
         case UnknownBranchError():
-            return f"there is no such session in {name}, or no more"
+            return f"there is no session {session!r} in {name}, or it was forgotten"
         case BranchExistsError():
-            return f"there is a session of that name in {name} already; choose another name"
+            return f"there is a session {session!r} in {name} already; choose another name"
         case StorageVersionError():
             return f"the state in {name} is of a newer kvgit: use the version that wrote it, or name another store"
         case _:

@@ -30,7 +30,10 @@ _libc = ctypes.CDLL(None)
 
 
 class Late(Exception):
-    """There was no time left to bring all of it to where it should go."""
+    """There was no time left, as a rule to bring all of a workspace to where it should go."""
+
+    def __init__(self, what: str = "the files of the workspace were not brought to a worker in time") -> None:
+        super().__init__(what)
 
 
 def copy_tree(source: int, target: int, *, owner: tuple[int, int] | None = None, until: float = float("inf")) -> None:

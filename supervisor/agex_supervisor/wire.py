@@ -16,7 +16,7 @@ from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.errors import ProtocolError
 from agex_protocol.framing import FrameReader, frame
 
-READ_BYTES = 1 << 17
+READ_BYTES = 1 << 16
 _INT = struct.Struct("=i")
 
 

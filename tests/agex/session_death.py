@@ -30,14 +30,15 @@ print(n)
 
 
 def killed_sessions(url: str, how_many: int, isolation: str, most_s: float) -> int:
-    """Let so many processes work in one session, each for a random while. The number of actions that were kept."""
-    for _ in range(how_many):
+    """Let so many processes work in one session, each for a few actions and a random while. The number of actions kept."""
+    for number in range(how_many):
         ready, ours = os.pipe()
         child = os.fork()
         if child == 0:
             _work(url, isolation, ours)
         os.close(ours)
-        os.read(ready, 1)  # the first action of this process is about to begin
+        for _ in range(1 + number % 3):
+            os.read(ready, 1)  # an action is about to begin, and the one before it is kept
         os.close(ready)
         time.sleep(random.uniform(0, most_s))
         os.kill(child, signal.SIGKILL)
@@ -62,11 +63,14 @@ def check(url: str) -> int:
 
 
 def _work(url: str, isolation: str, ready: int) -> NoReturn:
-    def first(request: object) -> str:
-        os.write(ready, b".")
+    def action(request: object) -> str:
+        try:
+            os.write(ready, b".")
+        except BrokenPipeError:
+            pass  # it is about to be killed
         return ACTION
 
-    script = [first, *[ACTION] * 10_000]
+    script = [action] * 10_000
     agent = agex.Agent(llm=Scripted(script), isolation=isolation, state=url, max_actions=len(script))
 
     @agent.task

@@ -11,6 +11,7 @@ import pytest
 
 import agex
 from agex.llm import Fault, OpenAI, PythonAction, Reply, Scripted, Usage, scripted_server
+from agex.tokens import estimated_tokens
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,36 @@ def test_a_success_carries_its_value_usage_events_and_lockdown(pool: agex.Pool) 
     ]
     assert [event.id for event in heard] == [event.id for event in outcome.events]
     assert {(event.agent, event.session) for event in heard} == {("tester", "default")}
+
+
+def test_tokens_from_the_providers_cache_have_their_own_price(pool: agex.Pool) -> None:
+    def replies() -> Scripted:
+        usage = Usage(1000, 10, cached_tokens=900)
+        return Scripted([Reply(actions=[PythonAction(code)], usage=usage) for code in ("print(1)", "task_success(3)")])
+
+    outcome = task_of(pool, replies(), prices=(1.0, 2.0, 0.1)).run()
+    assert outcome.usage == Usage(2000, 20, 1800)
+    assert outcome.cost == pytest.approx((200 * 1.0 + 1800 * 0.1 + 20 * 2.0) / 1e6)
+    assert [event.cost for event in outcome.events if isinstance(event, agex.ActionEvent)] == [
+        pytest.approx(outcome.cost / 2)
+    ] * 2
+    assert all(agex.Event.from_json(event.to_json()) == event for event in outcome.events)
+
+    # Without a price of their own they cost what the others do.
+    assert task_of(pool, replies(), prices=(1.0, 2.0)).run().cost == pytest.approx((2000 * 1.0 + 20 * 2.0) / 1e6)
+
+
+@pytest.mark.parametrize("choices", [{"max_tokens": 100}, {"max_cost": 0.0001, "prices": (1.0, 1.0)}])
+def test_a_budget_holds_too_where_the_server_counts_no_tokens(pool: agex.Pool, choices: dict[str, Any]) -> None:
+    model = Scripted(["print(1)"] * 9)
+
+    outcome = task_of(pool, model, **choices).run()
+
+    assert (outcome.status, len(model.requests)) == ("budget", 1)
+    assert outcome.usage.input_tokens == estimated_tokens(str(model.requests[0]))
+    assert (
+        task_of(pool, Scripted(["task_success(3)"])).run().usage == Usage()
+    )  # nothing is made up where nothing is bounded
 
 
 def test_giving_up_and_asking_are_errors_with_their_words(pool: agex.Pool) -> None:
@@ -374,6 +405,11 @@ def test_ill_typed_choices_raise_at_once() -> None:
         agex.Agent(max_actions=0)
     with pytest.raises(agex.ConfigurationError, match="prices"):
         agex.Agent(max_cost=1.0)
+    with pytest.raises(ValueError, match="max_tokens must be above 0"):
+        agex.Agent(max_tokens=0)
+    for prices in ((1.0,), (1.0, -1.0), (1.0, 2.0, float("nan")), (1.0, 2.0, 3.0, 4.0)):
+        with pytest.raises(ValueError, match="prices are those of a million tokens in"):
+            agex.Agent(prices=prices)  # type: ignore[arg-type]
 
 
 def test_start_warms_the_pool_and_close_ends_the_agent() -> None:

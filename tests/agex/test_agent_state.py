@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,7 +306,7 @@ def test_a_task_whose_version_cannot_be_kept_goes_no_further(isolation: str, poo
         """One."""
         raise NotImplementedError
 
-    with pytest.raises(agex.StateError, match="there is no such session in memory:, or no more"):
+    with pytest.raises(agex.StateError, match="there is no session 'ann' in memory:, or it was forgotten"):
         one.run(session="ann")
     assert len(model.requests) == 1
     agent.close()
@@ -331,6 +333,90 @@ def test_none_is_no_commit(pool: agex.Pool) -> None:
     for ask in (lambda: state.checkout(None), lambda: state.diff(None, None), lambda: state.fork(None, "other")):
         with pytest.raises(agex.StateError, match="None is no commit"):
             ask()
+
+
+def test_an_action_that_makes_more_files_than_an_event_can_name_is_a_version(isolation: str, pool: agex.Pool) -> None:
+    code = "for number in range(3000):\n    with open(f'{number:0100}', 'w') as file:\n        file.write('x')"
+    agent = agex.Agent(llm=Scripted([code, "task_success(0)"]), isolation=isolation, pool=pool)
+
+    @agent.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    outcome = work.run(session="ann")
+
+    assert outcome.unwrap() == 0
+    state = agent.state("ann")
+    (told,) = [event for event in agex.events(state) if isinstance(event, agex.FileEvent)]
+    assert told in outcome.events
+    assert 1000 < len(told.added) < 3000 and len(told.added) + told.more == 3000
+    assert len(state.files.list()) == 3000
+    agent.close()
+
+
+@pytest.mark.parametrize("way", ["waiting", "awaiting"])
+def test_a_task_hears_what_somebody_else_changed_at_the_same_time_before_its_end(pool: agex.Pool, way: str) -> None:
+    state = agex.State()
+    write = "open('both.txt', 'w').write('our {}')\nmeddle()\n"
+    script = [write.format(1), write.format(2) + "task_success(0)"]
+    agent = agex.Agent(name="memo", llm=Scripted(script), pool=pool, state=state)
+    heard: list[agex.Event] = []
+
+    @agent.fn
+    def meddle() -> None:
+        state.session("ann").files.write("both.txt", "theirs")
+
+    @agent.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    async def hear(event: agex.Event) -> None:
+        heard.append(event)
+
+    options = work.with_options(session="ann", on_event=hear)
+    outcome = options.run() if way == "waiting" else asyncio.run(options.arun())
+
+    kept = [event for event in agex.events(state.session("ann")) if event.agent == "memo"]
+    assert outcome.events == kept
+    kinds = ["TaskStartEvent", "ActionEvent", "OutputEvent", "NoteEvent", "FileEvent"]
+    assert [type(event).__name__ for event in kept] == [*kinds, "ActionEvent", "FileEvent", "NoteEvent", "SuccessEvent"]
+    assert sorted(event.id for event in heard) == sorted(event.id for event in kept)
+    notes = [event for event in kept if isinstance(event, agex.NoteEvent)]
+    assert [note.message.partition(".")[0] for note in notes] == [
+        "changed by somebody else at the same time: the file both"
+    ] * 2
+    assert {(note.session, note.namespace) for note in notes} == {("ann", "memo")}
+    assert state.session("ann").files.read("both.txt") == b"our 2"
+    agent.close()
+
+
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///{folder}/state.db"])
+def test_an_agent_goes_on_with_the_state_that_was_closed_and_is_opened_again(
+    url: str, pool: agex.Pool, tmp_path: Path
+) -> None:
+    state = agex.State(url.replace("{folder}", str(tmp_path)))
+    code = "open('n', 'a').write('x')\ntask_success(len(open('n').read()))"
+    agent = agex.Agent(llm=Scripted([code] * 3), pool=pool, state=state)
+
+    @agent.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    assert [work(session="ann"), work(session="ann")] == [1, 2]
+    state.close()
+    assert work(session="ann") == (1 if url == "memory:" else 3)
+    assert len(agent.state("ann").history()) == (1 if url == "memory:" else 3)
+    state.close()
+
+
+def test_what_keeps_versions_is_imported_with_the_agent_that_names_a_state(tmp_path: Path) -> None:
+    code = "import sys, agex\nagex.Agent()\nassert 'kvgit' not in sys.modules\nagex.Agent(state={url!r})\nprint('kvgit' in sys.modules)"
+    command = [sys.executable, "-c", code.replace("{url!r}", repr(f"sqlite:///{tmp_path}/state.db"))]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_kept_is_said_once_and_again_where_it_changes(isolation: str, pool: agex.Pool) -> None:

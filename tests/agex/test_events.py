@@ -254,6 +254,20 @@ def test_printers_are_handlers_as_they_are(pool: agex.Pool, capsys: pytest.Captu
     assert capsys.readouterr().out == "hi \\x1b[2J"
 
 
+def test_in_a_notebook_printers_write_text_to_where_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ZMQInteractiveShell:  # by which rich knows a notebook
+        pass
+
+    monkeypatch.setattr("builtins.get_ipython", ZMQInteractiveShell, raising=False)
+    stream = io.StringIO()
+
+    agex.pprint_events(agex.FailEvent(message="m"), stream=stream)
+    for token in ("one ", "two"):
+        agex.pprint_tokens(token, stream=stream)
+
+    assert stream.getvalue() == "the agent gave up\n  m\none two"
+
+
 def test_a_state_is_printed_as_the_events_in_it() -> None:
     with agex.State() as state:
         ann = state.session("ann")
@@ -274,3 +288,36 @@ def test_what_is_no_event_is_refused_by_the_printer() -> None:
         agex.pprint_events([], verbosity="loud")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="max_lines is at least 1"):
         agex.pprint_events([], max_lines=0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("ascii", r"h\xe9llo \u2211"), ("latin-1", r"héllo \u2211"), ("utf-8", "héllo ∑")]
+)
+def test_what_a_stream_cannot_encode_is_written_out(encoding: str, written: str) -> None:
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding=encoding, newline="\n") as stream:
+        agex.pprint_events(agex.FailEvent(message="héllo ∑", agent="a", cost=0.5), stream=stream, width=80)
+        agex.pprint_tokens("héllo ∑", stream=stream)
+        stream.flush()
+        text = raw.getvalue().decode(encoding)
+
+    between = "-" if encoding == "ascii" else "·"
+    assert text == f"the agent gave up a {between} cost 0.5\n  {written}\n{written}"
+
+
+def test_the_deepest_agents_have_half_of_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    agex.pprint_events(agex.NoteEvent(message="a note", namespace="a" + "/b" * 30), width=50)
+
+    printed = capsys.readouterr().out.splitlines()
+    assert (printed[-1], max(map(len, printed))) == (" " * 27 + "a note", 50)
+
+
+def test_an_event_after_a_piece_of_text_begins_a_line_of_its_own() -> None:
+    stream = io.StringIO()
+    for piece in ("Now I ", "look."):
+        agex.pprint_tokens(piece, stream=stream)
+    agex.pprint_events(agex.NoteEvent(message="m"), stream=stream, width=80, verbosity="brief")
+    agex.pprint_tokens("Done.\n", stream=stream)
+    agex.pprint_events(agex.NoteEvent(message="m"), stream=stream, width=80, verbosity="brief")
+
+    assert stream.getvalue() == "Now I look.\nnote\nDone.\nnote\n"

@@ -104,8 +104,16 @@ DOORS = {
     "runpy",
 }
 HARMLESS = {
-    "_io": {"BytesIO", "StringIO", "TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom"},
-    "posix": {"cpu_count", "fspath", "strerror", "urandom"},
+    "_io": {
+        "BytesIO",
+        "StringIO",
+        "TextIOWrapper",
+        "BufferedReader",
+        "BufferedWriter",
+        "BufferedRandom",
+        "text_encoding",
+    },
+    "posix": {"cpu_count", "fspath", "strerror", "urandom", "_path_normpath", "_path_splitroot_ex"},
 }
 
 

@@ -101,6 +101,24 @@ def test_the_server_sees_the_request_as_it_was_made(tools: str) -> None:
         assert all(label in seen[0].system for label in ("```python", "```terminal", "```write_file", "```edit_file"))
 
 
+@pytest.mark.parametrize("tools", ["auto", "off"])
+@pytest.mark.parametrize("said", ["", " \n"])
+def test_no_message_of_the_past_is_empty_for_servers_refuse_that(tools: str, said: str) -> None:
+    past = Request("s", (UserMessage("go"), AssistantMessage(said, ()), UserMessage("there is no tool 'x'")), TOOLS)
+    seen: list[Request] = []
+
+    def look(request: Request) -> Reply:
+        seen.append(request)
+        return Reply("ok")
+
+    with scripted_server([look]) as url:
+        client(url, tools=tools).complete(past)
+        messages = url.requests[0]["messages"]
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
+    assert messages[2]["content"] == "(no text, and no action that could be read)"
+    assert seen[0].messages[1] == AssistantMessage("", ())
+
+
 def test_every_tool_call_of_the_past_has_its_answer_and_the_same_id_each_time() -> None:
     past = Request(
         "s",

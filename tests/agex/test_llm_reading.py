@@ -45,6 +45,30 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [
+        ({"cached_tokens": 60}, 60),
+        ({"cached_tokens": 600}, 100),
+        ({"cached_tokens": None, "audio_tokens": 0}, 0),
+        ({"cached_tokens": -1}, 0),
+        ({}, 0),
+        (None, 0),
+        (["no", "object"], 0),
+    ],
+)
+def test_tokens_that_the_provider_had_cached_are_told_and_nothing_else_in_their_place_harms(
+    details: object, cached: int
+) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 7, "prompt_tokens_details": details}
+    whole = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": usage}
+    streamed = StreamedCompletion(REQUEST)
+    streamed.add({"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]})
+    streamed.add({"choices": [], "usage": usage})
+
+    assert read_completion(whole, REQUEST).usage == streamed.reply().usage == Usage(100, 7, cached)
+
+
 def calling(name: str, arguments: str, *, finish_reason: str = "tool_calls") -> dict[str, object]:
     call = {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}

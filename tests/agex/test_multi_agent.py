@@ -196,11 +196,16 @@ ENDINGS: list[tuple[list[Any], dict[str, Any], str, str]] = [
     ),
     (["print(1)"], {"max_actions": 1}, "BudgetExceeded", "double(): max_actions=1 is used up"),
     ([Fault(status=500)], {}, "LLMError", "double(): scripted: Fault(500)"),
+    ([OSError("no route")], {}, "LLMError", "double(): scripted: OSError: no route"),
     (["while True: pass"], {"timeout_s": 0.3}, "TaskTimeout", "double(): task_timeout_s is over"),
 ]
 
 
-@pytest.mark.parametrize(("script", "choices", "kind", "message"), ENDINGS, ids=[kind for _, _, kind, _ in ENDINGS])
+@pytest.mark.parametrize(
+    ("script", "choices", "kind", "message"),
+    ENDINGS,
+    ids=[f"{kind} {place}" for place, (_, _, kind, _) in enumerate(ENDINGS)],
+)
 def test_every_ending_of_a_sub_agent_is_an_error_that_the_orchestrators_code_sees(
     make: Callable[..., agex.Agent], script: list[Any], choices: dict[str, Any], kind: str, message: str
 ) -> None:
@@ -474,14 +479,16 @@ def test_the_code_of_a_sandbox_chooses_arguments_and_no_options(pool: agex.Pool)
     assert set(heard) == {"default"}
 
 
-def test_no_free_worker_for_a_sub_agent_is_an_error_and_the_orchestrator_goes_on() -> None:
-    with_room_for_one = agex.Pool(max_workers=1, spares=0, wait_s=0.05)
-    specialist = agex.Agent(name="specialist", llm=Scripted([]), isolation="kernel", pool=with_room_for_one)
-    boss = agex.Agent(name="boss", llm=Scripted([SEEN]), isolation="kernel", pool=with_room_for_one)
+def test_no_free_worker_for_a_sub_agent_is_an_error_and_the_orchestrator_goes_on(pool: agex.Pool) -> None:
+    full = agex.Pool(max_workers=1, spares=0, wait_s=0.05)
+    specialist = agex.Agent(name="specialist", llm=Scripted([]), isolation="kernel", pool=full)
+    boss = agex.Agent(name="boss", llm=Scripted([SEEN]), isolation="kernel", pool=pool)
     boss.fn(doubled(specialist))
 
-    assert report_of(boss)().startswith("HostError: PoolExhausted: ")
-    with_room_for_one.close()
+    with agex.Sandbox(pool=full) as holder:
+        holder.run("1").unwrap()
+        assert report_of(boss)().startswith("HostError: PoolExhausted: all 1 workers are busy")
+    full.close()
 
 
 def test_a_task_that_a_handler_calls_is_nobodys_sub_agent(make: Callable[..., agex.Agent]) -> None:
@@ -714,3 +721,44 @@ def test_a_handler_of_a_finished_orchestrator_is_no_parent(kernel: Callable[...,
 
     assert {event.namespace for event in outcome.events} == {"boss"}
     assert {event.namespace for event in results[0].events} == {"specialist"}
+
+
+def test_events_of_sub_agents_carry_the_versions_of_their_own_sessions(make: Callable[..., agex.Agent]) -> None:
+    leaf = make("leaf", ["with open('l.txt', 'w') as file: file.write('x')", "task_success(inputs.n)"])
+    middle = make("middle", ["task_success(below(inputs.n))"])
+    boss = make("boss", ["task_success(str(below(3)))"])
+    middle.fn(doubled(leaf), name="below")
+    boss.fn(doubled(middle), name="below")
+
+    outcome = report_of(boss).run()
+
+    stored = {
+        event.id: event.commit_hash
+        for agent, session in ((boss, "default"), (middle, "default.middle"), (leaf, "default.middle.leaf"))
+        for event in agex.events(agent.state(session))
+    }
+    assert {event.id: event.commit_hash for event in outcome.events} == stored
+    assert None not in stored.values()
+    written = next(event for event in outcome.events if isinstance(event, agex.FileEvent))
+    assert leaf.state(written.session).checkout(written.commit_hash or "").files.list() == ["l.txt"]
+
+
+def test_events_below_a_session_that_ends_carry_no_version(kernel: Callable[..., agex.Agent]) -> None:
+    leaf = kernel("leaf", ["task_success(inputs.n)"])
+    middle = kernel("middle", ["task_success(below(inputs.n))"])
+    boss = kernel("boss", ["task_success(str(mapped(3)))"])
+    middle.fn(doubled(leaf), name="below")
+    task = doubled(middle)
+
+    @boss.fn
+    def mapped(n: int) -> list[int]:
+        """Map it."""
+        return task.map([n])
+
+    outcome = report_of(boss).run()
+
+    assert {(event.namespace, event.commit_hash is None) for event in outcome.events} == {
+        ("boss", False),
+        ("boss/middle", True),
+        ("boss/middle/leaf", True),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import Any
 
@@ -70,6 +71,33 @@ def test_the_contract_holds_as_it_does_across_a_process() -> None:
 def _length(text: str) -> int:
     """Its length."""
     raise NotImplementedError
+
+
+def test_an_interrupt_from_the_keyboard_ends_the_task_and_is_no_error_of_the_code() -> None:
+    begun = threading.Event()
+    agent = agex.Agent(
+        llm=Scripted(
+            [
+                "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    print('mine')\nraise KeyboardInterrupt",
+                "begin()\ntry:\n    while True: pass\nexcept: pass",
+                "task_success(4)",
+            ]
+        )
+    )
+    agent.fn(begun.set, name="begin")
+
+    @agent.task
+    def count() -> int:
+        """Count."""
+        raise NotImplementedError
+
+    interrupter = threading.Thread(target=lambda: (begun.wait(), _thread.interrupt_main()))
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        count()
+    interrupter.join()
+    assert agent.running._calls == {}
+    assert count() == 4
 
 
 def test_host_functions_are_called_with_validated_arguments() -> None:

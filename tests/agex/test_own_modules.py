@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -109,10 +110,11 @@ def test_a_module_is_one_for_all_that_import_it_in_an_action(any_talk: Talker) -
 def test_a_traceback_names_the_file_and_shows_its_line(talk: Talker) -> None:
     writing(talk, helpers__div="def bad(x):\n    y = x\n    return 1 / y\n")
     (told,) = talk("from helpers.div import bad\nbad(0)")
+    told = re.sub(r"\n *~*\^+~*$", "", told, flags=re.MULTILINE)  # of which expressions depends on the version
     assert told == (
         "Traceback (most recent call last):\n"
         '  File "<action 1>", line 2, in <module>\n    bad(0)\n'
-        '  File "helpers/div.py", line 3, in bad\n    return 1 / y\n           ~~^~~\n'
+        '  File "helpers/div.py", line 3, in bad\n    return 1 / y\n'
         "ZeroDivisionError: division by zero"
     )
 
@@ -198,6 +200,7 @@ def test_a_mistyped_name_is_answered_by_the_one_that_is_near(talk: Talker) -> No
         "import helprs",
         "from helpers.tables import cleen",
         "import helpers.tables\nhelpers.tables.claen(1)",
+        "from helpers import tabels",
     )
     lasts = [text.splitlines()[-1] for text in told]
     assert "; did you mean 'helpers.tables'?" in lasts[0]
@@ -207,6 +210,7 @@ def test_a_mistyped_name_is_answered_by_the_one_that_is_near(talk: Talker) -> No
     assert lasts[3] == (
         "AttributeError: module 'helpers.tables' (helpers/tables.py) has no 'claen'; did you mean 'clean'?"
     )
+    assert lasts[4].endswith("module 'helpers' (a folder) has no 'tabels'; did you mean 'tables'?")
 
 
 def test_a_module_cannot_be_changed_from_outside_nor_does_it_show_what_is_beneath(talk: Talker) -> None:

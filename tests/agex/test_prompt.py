@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pandas
@@ -12,6 +15,7 @@ import pytest
 
 import agex
 from agex import agent as agent_module
+from agex import catalogue
 from agex.catalogue import BUDGET_TOKENS, render_registry
 from agex.llm import Scripted
 from agex.llm.tool_calls import ACTION_OF_TOOL
@@ -154,6 +158,69 @@ def test_a_prompt_is_made_once_until_something_is_registered(monkeypatch: pytest
     assert (len(texts), len(made)) == (1, 1)
     agent.module("hashlib")
     assert "import hashlib" in agent.system_prompt(()) and len(made) == 2
+
+
+def test_a_second_agent_and_other_tasks_read_nothing_again_and_what_was_defined_anew_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    real = catalogue.render_signature
+    monkeypatch.setattr(catalogue, "render_signature", lambda name, *a, **k: read.append(name) or real(name, *a, **k))
+    source = """
+def rate(code: {0}) -> float: "A rate."
+class Book:
+    def find(self, key: {0}) -> str: "Find."
+    """
+
+    def prompts(scope: dict[str, Any]) -> list[str]:
+        agent, other = agex.Agent(), agex.Agent()
+        agent.module("statistics")
+        agent.fn(scope["rate"])
+        agent.fn(other.task("Ask.")(scope["rate"]), name="ask")
+        agent.cls(scope["Book"])
+        agent.module(scope["book"], name="book")
+        return [agent.system_prompt(()), agent.system_prompt((list,))]
+
+    def defined(kind: str) -> dict[str, Any]:
+        scope: dict[str, Any] = {"__name__": "__main__"}
+        exec(source.format(kind), scope)
+        return scope | {"book": scope["Book"]()}
+
+    first, second = defined("int"), defined("bytes")
+    texts = prompts(first)
+    assert read != []
+    read.clear()
+    assert prompts(first) == texts and len(set(texts)) == 1 and read == []
+    changed = prompts(second)[0]
+    assert changed == texts[0].replace("code: int", "code: bytes").replace("key: int", "key: bytes") != texts[0]
+
+
+def test_a_module_that_was_loaded_anew_is_shown_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prompt() -> str:
+        agent = agex.Agent()
+        agent.module("loaded_anew")
+        return agent.system_prompt(())
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "loaded_anew.py").write_text("def first(): pass\n")
+    assert "first()" in prompt()
+    (tmp_path / "loaded_anew.py").write_text("def second(): pass\n")
+    importlib.reload(sys.modules["loaded_anew"])
+    assert "second()" in prompt()
+
+
+@pytest.mark.parametrize("runs", ["worker", "host"])
+def test_members_for_which_there_is_no_room_are_counted(runs: Any) -> None:
+    registry = Registry()
+    methods: dict[str, Any] = {f"method_{number}": lambda self: None for number in range(300)}
+    registry.cls(type("Wide", (), methods), runs=runs)
+
+    text = render_registry(registry, 400)
+
+    shown = re.findall(r"    \.method_\d+\(", text)
+    assert len(shown) > 20 and text.endswith(f"\n    ... and {300 - len(shown)} more")
+    assert estimated_tokens(text) <= 400
 
 
 def test_pandas_and_numpy_together_fit_into_the_budget_of_tokens() -> None:

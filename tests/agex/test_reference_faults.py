@@ -3,7 +3,10 @@ fault; those that another file of tests is about already are not repeated."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 import agex
-from agex.llm import PythonAction, Reply, Scripted
+from agex.llm import PythonAction, Reply, Scripted, TerminalAction
 
 ISOLATIONS = ("none", "kernel")
 
@@ -96,7 +99,7 @@ def test_one_wrong_element_in_the_middle_of_a_long_list_is_found_on_the_way_in_a
 
 # How a task ended was told by exceptions that `except Exception` does not catch.
 def test_every_ending_of_a_task_is_caught_by_except_exception(make: Callable[..., agex.Agent]) -> None:
-    agent = make("task_fail('no')", "task_clarify('which?')", "pass", RuntimeError("no answer"), max_actions=1)
+    agent = make("task_fail('no')", "task_clarify('which?')", "pass", OSError("no route"), max_actions=1)
 
     @agent.task
     def do() -> int:
@@ -104,13 +107,34 @@ def test_every_ending_of_a_task_is_caught_by_except_exception(make: Callable[...
         raise NotImplementedError
 
     caught: list[str] = []
-    for _ in range(3):
+    for _ in range(4):
         try:
             do()
         except Exception as error:
             caught.append(type(error).__name__)
-    assert caught == ["TaskFailed", "TaskNeedsInput", "BudgetExceeded"]
+    assert caught == ["TaskFailed", "TaskNeedsInput", "BudgetExceeded", "LLMError"]
     assert [name for name in agex.errors.__all__ if not issubclass(getattr(agex.errors, name), Exception)] == []
+
+
+# What a client of a model raised came out as it was, past whoever catches the errors of tasks, and no event told the end.
+@pytest.mark.parametrize("awaited", [False, True])
+def test_whatever_a_models_client_raises_ends_the_task_as_an_error_of_the_model(
+    make: Callable[..., agex.Agent], awaited: bool
+) -> None:
+    broken = ValueError("no choices\x1b[2J")
+    agent = make(broken, "task_success(1)")
+
+    @agent.task
+    def one() -> int:
+        """One."""
+        raise NotImplementedError
+
+    outcome = asyncio.run(one.arun()) if awaited else one.run()
+    assert isinstance(outcome.error, agex.LLMError) and outcome.error.__cause__ is broken
+    assert (str(outcome.error), outcome.error.model) == ("scripted: ValueError: no choices\\x1b[2J", "scripted")
+    last = agex.events(agent.state())[-1]
+    assert isinstance(last, agex.ErrorEvent) and last.message == str(outcome.error)
+    assert one() == 1
 
 
 # What the agent did to its inputs reached the caller's own list.
@@ -156,11 +180,65 @@ def test_the_time_for_an_action_holds_by_itself(make: Callable[..., agex.Agent])
     assert "deadline" in seen(agent)[0]
 
 
+# Code that was in one call into C when its time was over went on to the end of it, and had its success.
+def test_a_call_into_c_that_outlasts_the_action_is_no_success(make: Callable[..., agex.Agent]) -> None:
+    agent = make("numbers = range(10 ** 8)\ntask_success(sum(numbers))", "task_success(1)", action_timeout_s=0.1)
+
+    @agent.task
+    def do() -> int:
+        """Do it."""
+        raise NotImplementedError
+
+    assert do() == 1
+    assert "deadline" in seen(agent)[0]
+
+
+# In a worker such a call was waited for.
+def test_a_call_into_c_without_an_end_is_ended_with_its_worker(pool: agex.Pool) -> None:
+    with agex.Sandbox(isolation="kernel", pool=pool) as sandbox:
+        assert sandbox.run("sum(range(10 ** 15))", timeout_s=0.2).status == "timeout"
+
+
 # A mistyped level of isolation ran with less than was asked for.
+@pytest.mark.parametrize("kind", [agex.Agent, agex.Sandbox])
 @pytest.mark.parametrize("isolation", ["bogus", "Kernel", "", None])
-def test_an_isolation_that_there_is_not_is_refused(isolation: Any) -> None:
+def test_an_isolation_that_there_is_not_is_refused(kind: Callable[..., Any], isolation: Any) -> None:
     with pytest.raises(ValueError, match="isolation"):
-        agex.Agent(isolation=isolation)
+        kind(isolation=isolation)
+
+
+# What a registration was to say of one member alone was dropped without a word.
+@pytest.mark.parametrize("choice", ["host_fs_access", "network_access", "scope"])
+def test_a_choice_that_nothing_would_hold_is_refused(choice: str) -> None:
+    agent, given = agex.Agent(), {choice: True}
+    registering: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (agent.module, ("math",)),
+        (agent.cls, (Bill,)),
+        (agent.fn, (len,)),
+        (agex.MemberSpec, ()),
+    ]
+    for register, what in registering:
+        with pytest.raises(TypeError, match=choice):
+            register(*what, **given)
+
+
+# Nothing could be asked before an action ran.
+def test_who_is_told_of_an_action_can_keep_it_from_running(make: Callable[..., agex.Agent]) -> None:
+    agent = make("open('done.txt', 'w').write('x')\ntask_success(1)", "task_success(2)")
+
+    @agent.task
+    def do() -> int:
+        """Do it."""
+        raise NotImplementedError
+
+    def approve(event: agex.Event) -> None:
+        if isinstance(event, agex.ActionEvent) and "open" in str(event.action):
+            do.cancel()
+
+    asked = do.with_options(on_event=approve)
+    assert asked.run().status == "cancelled"
+    assert agent.state().files.list() == []
+    assert asked() == 2
 
 
 # Every action had a process of its own, started for it.
@@ -199,7 +277,9 @@ def test_a_live_object_is_called_here_and_its_counter_counts_here(make: Callable
 def test_a_function_that_comes_back_runs_in_its_worker_and_still_has_the_functions_that_it_uses(
     pool: agex.Pool,
 ) -> None:
-    script = "def doubled(n):\n    return 2 * where() + n - n\nprint(where())\ntask_success(doubled)"
+    # It takes more steps than were counted there, too.
+    steps = "for step in range(200_000):\n        n += step - step"
+    script = f"def doubled(n):\n    {steps}\n    return 2 * where() + n - n\nprint(where())\ntask_success(doubled)"
     agent = agex.Agent(llm=Scripted([script]), pool=pool, isolation="kernel")
     calls: list[int] = []
 
@@ -271,6 +351,71 @@ def test_a_sub_agent_is_asked_in_this_process_and_opens_no_network_to_its_caller
     assert ask.with_options(on_event=heard.append)() == 3
     assert len(specialist.model.requests) == 1  # type: ignore[attr-defined]
     assert {event.namespace for event in heard} == {"boss", "boss/maker"}
+
+
+# The first task fetched a tokenizer from the internet, and failed without it.
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_a_first_task_asks_nobody_on_a_network(isolation: str) -> None:
+    program = f"""
+import sys
+def refuse(event, arguments):
+    named = event in ("socket.getaddrinfo", "socket.gethostbyname", "urllib.Request", "http.client.connect")
+    if named or (event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple)):
+        raise AssertionError((event, arguments))
+sys.addaudithook(refuse)
+import agex
+model = agex.llm.Scripted(["print('x' * 50_000)", "task_success(len(inputs.text))"])
+agent = agex.Agent(llm=model, isolation={isolation!r})
+agex.helpers.register_stdlib(agent)
+@agent.task
+def length(text: str) -> int:
+    'How long it is.'
+print(length('x' * 100_000))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout) == (0, "100000\n"), ran.stderr
+
+
+# Code was told that it may await, and could not in a task that is not awaited.
+def test_what_is_asynchronous_is_called_plainly_in_tasks_of_both_kinds_and_the_model_is_told_so(
+    make: Callable[..., agex.Agent],
+) -> None:
+    agent = make("await later(1)", "task_success(later(1))", "task_success(later(2))")
+
+    @agent.fn
+    async def later(n: int) -> int:
+        """A number."""
+        await asyncio.sleep(0)
+        return n + 1
+
+    @agent.task
+    def waiting() -> int:
+        """Do it."""
+        raise NotImplementedError
+
+    @agent.task
+    async def awaited() -> int:
+        """Do it."""
+        raise NotImplementedError
+
+    assert (waiting(), asyncio.run(awaited.arun()).unwrap()) == (2, 3)
+    system = agent.model.requests[0].system  # type: ignore[attr-defined]
+    assert "\nlater(n: int) -> int\n" in system and "await" not in system and "async" not in system
+    assert "are called without it" in str(agent.model.requests[1])  # type: ignore[attr-defined]
+
+
+# What the application had put into a state before the first task was nowhere that code could reach.
+def test_what_is_in_a_state_before_the_first_task_is_there_for_its_code(make: Callable[..., agex.Agent]) -> None:
+    agent = make("import os\ntask_success(cache['rates']['usd'] + os.path.getsize('seed.txt'))")
+    agent.state("ann").cache["rates"] = {"usd": 2}
+    agent.state("ann").files.write("seed.txt", "four")
+
+    @agent.task
+    def total() -> int:
+        """Total."""
+        raise NotImplementedError
+
+    assert total.with_options(session="ann")() == 6
 
 
 # --- what is heard ---
@@ -369,8 +514,14 @@ def test_a_task_leaves_nothing_in_the_working_directory_and_nothing_patched(
     import socket
 
     monkeypatch.chdir(tmp_path)
-    before = (builtins.open, os.listdir, os.path.exists, Path.open, socket.socket.connect)
-    agent = make("with open('a.txt', 'w') as file:\n    file.write('x')\ntask_success(1)")
+
+    def patchable() -> tuple[object, ...]:
+        streams = (sys.stdin, sys.stdout, sys.stderr, sys.argv)
+        return (builtins.open, os.listdir, os.path.exists, Path.open, socket.socket.connect, print, *streams)
+
+    before = patchable()
+    python = Reply(actions=[TerminalAction("echo 'print(1)' > p.py; python p.py x < p.py")])
+    agent = make(python, "with open('a.txt', 'w') as file:\n    file.write('x')\ntask_success(1)")
 
     @agent.task
     def do() -> int:
@@ -380,7 +531,7 @@ def test_a_task_leaves_nothing_in_the_working_directory_and_nothing_patched(
     with agent:
         assert do() == 1
     assert list(tmp_path.iterdir()) == []
-    assert (builtins.open, os.listdir, os.path.exists, Path.open, socket.socket.connect) == before
+    assert patchable() == before
 
 
 # Attributes of the sandbox were written onto classes and functions of the application.
@@ -389,6 +540,7 @@ def test_registering_changes_neither_classes_nor_functions(make: Callable[..., a
         """Half."""
         return n / 2
 
+    assert Client.__annotations__ == {}  # which Python makes when it is first asked for
     before = (dict(vars(Bill)), dict(vars(half)), dict(vars(Client)))
     agent = make()
     agent.cls(Bill)

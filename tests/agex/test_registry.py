@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import enum
 import functools
 import inspect
 import json
@@ -7,9 +10,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import cloudpickle
 import pandas
@@ -118,6 +122,9 @@ def test_a_glob_in_configure_is_spread_over_what_is_given_and_an_exact_name_coun
     shown = dict(entry.configure)
     assert "dump" not in shown and all(not name.startswith("_") for name in shown)
     assert [shown[name] for name in ("dumps", "loads", "JSONDecoder", "JSONEncoder.encode")] == [low, high, low, high]
+    # Of a glob there may be more than there is room for.
+    both = {"J*": high, "loads": high}
+    assert Registry().module(json, configure=both).configure[0] == ("loads", high)
 
 
 def test_patterns_are_never_shared_with_the_caller(shop: str) -> None:
@@ -203,6 +210,47 @@ def test_one_name_for_two_different_objects_is_refused_and_the_first_stays() -> 
         registry.cls(Customer, name="price")
     assert str(caught.value) == "the name 'price' is taken by function 'price'; give name= to one of the two"
     assert list(registry.host_functions()) == ["price"] and registry.bindings() == {}
+
+
+def test_a_statement_that_is_run_again_replaces_what_it_made_before() -> None:
+    cell = """
+@agent.fn
+def rate() -> int:
+    return {0}
+
+@agent.cls
+class Plain:
+    def number(self) -> int:
+        return {0}
+
+@agent.fn
+@other.task
+def asked() -> int:
+    "Ask."
+
+class Desk:
+    @other.task
+    def asked(self) -> int:
+        "Ask."
+"""
+    agent = agex.Agent(llm=agex.llm.Scripted(["task_success(rate() + Plain().number())"] * 2))
+    other = agex.Agent(llm=agex.llm.Scripted([]))
+    scope: dict[str, Any] = {"agent": agent, "other": other, "__name__": "__main__"}
+
+    @agent.task
+    def add() -> int:
+        """Add."""
+        raise NotImplementedError
+
+    for number in (1, 20):
+        exec(cell.format(number), scope)
+        assert add() == 2 * number
+    agent.fn(scope["Desk"]().asked, name="desk")
+    for another in (scope["Desk"]().asked, scope["rate"], scope["Plain"]().number):
+        with pytest.raises(ConfigurationError, match="the name 'desk' is taken"):
+            agent.fn(another, name="desk")
+    with pytest.raises(ConfigurationError, match="the name 'rate' is taken"):
+        agent.cls(scope["Plain"], name="rate")
 
 
 def test_registering_the_same_object_again_replaces_what_was_said_of_it() -> None:
@@ -303,6 +351,38 @@ def test_a_class_whose_methods_would_carry_a_secret_along_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="class 'Client' would carry the variable `key`"):
         Registry().cls(Client)
+
+
+def test_defaults_of_fields_and_plain_defaults_travel_and_what_a_factory_reads_is_refused() -> None:
+    class Kind(enum.Enum):
+        A = "a"
+
+    @dataclasses.dataclass(slots=True)
+    class Line:
+        tags: list[str] = dataclasses.field(default_factory=list)
+        kind: Kind = Kind.A
+        day: datetime.date = datetime.date(2024, 2, 29)
+
+    class Row(NamedTuple):
+        kind: Kind = Kind.A
+        line: Line = Line()  # noqa: RUF009 - an object, and the class's own
+
+    class Page:
+        def find(self, kind: Kind = Kind.A, price: Decimal = Decimal("1.5")) -> None: ...
+
+    key = "sk-123"
+
+    @dataclasses.dataclass
+    class Signed:
+        by: str = dataclasses.field(default_factory=lambda: key)
+
+    sent = Registry()
+    for cls in (Line, Row, Page):
+        sent.cls(cls)
+    made = cloudpickle.loads(cloudpickle.dumps(sent.bindings()))["Line"]()
+    assert (made.tags, made.kind.value, made.day) == ([], "a", datetime.date(2024, 2, 29))
+    with pytest.raises(ConfigurationError, match="class 'Signed' would carry the variable `key`"):
+        Registry().cls(Signed)
 
 
 MAIN = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,37 @@ def test_a_url_that_names_no_store_is_refused_at_once_and_no_password_is_shown()
         State("mysql:///x")
     shown = repr(State("postgresql://ann:secret@db.example.com:5433/app?password=secret"))
     assert shown == "<State postgresql://db.example.com:5433/app>"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://ann:sec@ret@host:5433/app", "state='postgresql://host:5433/app' cannot be read as "),
+        ("postgresql://ann:sec/ret@host/app", "state='postgresql://host/app' cannot be read as "),
+        ("postgresql+psycopg://ann:secret@host/app", "state='postgresql+psycopg://host/app' names no store; "),
+        ("mysql://ann:secret@host/app?x=y&password=secret", "state='mysql://host/app' names no store; "),
+        ("redis://host/app?user=a@b&password=secret", "state='redis:...' names no store; "),
+        ("sqlite:///a\0b", "state='sqlite:///a\\\\x00b' names no store; "),
+    ],
+)
+def test_a_password_is_in_no_error_however_its_url_was_written(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        State(url)
+    assert str(caught.value).startswith(told)
+    assert "ret" not in str(caught.value).partition(";")[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:sec%40ret@host/app",
+        "postgresql://ann:se?c#ret@host/app",
+        "postgresql://host/app?user=ann@example.com&password=secret",
+        "postgresql:///app?host=/run/postgresql",
+    ],
+)
+def test_a_url_that_a_server_understands_is_taken(url: str) -> None:
+    assert "ret" not in repr(State(url))
 
 
 def test_a_relative_path_is_relative_and_four_slashes_are_absolute(
@@ -182,7 +214,7 @@ def test_a_checkout_stands_at_its_commit_whatever_comes_and_cannot_be_written_to
     ):
         with pytest.raises(StateError, match=told):
             write()
-    with pytest.raises(StateError, match="there is no such commit in "):
+    with pytest.raises(StateError, match="^session 'ann' of .* has no commit 0{40}, or no more; "):
         ann.checkout("0" * 40)
 
 
@@ -209,6 +241,48 @@ def test_a_fork_goes_on_from_where_it_was_made(state: State, ann: SessionState) 
     assert fork.diff(first, fork.head or "") == Diff(files=Changes(added=("b",)))
     assert (fork.session, fork.files.list(), ann.files.read("a")) == ("ann.two", ["a", "b"], b"2")
     assert state.sessions() == ["ann", "ann.two"]
+
+
+def test_a_session_shows_its_own_past_and_that_of_no_other(state: State, ann: SessionState) -> None:
+    ann.files.write("a", b"1")
+    shared = ann.head
+    fork = ann.fork(shared, "ben")
+    ann.files.write("a", b"2")
+    fork.files.write("b", b"3")
+    theirs = fork.head
+
+    assert state.session("ben").checkout(shared).files.list() == ["a"]
+    told = (
+        f"session 'ann' of {re.escape(ann.store.store.name)} has no commit {theirs}, or no more; an event's `session`"
+    )
+    for _ in range(2):
+        with pytest.raises(StateError, match=f"^{told} says whose its commit is$"):
+            ann.checkout(theirs)
+    with pytest.raises(StateError, match=f"^{told}"):
+        ann.fork(theirs, "carl")
+    with pytest.raises(TypeError, match="^a commit is named by its hash, a str, not by int$"):
+        ann.checkout(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert ann.diff(ann.head, theirs).files == Changes(added=("b",), modified=("a",))
+    assert state.sessions() == ["ann", "ben"]
+
+
+def test_commits_of_a_session_are_its_own_in_whatever_order_they_are_asked_for(state: State, ann: SessionState) -> None:
+    for number in range(6):
+        ann.files.write("n", str(number))
+    six = [commit.hash for commit in ann.history()]
+    reader = state.session("ann")
+    assert [reader.checkout(six[at]).files.read("n") for at in (2, 4, 1, 2)] == [b"3", b"1", b"4", b"3"]
+    for number in range(6, 9):
+        ann.files.write("n", str(number))
+    newer = [commit.hash for commit in ann.history()]
+    assert [reader.checkout(newer[at]).files.read("n") for at in (1, 2, 8, 0)] == [b"7", b"6", b"0", b"8"]
+
+
+def test_what_is_no_name_of_a_session_is_told_in_few_words(state: State) -> None:
+    with pytest.raises(TypeError, match="^a session is named by a str, not by int$"):
+        state.session(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"^session name 'x{140}\.\.\.' must be 1 to 128 of the characters "):
+        state.session("x" * 100_000)
 
 
 def test_an_event_of_a_kind_that_nobody_knows_is_told_with_its_commit(ann: SessionState) -> None:

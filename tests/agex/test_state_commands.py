@@ -39,7 +39,7 @@ def test_events_are_shown_with_the_commit_that_each_left(stored: tuple[str, list
     path, (first, _) = stored
     done = agex("events", path, "--session", "ann")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split("  ", 1)[1] == f"{first[:12]}  Note       message: hello \\x1b]0;owned\\x07\\u202e\n"
+    assert done.stdout.split("  ", 1)[1] == f"{first[:12]}  Note       note; hello \\x1b]0;owned\\x07\\u202e\n"
 
 
 def test_events_as_json_are_those_of_the_library(stored: tuple[str, list[str]]) -> None:
@@ -90,7 +90,7 @@ def test_diff_names_what_changed(stored: tuple[str, list[str]]) -> None:
 
 def test_a_session_without_anything_is_told(stored: tuple[str, list[str]]) -> None:
     path, _ = stored
-    assert agex("events", path).stdout == "no events in session default\n"
+    assert agex("events", path).stdout == "no events in session default; sessions: ann\n"
     assert agex("show", path).stdout == "sessions: ann\nsession default:\nno files\nnothing in the cache\n"
 
 
@@ -100,6 +100,12 @@ def test_a_session_without_anything_is_told(stored: tuple[str, list[str]]) -> No
         (["events", "{path}.none"], 1, "agex: StateError: there is no store {path}.none; "),
         (["events", "mysql://x"], 1, "agex: ConfigurationError: state='mysql://x' names no store; "),
         (["events", "{path}", "--session", "../x"], 2, "Usage: "),
+        (["diff", "{path}", "0" * 40, "1" * 40, "--session", "../x"], 2, "Usage: "),
+        (
+            ["show", "{path}", "--commit", "0" * 40],
+            1,
+            "agex: StateError: session 'default' of sqlite:///{path} has no ",
+        ),
         (
             ["show", "{path}", "--commit", "abc"],
             1,

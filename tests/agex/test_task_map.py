@@ -83,6 +83,38 @@ def test_cancelling_an_awaited_map_ends_all_that_runs(pool: agex.Pool) -> None:
     assert pool.stats().busy == busy
 
 
+@pytest.mark.parametrize("outcomes", [False, True])
+def test_a_map_is_cancelled_from_anywhere_as_a_call_is(pool: agex.Pool, outcomes: bool) -> None:
+    begun = threading.Event()
+    task = task_of(pool, "begin()\nwhile True: pass", begin=begun.set)
+    found: list[bool] = []
+    canceller = threading.Thread(target=lambda: (begun.wait(), found.extend([task.cancel("other"), task.cancel()])))
+    canceller.start()
+
+    with pytest.raises(agex.TaskCancelled, match="the calls of many items were cancelled"):
+        task.map(range(4), concurrency=2, outcomes=outcomes)
+
+    canceller.join()
+    assert found == [False, True]
+    assert task.cancel() is False
+
+
+def test_a_map_takes_the_options_of_a_call_but_a_session(pool: agex.Pool) -> None:
+    heard: list[agex.Event] = []
+    task = task_of(pool, "task_success(inputs.n)")
+
+    assert task.map([1, 2], on_event=heard.append, timeout_s=50.0) == [1, 2]
+    assert len([event for event in heard if isinstance(event, agex.SuccessEvent)]) == 2
+    with pytest.raises(agex.ConfigurationError, match="each item of a map has a session of its own"):
+        task.map([1, 2], session="ann")
+
+
+@pytest.mark.parametrize("concurrency", [0, 2.5, "4", True])
+def test_concurrency_is_a_whole_number_above_0(pool: agex.Pool, concurrency: Any) -> None:
+    with pytest.raises(ValueError, match=f"concurrency must be a whole number of at least 1, not {concurrency!r}"):
+        task_of(pool, "").map([1], concurrency=concurrency)
+
+
 def test_outcomes_are_one_for_each_item_in_order_whatever_happens(pool: agex.Pool) -> None:
     task = task_of(pool, "task_fail('odd') if inputs.n % 2 else task_success(inputs.n)")
 

@@ -52,6 +52,48 @@ def test_no_name_of_a_parameter_is_taken(isolation: str) -> None:
     assert task.run(**values).value == sum(values.values())
 
 
+@pytest.mark.parametrize("isolation", ["none", "kernel"])
+def test_names_that_code_reads_of_no_object_are_read_of_inputs(isolation: str) -> None:
+    agent = agent_of("task_success(inputs._x + inputs.__y + vars(inputs)['co_name'])", isolation=isolation)
+    namespace: dict[str, Any] = {}
+    exec("def add(_x: int, __y: int, co_name: int) -> int:\n    'Add.'\n", namespace)
+
+    assert agent.task(namespace["add"])(1, 20, 300) == 321
+    assert "- inputs._x: int = 1\n- inputs.__y: int = 20\n- vars(inputs)['co_name']: int = 300" in shown(agent)
+
+
+def test_a_name_that_cannot_be_given_to_code_is_refused_at_decoration() -> None:
+    with pytest.raises(ValueError, match=r"task add: agent code cannot read inputs\.__array_interface__; rename"):
+
+        @agent_of().task
+        def add(__array_interface__: int) -> int:
+            """Add."""
+            raise NotImplementedError
+
+
+@pytest.mark.parametrize("isolation", ["none", "kernel"])
+def test_of_two_classes_of_one_name_code_has_the_one_that_it_is_to_make(isolation: str) -> None:
+    class Item(BaseModel):
+        price: int
+
+    given = Item
+
+    class Item(BaseModel):  # type: ignore[no-redef]  # as two modules of an application have it
+        cents: int
+
+    for order in (1, -1):  # whichever was defined first
+        got, made = (given, Item)[::order]
+        first, second = ("price", "cents")[::order]
+
+        def change(item):  # type: ignore[no-untyped-def]
+            """Change."""
+            raise NotImplementedError
+
+        change.__annotations__ = {"item": got, "return": made}
+        agent = agent_of(f"task_success(Item({second}=3 * inputs.item.{first}))", isolation=isolation)
+        assert agent.task(change)(got(**{first: 4})) == made(**{second: 12})
+
+
 def test_star_parameters_arrive_as_a_tuple_and_a_dict() -> None:
     agent = agent_of("task_success(f'{inputs.args} {inputs.kwargs}')")
 
@@ -287,7 +329,7 @@ def test_tenants_have_sessions_of_their_own() -> None:
     acme = count.with_options(tenant="acme")
     assert [acme(), acme(), count(), count.with_options(tenant="other")()] == [1, 2, 1, 1]
     assert acme.with_options(session="s")() == 1
-    for session in ("acme@@default", "@@"):
+    for session in ("acme@@default", "a@@"):
         with pytest.raises(ValueError, match="@@ is kept for tenants"):
             count.with_options(session=session)
     for tenant in ("", "a@b", "../x", "x" * 65):

@@ -19,7 +19,8 @@ import psutil
 
 import agex
 from agex.stdlib_modules import FURTHER
-from agex_supervisor.pool import Kit, Place, Pool
+from agex_supervisor.place import Place
+from agex_supervisor.pool import Kit, Pool
 from tests.attacks.cell import Cell
 from tests.attacks.ground import Ground, own_state
 from tests.attacks.payload import Payload

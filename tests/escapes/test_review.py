@@ -28,7 +28,8 @@ from agex_supervisor import transfer
 from agex_supervisor.broker import Broker
 from agex_supervisor.contract import Contract
 from agex_supervisor.outbound import dump, dump_bindings
-from agex_supervisor.pool import Kit, Place, Pool
+from agex_supervisor.place import Place
+from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.turn import OnDial, Turn, no_network
 from agex_supervisor.user_ids import USERS
 from agex_supervisor.verify import user_of

@@ -15,9 +15,8 @@ UNIONS: tuple[types.UnionType, ...] = (m.ToSupervisor, m.ToWorker, zm.FromZygote
 
 def sample(annotation: Any) -> Any:
     """Some value of a field's type, with every container filled; the action is always the same."""
-    if dataclasses.is_dataclass(annotation):
-        hints = get_type_hints(annotation)
-        fields = {field.name: sample(hints[field.name]) for field in dataclasses.fields(annotation)}
+    if dataclasses.is_dataclass(annotation) or hasattr(annotation, "_fields"):
+        fields = {name: sample(hint) for name, hint in get_type_hints(annotation).items()}
         if "action" in fields:
             fields["action"] = ACTION
         return cast(Any, annotation)(**fields)

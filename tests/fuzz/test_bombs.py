@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgpack
 import pytest
 
-from agex_protocol import decode
+from agex_protocol import budget, decode
 from agex_protocol.budget import Work
 from agex_protocol.errors import ValueRefused
 from agex_supervisor.contract import ContractMismatch
-from tests.fuzz.bombs import Bomb
-from tests.fuzz.costs import EVERY, decoded, outcome_of, sized
+from tests.fuzz.bombs import Bomb, array
+from tests.fuzz.costs import EVERY, HONEST, decoded, outcome_of, sized
 
 ROOT = Path(__file__).parents[2]
 # What a process that has imported all of it may take besides, for BYTES: what a head may unfold to, and what is made of it.
@@ -34,6 +35,53 @@ def test_a_bomb_of_any_size_is_a_value_or_an_error_of_the_task(bomb: Bomb) -> No
             assert len(str(error)) < 50_000
         else:
             contract.check(value)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bomb", [*EVERY, *HONEST], ids=str)
+def test_no_value_has_more_arrays_for_its_work_than_are_unpacked(bomb: Bomb, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts: list[Work] = []
+
+    class Kept(Work):
+        def __init__(self, head_bytes: int) -> None:
+            super().__init__(head_bytes)
+            self.given = self.left
+            accounts.append(self)
+
+    monkeypatch.setattr(decode, "Work", Kept)
+    encoding = bomb.make(3_000)
+    if outcome_of(bomb.contract(), encoding) == "refused":
+        return
+    for account in accounts:
+        arrays = 0
+
+        def count(array: object) -> object:
+            nonlocal arrays
+            arrays += 1
+            return array
+
+        msgpack.unpackb(encoding[0], list_hook=count)
+        assert arrays <= budget.CONTAINERS_PER_WORK * (account.given - account.left)  # type: ignore[attr-defined]
+
+
+def test_a_head_of_nothing_but_arrays_is_refused_when_as_many_are_made_as_any_value_has() -> None:
+    made = 0
+    counter = budget.container_counter(array(3_000_000, b"\x90" * 3_000_000))
+    assert counter is not None
+    with pytest.raises(ValueError, match="too many small items"):
+        while True:
+            counter([])
+            made += 1
+    assert made == 1_200_002
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"\x90" * 400_000, msgpack.packb("漢字 and text " * 200_000), msgpack.packb([0.1 * n for n in range(300_000)])],
+    ids=["small", "text", "floats"],
+)
+def test_the_arrays_of_other_heads_are_not_counted(head: bytes) -> None:
+    assert budget.container_counter(head) is None
 
 
 @pytest.mark.filterwarnings("ignore")

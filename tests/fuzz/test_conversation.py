@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from hypothesis import settings
@@ -54,20 +53,18 @@ class Talk(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.dead)
     @rule(kind=st.sampled_from(KINDS), action=st.sampled_from([*ACTIONS, b""]), call=st.integers(-1, 3))
-    def the_worker_says(self, kind: type, action: bytes, call: int) -> None:
-        fields = {field.name for field in dataclasses.fields(kind)}
-        given = {name: value for name, value in (("action", action), ("call", call)) if name in fields}
-        self._heard(dataclasses.replace(sample(kind), **given))
+    def the_worker_says(self, kind: type[NamedTuple], action: bytes, call: int) -> None:
+        given = {name: value for name, value in (("action", action), ("call", call)) if name in kind._fields}
+        self._heard(sample(kind)._replace(**given))
 
     @precondition(lambda self: not self.dead and FROM_WORKER[self.state])
     @rule(data=st.data(), wrong=st.sampled_from(["", "", "", "action", "call"]))
     def the_worker_says_what_is_due(self, data: st.DataObject, wrong: str) -> None:
         kind = data.draw(st.sampled_from([kind for kind in KINDS if kind in FROM_WORKER[self.state]]))
-        fields = {field.name for field in dataclasses.fields(kind)}
         action = data.draw(st.sampled_from(ACTIONS)) if wrong == "action" else self.action
         call = self.calls + data.draw(st.integers(-1, 3)) if wrong == "call" else self.calls + 1
-        given = {name: value for name, value in (("action", action), ("call", call)) if name in fields}
-        self._heard(dataclasses.replace(sample(kind), **given))
+        given = {name: value for name, value in (("action", action), ("call", call)) if name in kind._fields}
+        self._heard(sample(kind)._replace(**given))
 
     @precondition(lambda self: not self.dead and self.said)
     @rule(data=st.data())

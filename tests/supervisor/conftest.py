@@ -23,7 +23,8 @@ from agex_protocol import messages as m
 from agex_protocol.buffers import enclose
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_protocol.shapes import ANY
-from agex_supervisor.pool import Kit, Place, Pool
+from agex_supervisor.place import Place
+from agex_supervisor.pool import Kit, Pool
 from agex_supervisor.scratch import remove_tree
 from agex_supervisor.turn import OnCall, Turn
 from agex_supervisor.worker import Worker

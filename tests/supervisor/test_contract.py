@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import functools
@@ -9,7 +10,7 @@ import re
 import sys
 import threading
 import typing
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -482,6 +483,34 @@ def test_a_model_of_one_value_is_made_of_that_value() -> None:
 
 
 Narrow = TypeVar("Narrow", int, str)
+
+
+def local(annotation: Any) -> Contract:
+    return Contract.of(annotation, where="f(x)", local=True)
+
+
+def test_keys_and_values_of_mappings_that_are_more_than_a_dict_are_checked_and_they_stay_what_they_are() -> None:
+    given = defaultdict(list, a=[1])
+
+    made = local(defaultdict[str, list[float]]).check(given)
+
+    assert made == {"a": [1.0]} and type(made["a"][0]) is float and made["new"] == [] and given == {"a": [1]}
+    ordered = local(OrderedDict[str, float]).check(OrderedDict(b=1, a=2))
+    assert type(ordered) is OrderedDict and list(ordered.items()) == [("b", 1.0), ("a", 2.0)]
+    assert local(collections.Counter[str]).check(collections.Counter("aab")) == {"a": 2, "b": 1}
+    wrong: list[tuple[Any, Any, str]] = [
+        (defaultdict[str, int], defaultdict(int, a="x"), "value['a']: Input should be a valid integer (got str 'x')"),
+        (OrderedDict[str, int], {"a": 1}, "the value: Input should be an instance of OrderedDict (got dict)"),
+        (
+            collections.Counter[str],
+            collections.Counter({"a": 1.5}),
+            "value['a']: Input should be a valid integer (got float 1.5)",
+        ),
+    ]
+    for annotation, value, text in wrong:
+        with pytest.raises(ContractMismatch) as caught:
+            local(annotation).check(value)
+        assert str(caught.value) == text
 
 
 def test_a_type_variable_is_what_it_may_stand_for() -> None:

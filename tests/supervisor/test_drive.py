@@ -67,6 +67,9 @@ class Hands:
     def keep(self, message: str) -> None:
         self.events.append(f"keep {message}")
 
+    def tell_kept(self) -> Awaitable[None] | None:
+        return None
+
     def tell(self, event: Event) -> Awaitable[None] | None:
         self.events.append(type(event).__name__)
         return asyncio.sleep(0) if len(self.events) % 2 else None

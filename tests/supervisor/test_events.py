@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -99,6 +102,33 @@ WRONG: list[tuple[str, str]] = [
     (told(denials=[{"layer": "x"}]), "OutputEvent.denials[0] misses its field 'operation'"),
     (told(kind="\x1b[31m"), r"event of unknown kind '\x1b[31m'"),
 ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda inputs: inputs.__setitem__("n", "2"),
+        lambda inputs: inputs.__delitem__("n"),
+        lambda inputs: inputs.__ior__({"n": "2"}),
+        lambda inputs: inputs.update(n="2"),
+        lambda inputs: inputs.setdefault("m", "2"),
+        lambda inputs: inputs.pop("n"),
+        lambda inputs: inputs.popitem(),
+        lambda inputs: inputs.clear(),
+    ],
+)
+def test_what_is_in_an_event_is_frozen_too(change: Callable[[Any], object]) -> None:
+    given = {"n": "1"}
+    event = TaskStartEvent(task="t", message="m", inputs=given)
+    given["n"] = "3"
+
+    with pytest.raises(TypeError, match="part of a record"):
+        change(event.inputs)
+    assert event.inputs == {"n": "1"}
+    for same in (copy.deepcopy(event), pickle.loads(pickle.dumps(event)), Event.from_json(event.to_json())):
+        assert same == event
+        with pytest.raises(TypeError):
+            change(same.inputs)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG, ids=[message[:50] for _, message in WRONG])

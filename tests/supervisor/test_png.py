@@ -47,6 +47,7 @@ def test_a_picture_is_what_its_header_says(mode: str, told: str) -> None:
     data = file_of(mode)
     assert png(data) == Image(data, 4, 3, told)
     assert str(png(data)) == f"image, 4 x 3, {told}"
+    assert repr(png(data)) == f"Image(width=4, height=3, mode={told!r})"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from kvgit.kv.postgres import Postgres
 
 from agex_supervisor.checked_store import CheckedStore
 from agex_supervisor.errors import ConfigurationError, StateError
+from agex_supervisor.postgres_connections import PostgresConnections
 from agex_supervisor.state_store import FORMAT_KEY, StateStore
-from tests.postgres import PASSWORD, PostgresServer
+from tests.postgres import PASSWORD, PostgresServer, running_server
 from tests.supervisor.state_stores import postgres as postgres
 
 
@@ -65,6 +67,32 @@ def test_connections_that_the_server_ended_are_made_again(postgres: PostgresServ
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         session.commit(files={"a": b"2"})
         assert dict(session.files()) == {"a": b"2"}
+
+
+def test_a_server_that_went_away_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agex_supervisor.postgres_connections.CONNECT_S", 1)
+    with running_server() as server:
+        store = StateStore.open(server.new_url())
+        session = store.session("ann")
+        session.commit(files={"a": b"1"})
+    with pytest.raises(StateError, match="cannot be used: connection failed: .*Connection refused"):
+        session.commit(files={"a": b"2"})
+    store.close()
+
+
+def test_who_asks_for_a_connection_waits_for_longer_than_the_pool_pauses(postgres: PostgresServer) -> None:
+    connections = PostgresConnections(postgres.url)
+    assert connections.reconnect_timeout <= connections.timeout
+    connections.close()
+
+
+def test_a_url_that_libpq_cannot_read_is_told_without_the_password() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        StateStore.open(f"postgresql://agex:{PASSWORD}@[::1/db")
+    assert str(caught.value).startswith(
+        "state='postgresql://[::1/db' cannot be read as postgresql://user:password@host"
+    )
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_table_that_goes_away_is_a_state_error(postgres: PostgresServer) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import random
+import re
 import sqlite3
 import stat
 import subprocess
@@ -221,9 +222,61 @@ def test_a_file_of_another_kind_is_left_as_it_is(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_folder_is_no_store(path: Path) -> None:
+def test_what_is_no_file_is_no_store(path: Path) -> None:
     path.mkdir()
-    assert refusal(path).startswith("the store FILE cannot be opened for writing (unable to open database file)")
+    assert refusal(path) == "the store FILE is a folder; name a file in it"
+    path.rmdir()
+    os.mkfifo(path)
+    assert refusal(path) == "the store FILE is no regular file; name another"
+
+
+def test_a_place_that_cannot_be_looked_at_is_told(path: Path) -> None:
+    path.touch()
+    assert (
+        refusal(path / "state.db") == "the store FILE cannot be reached: Not a directory; look at the folders above it"
+    )
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed", "replaced"])
+def test_a_file_that_goes_away_while_it_is_open_is_told_and_not_written_to_for_nobody(path: Path, how: str) -> None:
+    made(path)
+    with opened(path) as store:
+        session = store.session("ann")
+        session.commit(files={"a": b"1"})
+        before = session.head
+        if how == "removed":
+            path.unlink()
+        else:
+            path.rename(path.with_name("old.db"))
+            path.with_name("state.db-wal").rename(path.with_name("old.db-wal"))
+        if how == "replaced":
+            made(path)
+        told = f"^the store {re.escape(str(path))} was removed, renamed or replaced while it was open: put it back, or go on"
+        with pytest.raises(StateError, match=told):
+            session.commit(files={"a": b"2"})
+        with pytest.raises(StateError, match=told):
+            session.refresh()
+    if how == "renamed":
+        with opened(path.with_name("old.db"), create=False) as store:
+            assert store.session("ann").head == before
+
+
+def test_a_store_of_a_relative_path_is_the_same_file_in_a_fork_that_goes_elsewhere(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    with StateStore.open("sqlite:///state.db") as store:
+        session = store.session("ann")
+        session.commit(files={"a": b"1"})
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                os.chdir("/")
+                session.commit(files={"a": b"2"})
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert dict(session.files()) == {"a": b"2"}
 
 
 def test_a_database_of_another_program_is_left_as_it_is(path: Path) -> None:

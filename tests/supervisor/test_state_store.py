@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_a_fork_takes_no_name_that_is_taken_and_no_commit_that_is_not_there(stor
     session = store.session("ann")
     first = session.commit()
 
-    with pytest.raises(StateError, match="there is a session of that name in .* already; choose another name"):
+    with pytest.raises(StateError, match="there is a session 'ann' in .* already; choose another name"):
         session.fork(first, "ann")
     with pytest.raises(StateError, match="there is no such commit in "):
         session.fork("0" * 40, "bob")
@@ -152,13 +153,37 @@ def test_where_both_changed_the_same_the_later_commit_stands_and_says_so(store: 
     assert dict(ours.files()) == {"both": b"2", "alike": b"x"}
     assert dict(ours.cache()) == {"k": b"2"}
     assert [commit for _, commit in ours.events()] == [first, second, second]
-    note = json.loads(ours.events()[-1].text)
+    assert ours.said(second) == [text for text, _ in ours.events()[1:]]
+    assert ours.events()[-1].text == event("ours")  # an end stays the end
+    note = json.loads(ours.events()[-2].text)
     assert (note["kind"], note["session"]) == ("NoteEvent", "ann")
     assert note["message"] == (
         "changed by somebody else at the same time: the cache entry k, the file both, the file gone. What stands is the"
         f" version of this commit; the other one is in commit {first}."
     )
     assert dict(ours.files(first))["both"] == b"1"
+
+
+def test_a_commit_that_was_stored_though_nobody_said_so_is_not_stored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StateStore.open("memory:") as store:
+        session = store.session("ann")
+        first = session.commit(files={"a": b"1"}, events=[event("one")])
+        published = SessionStore._published
+        stored: list[str] = []
+
+        def cut_off(self: SessionStore, *what: Any) -> str:
+            stored.append(published(self, *what))
+            raise StateError("the server died")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SessionStore, "_published", cut_off)
+            with pytest.raises(StateError, match="the server died"):
+                session.commit(files={"a": b"2"}, events=[event("two")])
+
+        assert session.commit(files={"a": b"2"}, events=[event("two")]) == stored[0]
+        last = session.commit(events=[event("three")])
+        assert [each.hash for each in session.history()] == [last, stored[0], first]
+        assert [text for text, _ in session.events()] == [event("one"), event("two"), event("three")]
 
 
 def test_two_who_make_a_session_at_once_both_keep_what_they_made(store: StateStore) -> None:
@@ -220,9 +245,9 @@ def test_a_session_that_was_forgotten_is_not_made_again_by_who_still_writes_to_i
     session.commit(files={"a": b"1"})
     store.forget("ann")
 
-    with pytest.raises(StateError, match="there is no such session in .*, or no more"):
+    with pytest.raises(StateError, match="there is no session 'ann' in .*, or it was forgotten"):
         session.commit(files={"a": b"2"})
-    with pytest.raises(StateError, match="there is no such session in .*, or no more"):
+    with pytest.raises(StateError, match="there is no session 'ann' in .*, or it was forgotten"):
         store.forget("ann")
     assert store.sessions() == []
 

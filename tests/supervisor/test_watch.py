@@ -18,7 +18,7 @@ from agex_supervisor.watch import MAX_DEPTH, Watch
 
 
 def breach(place: Path, **limits: int) -> str | None:
-    return Watch(os.getpid(), Limits(threads=1000, **limits), [place]).breach()
+    return Watch(os.getpid(), Limits(threads=1000, cpu_time_s=1e9, **limits), [place]).breach()
 
 
 def test_a_workspace_within_its_limits_is_no_breach(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_threads_beyond_the_limit_are_a_breach() -> None:
     for thread in threads:
         thread.start()
     try:
-        found = Watch(os.getpid(), Limits(threads=2), []).breach()
+        found = Watch(os.getpid(), Limits(threads=2, cpu_time_s=1e9), []).breach()
     finally:
         stop.set()
         for thread in threads:

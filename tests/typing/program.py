@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, assert_type
 
 import agex
@@ -130,6 +132,19 @@ def use() -> None:
     assert_type(total([1.0]), dict[str, float])
     assert_type(total.with_options(session="a", timeout_s=5.0)([1.0], currency="USD"), dict[str, float])
     assert_type(title("text"), str)
+    assert_type(title("text", session="a"), str)
+    assert_type(title("text", on_event=hear, timeout_s=5.0), str)
+    assert_type(title("text", tenant="a", on_token=agex.pprint_tokens, max_actions=3), str)
+    assert_type(title.run("text", session="a"), agex.TaskOutcome)
+    assert_type(title.map(["text"], concurrency=2), list[str])
+    assert_type(title.map(["text"], outcomes=True), list[agex.TaskOutcome])
+    assert_type(total.map([[1.0]], currency="USD"), list[dict[str, float]])
+    assert_type(Service().double.map([1, 2], by=3), list[int])
+    assert_type(later.map([1]), list[list[int]])
+    with ThreadPoolExecutor() as threads:
+        assert_type(threads.submit(total, [1.0], currency="USD"), Future[dict[str, float]])
+    plain: Callable[[list[float]], dict[str, float]] = total
+    assert_type(plain([1.0]), dict[str, float])
     assert_type(total.run([1.0]), agex.TaskOutcome)
     assert_type(rate("EUR"), float)
     assert_type(Line().text, str)
@@ -139,4 +154,10 @@ def use() -> None:
 
 async def use_async() -> None:
     assert_type(await later(3), list[int])
+    assert_type(await later(3, session="a"), list[int])
     assert_type(await later.arun(3), agex.TaskOutcome)
+    assert_type(await later.arun(3, session="a"), agex.TaskOutcome)
+    assert_type(await later.amap([3]), list[list[int]])
+    assert_type(await total.amap([[1.0]]), list[dict[str, float]])
+    assert_type(await total.amap([[1.0]], outcomes=True), list[agex.TaskOutcome])
+    assert_type(await asyncio.to_thread(total, [1.0]), dict[str, float])

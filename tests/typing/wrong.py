@@ -27,3 +27,8 @@ for each in use(agex.Opaque(b"")):  # wrong
     print(each)
 total([1.0], 2)  # wrong
 text: str = total([1.0])  # wrong
+total([1.0], session=3)  # wrong
+total([1.0], sesion="a")  # wrong
+total.run("1")  # wrong
+total.with_options(sesion="a")  # wrong
+texts: list[str] = total.map([[1.0]])  # wrong

@@ -15,7 +15,7 @@ from agex_protocol.codec import pack_message, unpack_message
 from agex_protocol.framing import FrameReader, frame
 from agex_protocol.spin import Spin
 
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 16
 MAX_DESCRIPTORS = 3
 _INT_BYTES = array("i").itemsize
 _ROOM = socket.CMSG_LEN(MAX_DESCRIPTORS * _INT_BYTES)
@@ -42,7 +42,9 @@ class Channel:
     def receive(self, kinds: types.UnionType, *, soon: bool = False) -> Any:
         """The next message of one of these kinds. EOFError when the supervisor has gone. soon: it may be on its way."""
         if soon and not self._reader.pending():
-            self._spin.sees(self._look)
+            if not self._spin.sees(self._look):
+                self._read()
+                self._spin.woke()
         while (payload := self._reader.next()) is None:
             self._read()
         return unpack_message(payload, kinds)

@@ -14,7 +14,7 @@ from agex_worker.denials import limit_behind
 from agex_worker.sandbox.compiler import VALUE_NAME, compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
-from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_source, type_name
+from agex_worker.tracebacks import ErrorText, bounded, error_text, remember_script, type_name
 from agex_worker.viewing import viewer
 
 MAX_TEXT_CHARS = 32_000
@@ -70,6 +70,7 @@ def execute(
     members: Mapping[str, Mapping[str, object]] = types.MappingProxyType({}),
     cache: Backend | None = None,
     view: Callable[[bytes], None] | None = None,
+    passes: tuple[type[BaseException], ...] = (),
 ) -> Ended:
     """Run one script in a fresh namespace.
 
@@ -77,23 +78,24 @@ def execute(
     the value is that of the last expression. `accept` turns a value into what is handed over, or raises ContractError;
     with `keep` a last value that it refuses stays behind and is described, because no type was declared for it.
     `members` of modules stand in the place of the modules' own. A task has a `cache`, and view_image(), whose files go to
-    `view`.
+    `view`. What `passes` is no error of the script, but was meant for whoever runs it.
     """
     terminators = Terminators(accept)
     own: dict[str, object] = dict(inputs)
     if task:
         own = terminators.names() | {"inputs": types.SimpleNamespace(**inputs)}
         own |= {"view_image": viewer(view)} if view is not None else {}
-    remember_source(filename, source)
     scope: dict[str, object] = {}
     try:
-        code = compile(source, sandbox, filename)
+        code = compile(source, sandbox, remember_script(filename, source))
         scope = namespace(sandbox, names, files=files, members=members, own=own)
         if task and cache is not None:
             scope["cache"] = Cache(cache, dict(scope))
         exec(code, scope)
     except Terminated:
         pass
+    except passes:
+        raise
     except SystemExit as error:
         if terminators.ended is None and error.code not in (None, 0):
             return raised(error)
@@ -107,6 +109,8 @@ def execute(
         return Ended("finished")
     try:
         return _last_value(scope.get(VALUE_NAME), accept, keep)
+    except passes:
+        raise
     except BaseException as error:  # of a value whose methods do anything
         return raised(error)
 
@@ -137,10 +141,11 @@ class Terminators:
             """Ask the caller a question."""
             self._end(Ended("asked", text=bounded(str(question), MAX_TEXT_CHARS)))
 
-        ends = (task_success, task_fail, task_clarify)
-        for each in ends:
-            each.__qualname__ = each.__name__  # as errors of a call have it
-        return {each.__name__: each for each in ends}
+        names: dict[str, object] = {}
+        for given in (task_success, task_fail, task_clarify):
+            given.__qualname__ = given.__name__  # Python's own errors name a function by it
+            names[given.__name__] = given
+        return names
 
     def _end(self, ended: Ended) -> NoReturn:
         if self.ended is None:

@@ -28,7 +28,7 @@ def viewer(show: Callable[[bytes], None]) -> Callable[[object], None]:
         shown.append(len(data))
         show(data)
 
-    view_image.__qualname__ = view_image.__name__  # as errors of a call have it
+    view_image.__qualname__ = view_image.__name__  # as in Python's own errors about a call
     return view_image
 
 

@@ -36,6 +36,8 @@ def tend(asked: m.OnWorkspace, tree: WorkspaceTree, run_shell: RunShell) -> Ende
                 told = _write(asked, tree)
             case m.Edit():
                 told = _edit(asked, tree)
+    except KeyboardInterrupt:
+        raise  # in the application's own process it is somebody's Ctrl-C
     except BaseException as error:
         return raised(error.with_traceback(None))  # no line of it is the agent's
     added, modified = tree.added[:MAX_NAMED], tree.modified[:MAX_NAMED]

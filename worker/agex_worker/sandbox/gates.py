@@ -22,6 +22,7 @@ from agex_worker.sandbox.formatting import checked_format
 from agex_worker.sandbox.methods import METHODS
 from agex_worker.sandbox.names import READABLE, STORABLE_DUNDERS, Refused, is_dunder, kind_of, why_refused
 from agex_worker.sandbox.own import MARK, Own, class_of, is_own, is_own_class
+from agex_worker.sandbox.replacements import Namespace
 from agex_worker.sandbox.types_shown import is_closed, type_of
 
 _INPLACE: dict[str, Callable[[Any, Any], Any]] = {
@@ -128,6 +129,8 @@ class Gates:
             return getattr(value, name)
         if type(value) is super and is_own_class(class_of(value)):
             return getattr(value, name)
+        if type(value) is Namespace and name in vars(value):
+            return vars(value)[name]  # a parameter of the task may be named so
         raise _not_own(value, name)
 
     def _dunder(self, value: Any, name: str) -> Any:

@@ -17,7 +17,7 @@ from agex_worker import denials
 from agex_worker.sandbox.compiler import compile
 from agex_worker.sandbox.facade import Facade, facade
 from agex_worker.sandbox.files import WorkspaceFiles
-from agex_worker.tracebacks import remember_source
+from agex_worker.tracebacks import remember_script
 
 MAX_SOURCE_BYTES = 1 << 20
 
@@ -74,9 +74,11 @@ class WorkspaceModules:
         def vet(name: str) -> Any:
             if not name.startswith("_") and is_own(name):
                 return scope[name]
-            close = get_close_matches(name, names(), n=1)
+            beside = self._names(found.name.replace(".", "/")) if found.is_package else []
+            close = get_close_matches(name, [*names(), *beside], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise AttributeError(f"module {found.name!r} ({found.file or 'a folder'}) has no {name!r}{hint}")
+            # With a name in it, or from 3.12 on Python's tracebacks add a hint of their own.
+            raise AttributeError(f"module {found.name!r} ({found.file or 'a folder'}) has no {name!r}{hint}", name="")
 
         return facade(found.name, vet, names, live=True), scope
 
@@ -92,8 +94,7 @@ class WorkspaceModules:
             source = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise SyntaxError(f"{found.file} is not UTF-8: {error}") from None
-        remember_source(found.file, source)
-        exec(compile(source, self._plan, found.file, relative=True), scope)
+        exec(compile(source, self._plan, remember_script(found.file, source), relative=True), scope)
 
     def _found(self, name: str) -> Found | None:
         path = name.replace(".", "/")

@@ -41,8 +41,7 @@ from agex_worker.shell.syntax import (
 )
 from agex_worker.shell.words import Names, Words, matches
 
-NOT_UNDERSTOOD = 2
-NOT_FOUND = 127
+NOT_UNDERSTOOD, NOT_FOUND = 2, 127
 MAX_DEPTH = 40
 
 Write = Callable[[str], object]

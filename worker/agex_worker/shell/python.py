@@ -18,7 +18,7 @@ from agex_worker.sandbox.compiler import compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
 from agex_worker.shell.streams import ShellContext, Written
-from agex_worker.tracebacks import error_text, remember_source
+from agex_worker.tracebacks import error_text, remember_script
 
 _HELP = "python FILE [ARGS], python -m MODULE [ARGS], python -c TEXT [ARGS], or python - for standard input"
 _WITHOUT_EFFECT = {"-u", "-B", "-q", "-s", "-E", "-I", "-O"}
@@ -112,18 +112,19 @@ def _text_of(ctx: CommandContext, path: str) -> str:
 
 
 def _run(program: _Program, sandbox: SandboxPlan, scope: dict[str, Any], err: TextIO) -> int:
-    filename = program.filename
-    remember_source(filename, program.source)
     if program.package is not None:
         scope["__package__"] = program.package
     try:
-        exec(compile(program.source, sandbox, filename, relative=program.package is not None), scope)
+        name = remember_script(program.filename, program.source)
+        exec(compile(program.source, sandbox, name, relative=program.package is not None), scope)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
         err.write(f"{end.code}\n")
         return 1
-    except (Exception, GeneratorExit) as error:
+    except (Exception, GeneratorExit, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and sandbox.mode != "full":
+            raise  # in the application's own process it is somebody's Ctrl-C
         err.write(error_text(error).traceback)
         return 1
     return 0
