@@ -127,7 +127,7 @@ class Call:
         returns = self._task.terms.returns
         bench.check_result(returns)
         self._executor = bench.executor(stay.workspace, cache=stay.cache)
-        self._executor.start(until, keeps=returns.has_handles)
+        self._executor.start(until, keeps=returns.has_handles or self._executor.takes_handles)
         self.brief = self._informed(self.brief, self._executor, stay)
         self.live = True
 

@@ -13,10 +13,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from agex.containers import replaced
+from agex.interruption import Interrupted, Passing
 from agex_protocol.errors import ProtocolError
 from agex_protocol.host_handle import HostHandle, target_of
 from agex_supervisor.contract import Contract, ContractMismatch
+from agex_supervisor.handle import Handle
 from agex_supervisor.host_calls import HostCalls, spread
+from agex_supervisor.local_holder import local_object
 from agex_supervisor.outbound import NotSendable, Refer
 from agex_supervisor.wording import as_worker_says
 from agex_worker.host_function import proxy
@@ -37,6 +40,8 @@ class DirectCalls:
 
     def presented(self, value: object) -> object:
         """A value as agent code gets it. NotSendable when it holds too many handles already."""
+        if isinstance(value, Handle) or self._calls.takes_handles:
+            value = replaced(value, _behind)
         with self._calls.handles.lending() as refer:
             return value if refer is None else self._lent(value, refer)
 
@@ -58,6 +63,10 @@ class DirectCalls:
         except Exception as error:
             # As across a process: what went wrong, and nothing of where in the application that was.
             raise error.with_traceback(None) from None
+        except Interrupted:
+            raise
+        except BaseException as error:
+            raise Passing(error) from None
         try:
             return self.presented(result)
         except NotSendable as error:
@@ -95,3 +104,7 @@ class DirectCalls:
             return part if reference is None else self.names.restore(reference.target, reference.kind)
 
         return replaced(value, given)
+
+
+def _behind(value: object) -> object:
+    return local_object(value) if isinstance(value, Handle) else value

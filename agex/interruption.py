@@ -25,6 +25,14 @@ class Interrupted(BaseException):
     """Raised in the thread that runs agent code when its time is over or it was cancelled."""
 
 
+class Passing(BaseException):
+    """Carries what a host function raised that is no Exception past the agent code that called it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
 class _Probe(BaseException):
     """Raised in a thread by itself."""
 

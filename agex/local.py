@@ -14,7 +14,7 @@ from typing import Any
 
 from agex.containers import replaced
 from agex.direct import DirectCalls
-from agex.interruption import Interrupted, Interruption, interruptibly
+from agex.interruption import Interrupted, Interruption, Passing, interruptibly
 from agex.local_cache import LocalCache
 from agex_protocol.plan import Limits, SandboxPlan
 from agex_supervisor.cache import Cache
@@ -82,6 +82,10 @@ class LocalExecutor:
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
 
     @property
+    def takes_handles(self) -> bool:
+        return self._calls.takes_handles
+
+    @property
     def seat(self) -> None:
         """There is no worker."""
 
@@ -132,7 +136,7 @@ class LocalExecutor:
                 members=self._direct.names.modules,
                 cache=self._cache,
                 view=lambda data: images.append(png(data)),
-                passes=(KeyboardInterrupt,),  # code here has no way to it: somebody pressed Ctrl-C
+                passes=(KeyboardInterrupt, Passing),  # code here has no way to it: somebody pressed Ctrl-C
             ),
         )
         executed.stdout, executed.images = output.take(), images
@@ -169,6 +173,8 @@ class LocalExecutor:
                 ended = refusals.collected(record, call)
         except Interrupted:
             ended = turn.Ended("interrupted")
+        except Passing as passing:
+            raise passing.error from None
         executed = self._told(ended)
         executed.denials = self._denials(record, executed.death, timeout_s)
         executed.usage = RunUsage(time.monotonic() - started, time.thread_time() - cpu, 0)

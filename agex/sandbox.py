@@ -17,7 +17,7 @@ from agex.registry import Registry
 from agex.workbench import Workbench
 from agex_policies.python_paths import imported_from
 from agex_policies.schema import Policy, refuse_sources_in
-from agex_supervisor.bridge import on_thread
+from agex_supervisor.bridge import Ending, WaitEnded, ended_by, on_thread
 from agex_supervisor.contract import Contract, Unportable
 from agex_supervisor.denials import Denial
 from agex_supervisor.execution import ErrorInfo, Executed, Executor, RunUsage
@@ -83,7 +83,7 @@ class Sandbox:
         self._executor: Executor | None = None
         self._last_contract: tuple[Any, Contract] | None = None
         self._running = threading.Lock()
-        self._cancelled = False
+        self._ending = Ending()
         self._closed = False
 
     def run(
@@ -105,14 +105,16 @@ class Sandbox:
             raise RuntimeError(
                 "this sandbox is running something: wait for it, or use another Sandbox (also from a host function)"
             )
-        self._cancelled = False
+        self._ending = Ending()
         try:
             limit = self._bench.limits.wall_time_s
-            full = self._bench.sandbox.mode == "full"
-            executor = self._ready(keeps=full and contract.has_handles)
-            if self._cancelled:  # while the worker was made
-                told = ErrorInfo("cancelled", "cancelled by the caller")
-                return SandboxOutcome("cancelled", error=told, lockdown=executor.report)
+            try:
+                with ended_by(self._ending):
+                    executor = self._ready(keeps=contract.has_handles)
+            except WaitEnded:
+                return SandboxOutcome("cancelled", error=_CANCELLED, lockdown=LockdownReport(self.isolation))
+            if self._ending.ended:  # while the worker was made
+                return SandboxOutcome("cancelled", error=_CANCELLED, lockdown=executor.report)
             self._runs += 1
             within = limit if timeout_s is None else min(timeout_s, limit)
             executed = executor.execute(code, given, contract, task=False, timeout_s=within, number=self._runs)
@@ -141,7 +143,7 @@ class Sandbox:
     def cancel(self) -> None:
         """End the run under way, which then has status "cancelled". Nothing happens if there is none."""
         if self._running.locked():
-            self._cancelled = True
+            self._ending.end()
             if (executor := self._executor) is not None:
                 executor.cancel()
 
@@ -181,7 +183,8 @@ class Sandbox:
             else:
                 self._made = self._pool.new_workspace()
                 self._executor = self._bench.executor(self._made)
-        self._executor.start(keeps=keeps)
+        full = self._bench.sandbox.mode == "full"  # then the session is over with the run
+        self._executor.start(keeps=full and (keeps or self._executor.takes_handles))
         return self._executor
 
     def _contract(self, returns: Any) -> Contract:
@@ -227,6 +230,7 @@ def _checked_inputs(code: Any, inputs: Mapping[str, object] | None, timeout_s: f
     return given
 
 
+_CANCELLED = ErrorInfo("cancelled", "cancelled by the caller")
 _ENDINGS = {"timeout": "timeout", "cancelled": "cancelled", "violation": "violation"}
 
 

@@ -5,9 +5,11 @@ It runs in this process with a worker of its own. However it ends, the caller's 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from agex.errors import BudgetExceeded, LLMError, TaskError, TaskNeedsInput
 from agex.isolation import LEVELS
@@ -16,6 +18,8 @@ from agex_policies.errors import PolicyError
 from agex_policies.narrowing import wider_keys
 from agex_policies.schema import Policy, values
 from agex_supervisor.display import display
+from agex_supervisor.handle import Handle
+from agex_supervisor.opaque import Opaque
 
 if TYPE_CHECKING:
     from agex.agent import Agent
@@ -34,7 +38,7 @@ class SubAgent:
     def __post_init__(self) -> None:
         task, own = self.task, vars(self)
         own |= {"__name__": task.__name__, "__qualname__": task.__qualname__, "__module__": task.__module__}
-        own |= {"__doc__": task.__doc__, "__signature__": task.resolved_signature}
+        own |= {"__doc__": task.__doc__, "__signature__": self._signature()}
 
     @property
     def definition(self) -> object:
@@ -43,6 +47,15 @@ class SubAgent:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._awaited(args, kwargs) if self.task.is_async else self._value(args, kwargs)
+
+    def _signature(self) -> inspect.Signature:
+        """Of the task, which takes objects of the caller's worker as sealed ones: that waits for the task, and cannot seal
+        them meanwhile."""
+        signature = self.task.resolved_signature
+        if self.task.agent.isolation == "none":
+            return signature
+        parameters = [each.replace(annotation=_sealed(each.annotation)) for each in signature.parameters.values()]
+        return signature.replace(parameters=parameters)
 
     def _value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -90,3 +103,15 @@ def check_narrow(agent: Agent, policy: Policy, sub_agents: Iterable[SubAgent]) -
                 key=keys[0],
                 remedy=f"narrow it, or say agent.fn({each.task.__name__}, wider=True)",
             )
+
+
+def _sealed(annotation: Any) -> Any:
+    """An annotation with Opaque in the place of Handle."""
+    origin, given = get_origin(annotation), get_args(annotation)
+    if (origin or annotation) is Handle:
+        sealed: Any = Opaque
+        return sealed[given or (Any,)]
+    parts = tuple(map(_sealed, given))
+    if parts == given or origin is None:
+        return annotation
+    return Union[parts] if origin in (Union, UnionType) else origin[parts]  # noqa: UP007 -- made of what is known now only

@@ -64,8 +64,11 @@ def numpy_here() -> Any:
 
 
 def reference(cls: type[Any]) -> str:
-    """A class as shapes name it."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    """A class as shapes name it. A model that was given its parameters goes by the module of the one without: pydantic says
+    that it is of the module that asked for it first, which another process need not have."""
+    generic = cls.__dict__.get("__pydantic_generic_metadata__")
+    owner = (generic and generic["origin"]) or cls
+    return f"{owner.__module__}:{cls.__qualname__}"
 
 
 # By the type that is wanted: the kinds of numpy's dtypes that may stand for it, and the pandas scalar that extends it.

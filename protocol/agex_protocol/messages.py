@@ -1,7 +1,7 @@
 """Every message between the supervisor and a worker, once; those of a zygote are in `zygote_messages.py`. A frame carries
 exactly one; `codec.py` turns it to bytes and back, `turns.py` says when it may come.
 
-    Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Buffer* Answer | Dial -> Dialled |
+    Notifying? Ready; Begin -> Begun; then per action  Buffer* Run -> (Call -> Drop? Buffer* Answer | Dial -> Dialled |
     Room -> Roomed | one of the cache -> Buffer* Answer | Viewed | Filled | Denied | Dropped | Returned)* Buffer* ->
     one ending; or Drop? Buffer* Use, or Outline, and the same after it but for the cache and Viewed, ended by Finished
     or Raised; or Shell, Write or Edit and the same, ended by Done or Raised.
@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from agex_protocol.plan import SandboxPlan
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 # Where a worker with namespaces of its own finds its files: HOME and TMPDIR, and in it WORK, the workspace.
 SLOT = "/sandbox"

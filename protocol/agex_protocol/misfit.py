@@ -76,26 +76,40 @@ def _hint_by_nature(value: Any) -> str:
         return "use str(...)"
     if hasattr(type(value), "__dataclass_fields__") or hasattr(type(value), "model_fields"):
         return "give a dict of its fields"
-    return next((remedy for base in type(value).__mro__ if (remedy := _LIBRARY_HINTS.get(base.__name__))), "")
+    own, *bases = (base.__name__ for base in type(value).__mro__)
+    remedies = [_LIBRARY_HINTS.get(own, ""), *(_LIBRARY_HINTS.get(base) or _SUBCLASS_HINTS.get(base) for base in bases)]
+    return next(filter(None, remedies), "")
 
 
 # By the name of the type that is there and the kind that is wanted; "" stands for any kind.
 _HINTS = {
     ("Series", "dict"): "use .to_dict()",
     ("Series", "list"): "use .tolist()",
+    ("Series", "ndarray"): "use .to_numpy()",
+    ("Series", "frame"): "use .to_frame()",
     ("DataFrame", "list"): "use .to_dict('records')",
     ("DataFrame", "dict"): "use .to_dict()",
+    ("DataFrame", "ndarray"): "use .to_numpy()",
     ("ndarray", "list"): "use .tolist()",
+    ("ndarray", "series"): "use pandas.Series(...)",
+    ("ndarray", "frame"): "use pandas.DataFrame(...)",
     ("Index", "list"): "use .tolist()",
+    ("Index", "ndarray"): "use .to_numpy()",
     ("tuple", "list"): "use list(...)",
+    ("range", "list"): "use list(...)",
     ("set", "list"): "use list(...) or sorted(...)",
     ("list", "tuple"): "use tuple(...)",
     ("list", "tuple_of"): "use tuple(...)",
     ("list", "set"): "use set(...)",
     ("list", "ndarray"): "use np.asarray(...)",
+    ("list", "series"): "use pandas.Series(...)",
+    ("list", "frame"): "use pandas.DataFrame(...)",
+    ("dict", "series"): "use pandas.Series(...)",
+    ("dict", "frame"): "use pandas.DataFrame(...)",
     ("str", "int"): "use int(...)",
     ("str", "float"): "use float(...)",
     ("float", "int"): "use int(...) or round(...)",
+    ("longdouble", "float"): "use float(...)",
     ("NAType", ""): "use None",
     ("NaTType", ""): "use None",
     ("Timestamp", "date"): "use .date()",
@@ -111,15 +125,18 @@ _HINTS = {
     ("DataFrame", "table"): "use pyarrow.Table.from_pandas(...)",
     ("ndarray", "image"): "use PIL.Image.fromarray(...)",
 }
+# By the name of a class that others extend: of what is none of these itself.
+_SUBCLASS_HINTS = {
+    "ndarray": "use np.asarray(...)",
+    "DataFrame": "a subclass would lose its type; use pandas.DataFrame(...)",
+    "Series": "a subclass would lose its type; use pandas.Series(...)",
+}
 # By the name of a class or of one that it derives from.
 _LIBRARY_HINTS = {
     "Period": "use .to_timestamp() or str(...)",
     "Interval": "give its ends, .left and .right",
     "BaseOffset": "use .freqstr",
     "ExtensionArray": "put it into a pandas.Series",
-    "ndarray": "use np.asarray(...)",
-    "DataFrame": "a subclass would lose its type; use pandas.DataFrame(...)",
-    "Series": "a subclass would lose its type; use pandas.Series(...)",
     "Scalar": "use .as_py()",
     "LazyFrame": "use .collect()",
     "Figure": "save it as PNG into io.BytesIO() and give the bytes, or open them with PIL.Image",

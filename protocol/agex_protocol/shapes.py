@@ -30,7 +30,9 @@ class Shape:
     names: tuple[str, ...] = ()  # record: its fields, one arg each; enum: its members
     needed: tuple[str, ...] = ()  # record: the fields without a default
     values: tuple[Scalar, ...] = ()  # literal
-    cls: str = ""  # record, enum, flag; handle, opaque, pickle: "" is any; of an alias and a ref the name
+    # record, enum, flag; handle, opaque, pickle: "" is any; of an alias and a ref the name. any: what is checked where
+    # nothing crosses, in words.
+    cls: str = ""
     flavour: str = (
         ""  # record: "dataclass", "namedtuple", "model", "root" (of one value) or "typeddict"; handle: "callable"
     )
@@ -67,6 +69,8 @@ class Shape:
     def __str__(self) -> str:
         """For messages: as near to the annotation as the shape knows it."""
         match self.kind:
+            case "any" | "nothing":
+                return self.cls.partition(":")[2] or "Any"
             case "scope" | "optional":
                 text = str(self.args[0])
                 return f"{text} | None" if self.kind == "optional" else text
@@ -123,17 +127,20 @@ ANY_KINDS: dict[str, Shape] = {
 }
 
 _SPOKEN = {
-    "any": "Any",
     "none": "None",
     "frame": "DataFrame",
     "series": "Series",
     "index": "Index",
     "npscalar": "numpy scalar",
+    "timestamp": "Timestamp",
+    "duration": "Timedelta",
     "decimal": "Decimal",
     "fraction": "Fraction",
     "uuid": "UUID",
     "path": "Path",
     "pattern": "re.Pattern",
+    **{f"ip{name}".lower(): f"IP{name}" for name in ("v4Address", "v6Address", "v4Network", "v6Network")},
+    **{f"ip{name}".lower(): f"IP{name}" for name in ("v4Interface", "v6Interface")},
     "table": "pyarrow.Table",
     "record_batch": "pyarrow.RecordBatch",
     "chunked_array": "pyarrow.ChunkedArray",

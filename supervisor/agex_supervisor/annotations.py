@@ -59,9 +59,9 @@ class Form:
 class Reading:
     """One walk. `local` accepts any class, by isinstance: where the value does not have to cross.
 
-    result: the value is one that code gives, so objects may stay behind. unpickled: what classes without a form of their own
-    cross as is a pickle. hosts: classes whose instances stay in this process; what a worker sends of one is its name. names:
-    what the fields of classes within a function may name.
+    result: the value is one that code gives, so objects may stay behind; taken: it gives it to a host function. unpickled:
+    what classes without a form of their own cross as is a pickle. hosts: classes whose instances stay in this process; what a
+    worker sends of one is its name. names: what the fields of classes within a function may name.
     """
 
     where: str
@@ -70,6 +70,7 @@ class Reading:
     unpickled: bool = False
     hosts: tuple[type, ...] = ()
     names: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    taken: bool = False
     takes_hosted: bool = False
     # The annotations of the objects that stay behind, each the T of a Handle[T], or a Callable.
     handles: dict[int, Any] = field(default_factory=dict[int, Any])
@@ -170,8 +171,8 @@ class Reading:
         forms = [self.read(arg) for arg in args]
         strict: Any = Union[tuple(form.strict for form in forms)]  # noqa: UP007
         shapes = tuple(dict.fromkeys(form.shape for form in forms))
-        if ANY in shapes:
-            return Form(ANY, strict)
+        if any(shape.kind == "any" for shape in shapes):
+            return Form(ANY if ANY in shapes else Shape("any", cls=f":{' | '.join(map(str, shapes))}"), strict)
         if all(shape.kind in PLAIN for shape in shapes):
             return Form(Shape("scalar", shapes), strict)
         others = tuple(shape for shape in shapes if shape != NONE)
@@ -296,11 +297,11 @@ class Reading:
             self.stood_for[cls] = None
         if kind is Opaque:
             return Form(*opaque_form(wanted, self.local, self.result))
-        if self.result:
+        if self.result or self.taken:
             return self._handle(wanted)
-        if self.local:  # an input: down goes the object itself
-            return Form(ANY, instance_form(Handle))
-        raise self._unportable(kind, "only a result can be one: objects stay in a worker for who asked for them")
+        if self.local:  # an input: down goes the object itself, which a sealed one is there as well
+            return Form(ANY, instance_form(Handle, Opaque))
+        raise self._unportable(kind, "no object stays in its worker for this")
 
     def _hosted(self, cls: type) -> Form:
         self.takes_hosted = True
@@ -319,7 +320,9 @@ class Reading:
                     self.read(each).strict for each in (*given, int if cls is collections.Counter else Any)[:2]
                 )
                 return Form(ANY, keyed_form(cls, key, value))
-            return Form(ANY, _instance(cls) if isinstance(cls, type) else annotation)
+            if not isinstance(cls, type):
+                return Form(ANY, annotation)
+            return Form(Shape("any", cls=reference(cls)), _instance(cls))
         if self.unpickled and (isinstance(cls, type) or cls is abc.Callable):
             form = Callable if cls is abc.Callable else _instance(cls)
             return Form(Shape("pickle", cls=nominal(annotation)), form)
@@ -343,6 +346,9 @@ class Reading:
             ways.insert(0, f"`-> agex.Handle[{name}]` (the object stays in its worker)")
             ways[1] = f"`-> {ways[1][1:]}"
             ways.append('`trust="unpickle"` on the task (the agent can then run code in your process)')
+        elif self.taken:
+            after = "the object stays in its worker, where it can be used after the call"
+            ways.insert(0, f"`agex.Handle[{name}]` ({after})")
         return Unportable(
             f"{self.where}: {name} has no form in which it can cross between a worker and your process. "
             f'Declare {instead}. Or choose {", ".join(ways)}, or `isolation="none"`.'

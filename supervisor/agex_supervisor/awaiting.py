@@ -90,7 +90,7 @@ class Awaiting:
                 return await awaited()
 
         try:
-            return self._runner.run(held())
+            return self._runner.run(held(), context=contextvars.copy_context())
         except asyncio.CancelledError:
             raise CancelledError from None
         finally:

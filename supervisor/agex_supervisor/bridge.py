@@ -124,3 +124,14 @@ class Ending:
 
 # What may end the waiting of this thread: for a model, or for a session and a worker.
 ENDING: ContextVar[Ending | None] = ContextVar("ENDING", default=None)
+
+
+@contextmanager
+def ended_by(ending: Ending) -> Generator[None]:
+    """What this thread waits for within is ended by this too, and not only by what ends it already."""
+    with (ENDING.get() or Ending()).ends(ending.end):
+        token = ENDING.set(ending)
+        try:
+            yield
+        finally:
+            ENDING.reset(token)

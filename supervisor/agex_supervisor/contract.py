@@ -62,15 +62,16 @@ class Contract:
         unpickle: Unpickle | None = None,
         hosts: tuple[type, ...] = (),
         names: Mapping[str, Any] | None = None,
+        taken: bool = False,
     ) -> Contract:
         """The contract of an annotation with its forward references resolved; `where` is what messages call its place.
 
         Unportable for a class whose values cannot cross; with `local` they do not have to, and any class is checked by
-        isinstance. In a `result` objects may stay behind as handles. With `unpickle`, which then opens them, classes that
-        cannot cross are pickled. Instances of `hosts` stay in this process, and a worker may name those that it was given.
+        isinstance. In a `result` objects may stay behind as handles, and in what is `taken` by a host function. With `unpickle`,
+        which then opens them, classes that cannot cross are pickled. Instances of `hosts` stay in this process, and a worker may name those that it was given.
         `names`: what fields of classes within a function may name; Unresolved for what they name and nobody knows.
         """
-        reading = Reading(where, local, result, unpickle is not None, hosts, names or {})
+        reading = Reading(where, local, result, unpickle is not None, hosts, names or {}, taken)
         form = reading.whole(annotation)
         try:
             for record in list(reading.records.values()):

@@ -21,6 +21,7 @@ from agex_supervisor.error_info import MAX_TEXT_CHARS as MAX_TEXT_CHARS
 from agex_supervisor.error_info import ErrorInfo as ErrorInfo
 from agex_supervisor.error_info import error_info as error_info
 from agex_supervisor.host_calls import HostCalls
+from agex_supervisor.keeper import Keeper
 from agex_supervisor.model import EditFile, TerminalAction, WriteFile
 from agex_supervisor.png import Image
 from agex_supervisor.promises import LockdownReport
@@ -130,9 +131,14 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
 class Executor(Protocol):
     """Runs code for one session, in whatever isolation."""
 
+    @property
+    def takes_handles(self) -> bool:
+        """Whether host functions may be given objects that stay in a worker."""
+        ...
+
     def start(self, until: float = float("inf"), *, keeps: bool = False) -> None:
-        """Make ready, so that what is missing is said before a model is asked. keeps: results may be handles. Late where it
-        takes longer than `until`, WaitEnded where the wait is ended."""
+        """Make ready, so that what is missing is said before a model is asked. keeps: objects may stay when it is over. Late
+        where it takes longer than `until`, WaitEnded where the wait is ended."""
         ...
 
     def execute(
@@ -190,6 +196,11 @@ class WorkerExecutor:
         self._commands = TerminalCommands(()) if commands is None else commands
         self._host_calls = host_calls
         self._caps = caps
+        session.on_start = self._serve
+
+    @property
+    def takes_handles(self) -> bool:
+        return self._host_calls.takes_handles
 
     @property
     def seat(self) -> Seat | None:
@@ -319,8 +330,11 @@ class WorkerExecutor:
         keeper = self._session.keeper
         if not returns.has_handles or keeper is None:
             return returns.decode(turn.head, turn.buffers, self._caps, borrow=True)
-        self._session.serve(keeper, self._host_calls, self._caps, self._host_calls.awaiting)
         return keeper.decode(returns, turn.head, turn.buffers, self._caps)
+
+    def _serve(self, keeper: Keeper) -> None:
+        self._host_calls.handles.keeper = keeper
+        self._session.serve(keeper, self._host_calls, self._caps, self._host_calls.awaiting)
 
     def _violated(self, what: str) -> Executed:
         # A worker that runs our own code never writes this: it is not our worker any more.

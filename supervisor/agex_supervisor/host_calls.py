@@ -19,7 +19,7 @@ from agex_protocol.placing import MIN_BYTES, total_bytes
 from agex_supervisor.allowance import Allowance
 from agex_supervisor.arenas import Bulk
 from agex_supervisor.awaiting import Awaiting
-from agex_supervisor.contract import ContractMismatch
+from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.display import display
 from agex_supervisor.host_handles import HostHandles
 from agex_supervisor.host_objects import HostedObject
@@ -53,6 +53,9 @@ class HostCalls:
         # Under names with a space, which no function of agent code can have.
         self._functions |= {each.declared.name: each for each in self._commanding}
         self._functions |= {name: each for item in objects for name, each in item.functions.items()}
+        members = (each for item in self._objects for each in item.members.values())
+        # Whether some of them may be given objects that stay in the worker.
+        self.takes_handles = any(each.takes_handles for each in (*self._functions.values(), *members))
         self._caps = caps
         self._admit = admit
         self._allowance = Allowance(limits)
@@ -99,12 +102,18 @@ class HostCalls:
             if contract is None or argument.name in given:
                 raise ProtocolError(f"{hosted.declared.name}() has no such argument left: {argument.name[:60]!r}")
             try:
-                given[argument.name] = contract.decode(head, buffers, self._caps, find=self.handles.find, borrow=True)
+                given[argument.name] = self._decoded(contract, head, buffers)
             except ContractMismatch as error:
                 text = f"{hosted.declared.name}({argument.name}=...): {display(str(error), limit=MAX_ERROR_CHARS)}"
                 return _failed(call, "TypeError", text)
         refuse_shifted(hosted, given)
         return self._run(call, owner, hosted, given)
+
+    def _decoded(self, contract: Contract, head: bytes, buffers: list[memoryview]) -> object:
+        keeper, find = self.handles.keeper, self.handles.find
+        if contract.has_handles and keeper is not None:
+            return keeper.decode(contract, head, buffers, self._caps, find=find)
+        return contract.decode(head, buffers, self._caps, find=find, borrow=True)
 
     def find(self, name: str) -> tuple[tuple[object, ...], Hosted]:
         """What goes before the arguments of a call, and what is called. ProtocolError for a name that was not given."""
@@ -122,6 +131,11 @@ class HostCalls:
         return self.awaiting.result(result) if hasattr(type(result), "__await__") else result
 
     def _run(self, call: m.Call, owner: tuple[object, ...], hosted: Hosted, given: dict[str, Any]) -> Iterator[object]:
+        # Now, and not with the next action: else a loop of calls would leave an object of each behind. Before the function
+        # is called, since what it gives may be the last handle of an object.
+        keeper = self.handles.keeper if self.takes_handles else None
+        if keeper is not None and (gone := keeper.take_dropped()):
+            yield m.Drop(tuple(gone))
         yield from self._answered(call, owner, hosted, given)
 
     def _answered(
@@ -176,6 +190,8 @@ def _size(head: Bytes, buffers: Sequence[Bytes]) -> int:
 
 
 def _text(error: Exception) -> str:
+    if type(error) is KeyError and len(error.args) == 1 and isinstance(error.args[0], str):
+        return error.args[0]  # a KeyError is made of the key and shows its repr, here and again in the worker
     try:
         return str(error)
     except Exception as second:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from agex_protocol import messages as m
 from agex_protocol.errors import ProtocolError
@@ -17,11 +18,15 @@ from agex_supervisor.host_objects import HostedObject
 from agex_supervisor.hosted import Hosted
 from agex_supervisor.outbound import BARE, Admit, Local, NotSendable, Refer, dump
 
+if TYPE_CHECKING:
+    from agex_supervisor.keeper import Keeper
+
 
 class HostHandles:
     """Of one worker; used by the one thread that has its turn, or makes what it is sent."""
 
     def __init__(self, objects: Sequence[HostedObject]) -> None:
+        self.keeper: Keeper | None = None  # of that worker
         self._objects = objects
         self._live = {each.declared.name: (each.live, each) for each in objects if each.live is not None}
         self._names = {id(owner): name for name, (owner, _) in self._live.items()}
@@ -53,6 +58,8 @@ class HostHandles:
 
     def dump(self, value: object, admit: Admit | None, *, local: Local | None = None) -> tuple[bytes, list[memoryview]]:
         """A value on its way to the worker. NotSendable as of `dump`, and where it would hold too many handles."""
+        if local is None and self.keeper is not None:
+            local = self.keeper.number_of
         if not self._objects or type(value) in BARE:
             return dump(value, admit, local=local)
         with self.lending() as refer:

@@ -26,6 +26,11 @@ class Hosted:
     signature: inspect.Signature
 
     @cached_property
+    def takes_handles(self) -> bool:
+        """Whether an argument can be an object that stays in its worker."""
+        return any(contract.has_handles for contract in self.contracts.values())
+
+    @cached_property
     def in_order(self) -> tuple[str, ...]:
         """The names of its parameters where a call that has all of them can give them by their places, else none."""
         kinds = {each.kind for each in self.declared.parameters}
@@ -57,7 +62,7 @@ def hosted(
             annotation = GenericAlias(dict, (str, annotation))
         # Where nothing crosses, what code gives to a function is wrapped as its results are.
         where = f"{name}({parameter.name})"
-        contract = Contract.of(annotation, where=where, local=local, result=local, hosts=hosts)
+        contract = Contract.of(annotation, where=where, local=local, result=local, hosts=hosts, taken=True)
         contracts[parameter.name] = contract
         optional = parameter.default is not parameter.empty
         shape = b"" if local else contract.shape.to_bytes()

@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -23,7 +24,7 @@ from agex_protocol import messages as m
 from agex_protocol.budget import Caps
 from agex_protocol.buffers import enclose
 from agex_protocol.errors import ValueRefused
-from agex_protocol.references import MAX_HANDLES
+from agex_protocol.references import MAX_HANDLES, Find
 from agex_supervisor.contract import Contract, ContractMismatch
 from agex_supervisor.death import Death
 from agex_supervisor.display import display
@@ -41,6 +42,8 @@ from agex_supervisor.turn import Asked, OnCall, OnDial, Turn
 
 CLOSED = Death("closed", "its session is over")
 PATIENCE_S = 10.0
+# The turns of workers within which something is done.
+_TURNS: ContextVar[tuple[object, ...]] = ContextVar("agex_turns", default=())
 HANDLE_CLOSED = Death("closed", "the handle was closed")
 
 
@@ -69,6 +72,7 @@ class Keeper:
         # Held for a turn of the worker, and to let go of it. Reentrant, since a host function may close what calls it.
         self._turn = threading.RLock()
         self._in_turn = 0  # the thread whose turn it is
+        self._now: object | None = None  # that turn
         # Guards what follows, and is never held while anything is waited for.
         self._lock = threading.Lock()
         self._live: set[int] = set()
@@ -207,7 +211,9 @@ class Keeper:
         gone = self._gone(number)
         return "" if gone is None else gone.detail
 
-    def decode(self, contract: Contract, head: bytes, buffers: Sequence[memoryview], caps: Caps) -> Any:
+    def decode(
+        self, contract: Contract, head: bytes, buffers: Sequence[memoryview], caps: Caps, *, find: Find | None = None
+    ) -> Any:
         """A value with the handles in it, as Contract.decode; of one that is not what it should be no handle is left."""
         made: list[int] = []
 
@@ -219,7 +225,7 @@ class Keeper:
             return handle
 
         try:
-            return contract.decode(head, buffers, caps, hold=hold, borrow=True)
+            return contract.decode(head, buffers, caps, hold=hold, find=find, borrow=True)
         except BaseException:
             self._dropped.extend(made)
             raise
@@ -248,7 +254,7 @@ class Keeper:
         on_dial: OnDial,
         descriptor: Callable[[], int] | None = None,
     ) -> Turn:
-        drop = [m.Drop(tuple(gone))] if (gone := self._take_dropped()) else []
+        drop = [m.Drop(tuple(gone))] if (gone := self.take_dropped()) else []
         try:
             with lending(self):
                 return self._place.worker.run(
@@ -318,7 +324,8 @@ class Keeper:
                     self._live.discard(number)
                     self._undropped.append(number)
 
-    def _take_dropped(self) -> list[int]:
+    def take_dropped(self) -> list[int]:
+        """Those of its objects that have no handle any more, and of which it was not told."""
         self._settle()
         with self._lock:
             taken, self._undropped = self._undropped, []
@@ -328,19 +335,24 @@ class Keeper:
     def _taken(self) -> Generator[None]:
         """The worker's turn is the caller's. SessionBusy where it does not come in time."""
         me = threading.get_ident()
-        if self._in_turn == me:
+        # The context tells of who is called in this turn, also on another thread: an async function in its loop.
+        if self._in_turn == me or (self._now is not None and self._now in _TURNS.get()):
             raise RuntimeError(
-                "the worker that holds this object is running the code that called you: it cannot do both"
+                "the worker that holds this object is running the code that called you: it cannot do both. Use it when that"
+                " is over; give it back as it is; or take what you need as data, or sealed (agex.Opaque)"
             )
         if not self._turn.acquire(timeout=self._pool.wait_s):
             raise SessionBusy(f"the worker is busy with something else; waited {self._pool.wait_s:g} s")
+        self._now = object()
+        before = _TURNS.set((*_TURNS.get(), self._now))
         try:
             self._in_turn = me
             yield
         finally:
+            _TURNS.reset(before)
             if self._over is not None:
                 self._give_back()
-            self._in_turn = 0
+            self._in_turn, self._now = 0, None
             self._turn.release()
 
 

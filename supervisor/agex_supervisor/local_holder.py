@@ -59,6 +59,7 @@ class LocalHolder:
         returns: Contract | None,
     ) -> Any:
         from agex_supervisor.contract import ContractMismatch
+        from agex_supervisor.wording import as_worker_says
 
         given = [local_object(each) if isinstance(each, Handle) else each for each in args]
         named = {key: local_object(each) if isinstance(each, Handle) else each for key, each in kwargs.items()}
@@ -74,7 +75,8 @@ class LocalHolder:
         try:
             return returns.check(value)
         except ContractMismatch as error:
-            told = error_info("ContractError", str(error), "")
+            text = as_worker_says(value, returns.shape, "result") or str(error)
+            told = error_info("ContractError", text, "")
             raise CodeError(f"{told.type}: {told.message}", error=told) from None
 
     def close(self, number: int) -> None:

@@ -7,11 +7,13 @@ importable classes and functions go by name, only those of `__main__` by value.
 from __future__ import annotations
 
 import io
+import ipaddress
 import operator
 import pickle
 import pkgutil
 import sys
 import types
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -111,9 +113,15 @@ def _dumps(
     return pickled.getvalue()
 
 
+def _by_text(address: ipaddress.IPv6Address) -> Any:
+    """With its scope; ipaddress itself pickles the number alone."""
+    return type(address), (str(address),)
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
     """Leaves behind what nobody meant to send: the content of an open file, and what a class was defined among."""
 
+    dispatch_table: Any = ChainMap({ipaddress.IPv6Address: _by_text}, cast(Any, cloudpickle.Pickler).dispatch_table)
     admit: Admit | None = None
     refer: Refer | None = None
     local: Local | None = None
@@ -155,7 +163,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
             return _HELD, (number,)
         try:
             return _opened(held_by(handle).sealed())
-        except CodeError as error:
+        except (CodeError, RuntimeError) as error:
             raise NotSendable(f"{handle!r} cannot be passed to another worker: {error}") from error
 
 

@@ -144,9 +144,10 @@ def aliases_of(cls: Any) -> tuple[tuple[str, str], ...]:
 
 
 def extra_of(cls: Any) -> str:
-    """What becomes of keys that are no fields: "ignore", "forbid" or "allow", as pydantic's configuration says."""
+    """What becomes of keys that are no fields: "ignore", "forbid" or "allow", as pydantic's configuration says. Where it says
+    nothing a model leaves them out, as pydantic documents it; a dataclass itself takes no argument that is no field."""
     config = getattr(cls, "model_config", None) or getattr(cls, "__pydantic_config__", None) or {}
-    return str(config.get("extra") or "ignore")
+    return str(config.get("extra") or ("ignore" if flavour_of(cls) in ("model", "root") else "forbid"))
 
 
 class Record:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Session:
         self._workspace = workspace
         self._resolve = resolve
         self.handles = HostHandles(()) if handles is None else handles
+        self.on_start: Callable[[Keeper], None] = lambda keeper: None  # has what is in a new worker served
         self._on_cache = CacheService(
             Cache(max_bytes=kit.plan.limits.result_bytes) if cache is None else cache, kit.plan.isolation
         )
@@ -115,6 +116,7 @@ class Session:
             raise SessionBusy("a host function still has the turn of this session's last worker; try again later")
         place = self._pool.checkout(self._kit, self._workspace, until, self._furniture)
         self._place, self._keeper = place, Keeper(self._pool, place)
+        self.on_start(self._keeper)
         place.worker.on_returned = self.handles.returned
         place.worker.on_cache = self._on_cache
         place.worker.arenas = Arenas(self._pool.arenas, self._tenant, place.worker.gone, self._kit.plan.limits)
@@ -297,8 +299,7 @@ class Session:
         return turn
 
     def serve(self, keeper: Keeper, on_call: OnCall, caps: Caps, awaiting: Awaiting) -> None:
-        """Have operations on the objects of a worker run as this session's actions are. `awaiting` is closed when it has ended
-        after the session."""
+        """Have what is in a worker used as this session's actions are run. `awaiting` is closed when it ends after the session."""
         plan, equipment, broker = self._kit.plan, self._equipment, self._broker
         on_dial = broker.dial if plan.network else no_network
         closing = ExitStack()
@@ -389,8 +390,7 @@ class Session:
         else:
             promises = {promise: list(PROCESS_HOLDS.get(promise, ())) for promise in CELLS}
         unenforced = [promise for promise, holders in promises.items() if not holders] + self._unenforced
-        isolation = self._kit.plan.isolation
-        return LockdownReport(isolation, promises, layers, unenforced, verified, place.worker.probes)
+        return LockdownReport(self._kit.plan.isolation, promises, layers, unenforced, verified, place.worker.probes)
 
 
 def _no_calls(call: m.Call, values: object) -> list[object]:
@@ -398,5 +398,4 @@ def _no_calls(call: m.Call, values: object) -> list[object]:
 
 
 def _required(plan: LockdownPlan) -> list[str]:
-    wanted = {"namespaces": plan.namespaces, "cgroup": plan.cgroup}
-    return [layer for layer, how in wanted.items() if how == "required"]
+    return [layer for layer, how in (("namespaces", plan.namespaces), ("cgroup", plan.cgroup)) if how == "required"]

@@ -23,7 +23,7 @@ def handle_form(wanted: Any, number: int, local: bool) -> FormParts:
     """Of a result that stays where it is. `local`: there it is wrapped where it is checked, since nothing crosses."""
     flavour = "callable" if (get_origin(wanted) or wanted) is abc.Callable else ""
     shape = Shape("handle", cls=nominal(wanted), flavour=flavour, index=number)
-    return shape, _wrapping(wanted, lambda value: handle_of(value, wanted)) if local else instance_form(Handle)
+    return shape, _wrapping(wanted, lambda value: handle_of(value, wanted), flavour) if local else instance_form(Handle)
 
 
 def opaque_form(wanted: Any, local: bool, result: bool) -> FormParts:
@@ -47,12 +47,13 @@ def class_of(annotation: Any) -> type[Any] | None:
     return cls if isinstance(cls, type) and cls not in (Any, object, abc.Callable) else None
 
 
-def _wrapping(wanted: Any, wrap: Callable[[Any], object]) -> Any:
+def _wrapping(wanted: Any, wrap: Callable[[Any], object], flavour: str = "") -> Any:
     cls = class_of(wanted)
 
     def wrapped(value: Any) -> object:
-        if cls is not None and not isinstance(value, cls):
-            raise PydanticCustomError("agex_object", "Input should be {name}", {"name": cls.__name__})
+        if (cls is not None and not isinstance(value, cls)) or (flavour == "callable" and not callable(value)):
+            name = "callable" if cls is None else cls.__name__
+            raise PydanticCustomError("agex_object", "Input should be {name}", {"name": name})
         try:
             return wrap(value)
         except NotSendable as error:
@@ -61,11 +62,12 @@ def _wrapping(wanted: Any, wrap: Callable[[Any], object]) -> Any:
     return Annotated[Any, PlainValidator(wrapped)]
 
 
-def instance_form(cls: type[Any]) -> Any:
-    """An instance of the stand-in itself. Not pydantic's own way, which would look into it."""
+def instance_form(cls: type[Any], *others: type[Any]) -> Any:
+    """An instance of the stand-in itself, or of one that may come in its place. Not pydantic's own way, which would look
+    into it."""
 
     def check(value: Any) -> Any:
-        if isinstance(value, cls):
+        if isinstance(value, (cls, *others)):
             return value
         raise PydanticCustomError("agex_stand_in", "Input should be {name}", {"name": cls.__name__})
 

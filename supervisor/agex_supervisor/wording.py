@@ -38,5 +38,5 @@ class _Willing:
 def _undemanding(shape: Shape) -> Shape:
     """The shape without what only a crossing asks for: where nothing is declared, anything will do."""
     if shape.kind == "any":
-        return NOTHING
+        return replace(NOTHING, cls=shape.cls)
     return replace(shape, args=tuple(map(_undemanding, shape.args)))

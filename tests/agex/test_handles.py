@@ -107,6 +107,7 @@ def test_a_handle_behaves_the_same_in_every_isolation(pool: agex.Pool, isolation
         with pytest.raises(agex.CodeError) as wrong:
             line.wrong()
         assert wrong.value.error.type == "ContractError"
+        assert wrong.value.error.message == "result: a str ('text'), wanted int; use int(...)"
         for reach in (lambda: line.unknown, lambda: line._hidden):
             with pytest.raises(AttributeError):
                 reach()
@@ -296,15 +297,79 @@ def test_a_run_that_ends_the_sandboxs_worker_takes_its_handles_along(pool: agex.
         assert sandbox.run("1", returns=int).unwrap() == 1
 
 
-def test_a_host_function_takes_no_handle_and_says_so_early(pool: agex.Pool) -> None:
-    def take(line: agex.Handle[Line]) -> None:
-        raise AssertionError
+@pytest.mark.parametrize("isolation", ["none", "kernel"])
+def test_an_object_that_a_host_function_was_given_is_used_after_the_call(pool: agex.Pool, isolation: str) -> None:
+    taken: list[Any] = []
 
-    with pytest.raises(agex.ContractError) as caught:
-        agex.Sandbox(functions={"take": take}, pool=pool).run("1")
-    assert str(caught.value) == (
-        "take(line): Handle cannot be declared: only a result can be one: objects stay in a worker for who asked for them"
+    def take(line: agex.Handle[Line], callbacks: list[agex.Handle[Callable[[int], int]]] = []) -> str:  # noqa: B006
+        taken.extend([line, *callbacks])
+        return repr(line)
+
+    functions = {"take": take, "give": lambda: {"line": taken[0]}, "give_last": lambda: taken.pop()}
+    with agex.Sandbox(isolation, "default", [Line.__module__], functions, pool=pool) as sandbox:
+        code = f"from {Line.__module__} import Line\nline = Line(2.0)\n"
+        assert sandbox.run(code + "take(line, [lambda x: x + 1])").unwrap() == "<Handle of Line: Line(2.0)>"
+        line, callback = taken
+        assert (line.predict(2.0), line.steeper().slope, callback(41)) == (4.0, 3.0, 42)
+        # In its own worker it is the very object again, also where it was given by its last handle.
+        assert sandbox.run(code + "take(line)\ngive_last() is line").unwrap() is True
+        assert sandbox.run("give()['line'].predict(3.0)").unwrap() == 6.0
+        for argument in ("3", "line, [3]"):
+            refused = sandbox.run(f"{code}take({argument})").error
+            assert refused is not None and refused.type == "TypeError" and "an int (3), wanted" in refused.message
+        assert sandbox.run(f"{code}for n in range(2500): take(line); give_last()\nn").unwrap() == 2499
+        assert len(taken) == 2
+    if isolation == "kernel":
+        with pytest.raises(agex.HandleClosed, match="its session is over"):
+            line.predict(2.0)
+    assert pool.stats().kept == 0
+
+
+def test_what_a_host_function_was_given_keeps_the_worker_of_its_task_until_it_is_closed(pool: agex.Pool) -> None:
+    taken: list[agex.Handle[Line]] = []
+
+    def take(line: agex.Handle[Line]) -> None:
+        taken.append(line)
+
+    ours = agent(
+        pool, "kernel", "take(Line(3.0))\ntask_success(1)", "take(Line(4.0))\ntask_fail('no')", "task_success(2)"
     )
+    ours.fn(take)
+
+    @ours.task
+    def fit(like: agex.Opaque[Line] | None = None) -> int:
+        """Fit."""
+        raise NotImplementedError
+
+    assert (fit(), fit.run().status) == (1, "failed")
+    assert pool.stats().kept == 2
+    assert [line.predict(2.0) for line in taken] == [6.0, 8.0]  # type: ignore[attr-defined]
+    for line in taken:
+        line.close()
+    assert fit() == 2
+    assert pool.stats().kept == 0
+
+
+@pytest.mark.parametrize("isolation", ["none", "kernel"])
+def test_a_sub_agent_takes_objects_of_its_callers_worker(pool: agex.Pool, isolation: str) -> None:
+    script = "task_success(sum(line.predict(2.0) for line in [inputs.line, *inputs.others]))"
+    below = agent(pool, isolation, script)
+
+    @below.task
+    def judge(line: agex.Handle[Line], others: list[agex.Handle[Line]]) -> float:
+        """Judge."""
+        raise NotImplementedError
+
+    above = agent(pool, isolation, "task_success(judge(Line(1.0), [Line(2.0)]))")
+    above.fn(judge)
+
+    @above.task
+    def ask(like: agex.Opaque[Line] | None = None) -> float:
+        """Ask."""
+        raise NotImplementedError
+
+    assert ask() == 6.0
+    assert pool.stats().kept == 0
 
 
 # --- sealed bytes ---

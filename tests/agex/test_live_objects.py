@@ -707,6 +707,8 @@ class Stop(BaseException):
         (Mute(), "HostError", "Mute: <its text cannot be made: ValueError>"),
         (ExceptionGroup("many", [ValueError(1)]), "HostError", "ExceptionGroup: many (1 sub-exception)"),
         (StopIteration(3), "StopIteration", "3"),
+        (KeyError("k"), "KeyError", "'k'"),
+        (KeyError(3), "KeyError", "'3'"),
         (UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), "HostError", None),
         (type("T" * 5000, (Exception,), {})("x"), "HostError", f"{'T' * 200}: x"),
     ],
@@ -738,13 +740,16 @@ def test_an_error_shows_no_line_of_the_application(run: Run) -> None:
     assert __file__ not in outcome.error.traceback and "secret" not in outcome.error.traceback
 
 
+@pytest.mark.parametrize("isolation", ["none", "kernel"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, Stop, asyncio.CancelledError])
-def test_what_is_no_exception_reaches_the_caller_and_not_the_code(pool: agex.Pool, error: type[BaseException]) -> None:
+def test_what_is_no_exception_reaches_the_caller_and_not_the_code(
+    pool: agex.Pool, error: type[BaseException], isolation: str
+) -> None:
     def fail() -> None:
         raise error
 
     code = "try:\n    fail()\nexcept BaseException:\n    pass"
-    with agex.Sandbox(functions={"fail": fail}, pool=pool) as sandbox:
+    with agex.Sandbox(isolation=isolation, functions={"fail": fail}, pool=pool) as sandbox:
         with pytest.raises(error):
             sandbox.run(code)
         assert sandbox.run("1").unwrap() == 1

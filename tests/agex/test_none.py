@@ -73,6 +73,20 @@ def _length(text: str) -> int:
     raise NotImplementedError
 
 
+@pytest.mark.parametrize(
+    ("declared", "wanted"),
+    [
+        (list[Engine], "list[Engine]"),
+        (dict[str, Engine | None], "dict[str, Engine | None]"),
+        (dict[str, Any], "dict[str, Any]"),
+    ],
+)
+def test_the_code_is_told_the_classes_that_were_declared(declared: Any, wanted: str) -> None:
+    with agex.Sandbox(isolation="none", policy="default") as sandbox:
+        outcome = sandbox.run("3", returns=declared)
+    assert outcome.error is not None and outcome.error.message == f"result: an int (3), wanted {wanted}"
+
+
 def test_an_interrupt_from_the_keyboard_ends_the_task_and_is_no_error_of_the_code() -> None:
     begun = threading.Event()
     agent = agex.Agent(

@@ -558,7 +558,44 @@ def test_a_cancellation_while_the_worker_is_made_ends_the_run(monkeypatch: pytes
         monkeypatch.setattr(pool, "checkout", cancelled_meanwhile)
         outcome = sandbox.run("1", returns=int)
         assert (outcome.status, outcome.error) == ("cancelled", agex.ErrorInfo("cancelled", "cancelled by the caller"))
+        monkeypatch.undo()
         assert sandbox.run("1", returns=int).value == 1
+    pool.close()
+
+
+def test_a_cancellation_while_it_waits_for_a_worker_ends_the_run() -> None:
+    pool = agex.Pool(max_workers=1, wait_s=600)
+    with agex.Sandbox(pool=pool) as first, agex.Sandbox(pool=pool) as second:
+        assert works(first)
+        outcomes: list[Any] = []
+        runner = threading.Thread(target=lambda: outcomes.append(second.run("1")))
+        runner.start()
+        while runner.is_alive():
+            second.cancel()
+            runner.join(0.05)
+        assert [(outcome.status, outcome.error) for outcome in outcomes] == [
+            ("cancelled", agex.ErrorInfo("cancelled", "cancelled by the caller"))
+        ]
+        first.close()
+        assert works(second)
+    pool.close()
+
+
+def test_cancelling_an_awaited_run_that_waits_for_a_worker_lets_go_of_the_sandbox() -> None:
+    pool = agex.Pool(max_workers=1, wait_s=600)
+
+    async def scenario() -> None:
+        running = asyncio.ensure_future(second.arun("1"))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with agex.Sandbox(pool=pool) as first, agex.Sandbox(pool=pool) as second:
+        assert works(first)
+        asyncio.run(scenario())
+        first.close()
+        assert works(second)
     pool.close()
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 import agex
 from agex.llm import Scripted
+from tests.values.classes import Answer
 
 T = TypeVar("T")
 
@@ -21,6 +22,9 @@ class Box(BaseModel, Generic[T]):
     """A thing in a box."""
 
     inside: T
+
+
+Words = Answer[list[str]]  # of this module, says pydantic, for it was asked for here first; a worker asks elsewhere
 
 
 def agent_of(*script: str, isolation: str = "kernel", name: str = "tester") -> agex.Agent:
@@ -219,6 +223,13 @@ def test_generics_cross_with_their_arguments_checked() -> None:
     outcome = more.run({"inside": 1})
     assert outcome.status == "success", outcome.message
     assert outcome.value.inside == 2
+
+
+def test_a_model_that_was_given_its_parameters_here_is_the_same_in_a_worker_without_this_module() -> None:
+    with agex.Sandbox(modules=["tests.values.classes"]) as sandbox:
+        outcome = sandbox.run("words", inputs={"words": Words(data=["a"])}, returns=Words)
+    assert Words.__module__ == __name__ != Answer.__module__
+    assert outcome.unwrap() == Words(data=["a"])
 
 
 def later_defined(agent: agex.Agent) -> agex.Task[[], Any]:

@@ -168,6 +168,13 @@ def test_a_value_that_does_not_fit_is_refused_with_its_place_its_type_and_a_reme
         refusal(pd.Series([1]), Shape("dict", (STR, INT))) == "result: a Series, wanted dict[str, int]; use .to_dict()"
     )
     assert refusal((1,), listed(INT)) == "result: a tuple, wanted list[int]; use list(...)"
+    assert refusal(range(3), listed(INT)) == "result: a range, wanted list[int]; use list(...)"
+    assert refusal(pd.Series([1]), Shape("ndarray")) == "result: a Series, wanted ndarray; use .to_numpy()"
+    assert refusal(np.ones(1), Shape("series")) == "result: a ndarray, wanted Series; use pandas.Series(...)"
+    assert refusal(np.ma.ones(1), INT) == "result: a MaskedArray, wanted int; use np.asarray(...)"
+    assert refusal(pd.DataFrame(), INT) == "result: a DataFrame, wanted int"
+    assert refusal(1, Shape("timestamp")) == "result: an int (1), wanted Timestamp"
+    assert refusal(1, Shape("ipv6network")) == "result: an int (1), wanted IPv6Network"
     assert refusal(True, INT) == "result: a bool (True), wanted int"
     assert refusal(1, BOOL) == "result: an int (1), wanted bool"
     assert refusal(1.5, Shape("scalar", (INT, STR))) == "result: a float (1.5), wanted int | str"

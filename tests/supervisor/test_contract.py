@@ -343,13 +343,20 @@ def test_a_class_without_a_form_on_the_wire_is_refused_as_a_result_with_the_choi
     )
 
 
-@pytest.mark.parametrize(
-    ("annotation", "name"), [(threading.Thread, "Thread"), (Callable[[int], int], "Callable"), (Handle[int], "Handle")]
-)
-def test_what_a_host_function_takes_cannot_be_an_object_of_a_worker(annotation: Any, name: str) -> None:
+@pytest.mark.parametrize(("annotation", "name"), [(threading.Thread, "Thread"), (Callable[[int], int], "Callable")])
+def test_what_a_host_function_takes_is_no_object_of_a_worker_unless_it_says_so(annotation: Any, name: str) -> None:
     with pytest.raises(Unportable) as caught:
-        Contract.of(annotation, where="f(x)")
-    assert str(caught.value).startswith(f"f(x): {name} ")
+        Contract.of(annotation, where="f(x)", taken=True)
+    assert str(caught.value) == (
+        f"f(x): {name} {NO_FORM}`agex.Handle[{name}]` (the object stays in its worker, where it can be used after the call),"
+        f' `agex.Opaque[{name}]` (bytes that only workers open), or `isolation="none"`.'
+    )
+    assert Contract.of(Handle[annotation], where="f(x)", taken=True).has_handles
+
+
+def test_what_is_neither_given_nor_taken_by_anybody_has_no_handle() -> None:
+    with pytest.raises(Unportable, match=r"^x: Handle cannot be declared: no object stays in its worker for this$"):
+        Contract.of(Handle[int], where="x")
 
 
 def test_a_generator_is_refused_as_a_result() -> None:
@@ -471,6 +478,28 @@ def test_a_mapping_may_name_a_field_or_its_alias_but_not_both() -> None:
         Contract.of(Invoice, where="here").check(both)
     with pytest.raises(NotPortable, match="'number' of Invoice is given twice, by its name and by an alias"):
         sent(Invoice, both)
+
+
+class Named(typing_extensions.TypedDict):
+    x: int
+
+
+@pytest.mark.parametrize("annotation", [Point, Named, list[Point]])
+def test_a_key_that_is_no_field_is_refused_and_not_lost(annotation: Any) -> None:
+    surplus = {"x": 1, "colour": "red"}
+    value = [surplus] if annotation == list[Point] else surplus
+    with pytest.raises(ContractMismatch, match="colour"):
+        Contract.of(annotation, where="here").check(value)
+    with pytest.raises(NotPortable, match="a dict with unknown 'colour', wanted"):
+        sent(annotation, value)
+
+
+def test_a_model_that_says_nothing_of_further_keys_leaves_them_out_as_pydantic_does() -> None:
+    for got in (
+        Contract.of(Invoice, where="here").check({"number": "7", "x": 1}),
+        sent(Invoice, {"number": "7", "x": 1}),
+    ):
+        assert got == Invoice(invoiceNumber="7")
 
 
 def test_a_model_of_one_value_is_made_of_that_value() -> None:

@@ -20,6 +20,7 @@ from agex_protocol.budget import Caps
 from agex_protocol.plan import LockdownPlan, SandboxPlan
 from agex_supervisor import keeper
 from agex_supervisor.contract import Contract
+from agex_supervisor.death import Death
 from agex_supervisor.equipment import Equipment
 from agex_supervisor.errors import CodeError, HandleClosed, PoolExhausted, SessionBusy
 from agex_supervisor.execution import Executed, WorkerExecutor
@@ -36,6 +37,10 @@ HANDLE = Contract.of(Handle[Any], where="the value", result=True)
 HANDLES = Contract.of(list[Handle[Any]], where="the value", result=True)
 NUMBER = Contract.of(int, where="the value", result=True)
 
+ENGAGED = (
+    "the worker that holds this object is running the code that called you: it cannot do both. Use it when that is over; give"
+    " it back as it is; or take what you need as data, or sealed (agex.Opaque)"
+)
 COUNTER = """
 class Counter:
     def __init__(self):
@@ -214,7 +219,82 @@ def test_a_host_function_cannot_use_an_object_of_the_worker_that_waits_for_it(be
 
     found.append(bench(double=double).counter())
     assert found[0].ask(1) == 0
-    assert told == ["the worker that holds this object is running the code that called you: it cannot do both"]
+    assert told == [ENGAGED]
+
+
+def test_what_a_host_function_was_given_cannot_be_used_nor_sent_elsewhere_before_it_returns(
+    bench: Callable[..., Bench],
+) -> None:
+    there, taken = bench(), list[Handle[Any]]()
+
+    def use(counter: Handle[Any]) -> int:
+        taken.append(counter)
+        return int(counter.add(2))
+
+    async def wait(counter: Handle[Any]) -> int:
+        return int(await asyncio.to_thread(counter.add, 2))
+
+    def send(counter: Handle[Any]) -> int:
+        return int(there.run("given.add(2)", NUMBER, inputs={"given": counter}).value)
+
+    here = bench(use=use, wait=wait, send=send)
+    for name in ("use", "wait", "send"):
+        told = here.run(f"{COUNTER}\n{name}(Counter())").error
+        assert told is not None and told.message.count(ENGAGED) == 1, name
+    assert taken[0].add(3) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("[['one', of(1)], ['other', of(1)]]", "object 1 has been handed out before"),
+        ("[['one', of(0)]]", "what the worker sent is not any object: not a handle"),
+        ("[['one', of(2**40)]]", "what the worker sent is not any object: not a handle"),
+        ("[['one', of(1)], ['many', [packb([[n, 'T', 'r'] for n in range(2, 1003)]), 0, []]]]", "more than 1000 objects behind handles"),
+    ],
+)  # fmt: skip
+def test_forged_objects_in_the_arguments_of_a_call_end_the_worker_and_leave_no_handle(
+    arguments: str, why: str, bench: Callable[..., Bench], channel_code: str
+) -> None:
+    def take(one: Handle[Any], other: Handle[Any] | None = None, many: list[Handle[Any]] | None = None) -> None:
+        raise AssertionError
+
+    each = bench(take=take)
+    code = f"{channel_code}\nfrom msgpack import packb\ndef of(n): return [packb([n, 'T', 'r']), 0, []]\n"
+    turn = each.run(f"{code}send('Call', action, 1, 'take', {arguments})\nwhile True: pass", NUMBER)
+    assert turn.death == Death("violation", why)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Handle) and held_by(one).kept.type == "T"]
+
+
+def test_threads_that_pass_objects_at_once_pass_each_its_own(bench: Callable[..., Bench]) -> None:
+    taken: list[Handle[Any]] = []
+
+    def take(counter: Handle[Any], number: int) -> None:
+        taken.append(counter)
+
+    each = bench(take=take)
+    code = f"""{COUNTER}
+import threading
+class Unseen:
+    def __repr__(self):
+        raise ValueError
+def work(place):
+    for number in range(place * 20, place * 20 + 20):
+        counter = Counter()
+        counter.add(number)
+        take(counter, number)
+        try:
+            take(Counter(), Unseen())
+        except TypeError:
+            pass
+threads = [threading.Thread(target=work, args=(place,)) for place in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+import sys
+len(sys.modules['agex_worker.holding'].HOLDING._objects)"""
+    assert each.run(code, NUMBER).value == 120
+    assert sorted(counter.count for counter in taken) == list(range(120))
 
 
 def test_a_host_function_may_close_the_handle_whose_operation_calls_it(bench: Callable[..., Bench]) -> None:

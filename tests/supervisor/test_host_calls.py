@@ -87,7 +87,7 @@ def test_a_result_that_is_large_goes_as_whoever_has_arenas_decides_and_else_in_b
     ("error", "expected"),
     [
         (ValueError("not so"), ("ValueError", "not so")),
-        (KeyError("k"), ("KeyError", "'k'")),
+        (KeyError("k"), ("KeyError", "k")),
         (RuntimeError("x" * 10_000), ("RuntimeError", "x" * MAX_ERROR_CHARS)),
     ],
 )

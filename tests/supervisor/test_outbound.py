@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pickle
 import threading
 from pathlib import Path
@@ -96,3 +97,10 @@ def test_dates_travel_beside_the_pickle_like_numbers() -> None:
     array = np.array([["2020-01-01", "NaT"]], "M8[D]")
     head, buffers = dump(np.asfortranarray(array))
     assert pickle.loads(head, buffers=buffers).tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("kind", [ipaddress.IPv6Address, ipaddress.IPv6Interface])
+def test_an_address_keeps_its_scope(kind: type[ipaddress.IPv6Address]) -> None:
+    address = kind("fe80::1%eth0")
+    back = pickle.loads(dump([address])[0])[0]
+    assert (type(back), back, back.scope_id) == (kind, address, "eth0")

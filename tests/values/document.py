@@ -42,7 +42,8 @@ NOTES = """
   pandas, pyarrow, polars, Pillow and plotly above. A subclass of a plain type crosses as what it extends there: a Counter as
   a dict, a namedtuple as a tuple. Classes and enums of your own have to be declared.
 - A model is made again from its fields, so validators run again. Fields that nobody set stay unset if they are as they were by
-  default. A mapping may name a field or its alias; keys that are neither are treated as the model's `extra` says.
+  default. A mapping may name a field or its alias; keys that are neither are treated as the model's
+  `extra` says, and are refused by a dataclass or TypedDict that says nothing of it.
 - Chunks of Arrow's columns are kept up to 16, then joined. Metadata of schemas and fields does not cross, and extension types,
   unions and views are refused.
 - polars: Enum and Categorical cross as columns; within lists and structs they are refused. polars starts a thread when it is imported,

@@ -46,12 +46,16 @@ class ObjectCellar:
         nested = dict[str, list[declared]]  # type: ignore[valid-type]  # made of the table
         inner = self._run(Any, nested, "task_success({'k': [inputs.x]})", value, trust=row.trust)
         refused = self._run(Any, None, "take(inputs.x)\ntask_success(None)", value, host=take)
-        return Cells(
+        cells = Cells(
             self._given(declared, back if isinstance(back, agex.Handle | agex.Opaque) else value, value),
             self._like(back, value),
             inner if isinstance(inner, str) else self._like(inner["k"][0], value),
             refused or self._like(noted[0], value),
         )
+        for each in (back, *noted, *(inner["k"] if isinstance(inner, dict) else [])):
+            if isinstance(each, agex.Handle):
+                each.close()
+        return cells
 
     def _given(self, declared: Any, goes: object, value: object) -> str:
         seen = self._run(declared, list[bool | str], _LOOK, goes)

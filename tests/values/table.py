@@ -196,9 +196,6 @@ LIBRARIES = [
     Row("go.Figure", "go.Figure(go.Bar(x=pd.Series(['a', 'b']), y=[1, 2]), frames=[go.Frame(name='f')])"),
 ]
 
-_NO_HANDLE = (
-    "take(value): Handle cannot be declared: only a result can be one: objects stay in a worker for who asked for them"
-)
 _NOT_OPENED = (
     "an Opaque is opened in workers only, since opening it runs code of whoever made it; isolation='none' has no worker: "
     "use 'process' or 'kernel'"
@@ -215,7 +212,10 @@ def _no_form(where: str, name: str, ways: str) -> str:
 
 def _no_argument(name: str) -> str:
     return _no_form(
-        "take(value)", name, f'`agex.Opaque[{name}]` (bytes that only workers open), or `isolation="none"`.'
+        "take(value)",
+        name,
+        f"`agex.Handle[{name}]` (the object stays in its worker, where it can be used after the call),"
+        f' `agex.Opaque[{name}]` (bytes that only workers open), or `isolation="none"`.',
     )
 
 
@@ -229,7 +229,7 @@ def _no_result(name: str) -> str:
 
 
 _WRAPPED = Cells("same", "Handle", "Handle", "Handle")
-_KEPT = Cells("equal", "Handle", "Handle", _NO_HANDLE)
+_KEPT = Cells("equal", "Handle", "Handle", "Handle")
 _SEALED_HERE = Cells(_NOT_OPENED, "Opaque", "Opaque", "Opaque")
 _SEALED = Cells("equal", "Opaque", "Opaque", "Opaque")
 OBJECTS = [
@@ -297,7 +297,7 @@ REFUSALS = [
         accepted_in_none=True,
     ),
     Refusal("Color", "1", "result: an int (1), wanted Color; give one of RED, BLUE as Color.NAME"),
-    Refusal("pd.DataFrame", "{'a': [1]}", "result: a dict, wanted DataFrame"),
+    Refusal("pd.DataFrame", "{'a': [1]}", "result: a dict, wanted DataFrame; use pandas.DataFrame(...)"),
     Refusal(
         "list[dict[str, int]]",
         "pd.DataFrame({'a': [1]})",

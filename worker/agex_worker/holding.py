@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from agex_protocol.references import MAX_HANDLES, MAX_NUMBER
@@ -13,16 +14,16 @@ class Holding:
 
     def __init__(self) -> None:
         self._objects: dict[int, object] = {}
-        self._last = 0
+        self._numbers = itertools.count(1)
 
     def hold(self, value: object) -> int:
         if len(self._objects) >= MAX_HANDLES:
             raise ValueError(f"there are {MAX_HANDLES} objects of this worker behind handles; have some of them closed")
-        if self._last >= MAX_NUMBER:
+        number = next(self._numbers)  # in one step: threads call host functions at once
+        if number > MAX_NUMBER:
             raise ValueError(f"this worker has put {MAX_NUMBER} objects behind handles, and can do so no more")
-        self._last += 1
-        self._objects[self._last] = value
-        return self._last
+        self._objects[number] = value
+        return number
 
     def seal(self, value: object) -> bytes:
         return sealing.seal(value)
@@ -38,13 +39,24 @@ class Holding:
         for number in numbers:
             self._objects.pop(number, None)
 
-    @property
-    def last(self) -> int:
-        return self._last
 
-    def drop_since(self, last: int) -> None:
-        """Forget what was held after that number: its value did not cross."""
-        self.drop(range(last + 1, self._last + 1))
+class Tentative:
+    """What is held for values that are not sent yet: they may turn out not to cross. Each thread of agent code has its own."""
+
+    def __init__(self, holding: Holding) -> None:
+        self._holding = holding
+        self._numbers: list[int] = []
+
+    def hold(self, value: object) -> int:
+        self._numbers.append(self._holding.hold(value))
+        return self._numbers[-1]
+
+    def seal(self, value: object) -> bytes:
+        return self._holding.seal(value)
+
+    def drop(self) -> None:
+        """Forget all of it."""
+        self._holding.drop(self._numbers)
 
 
 HOLDING = Holding()

@@ -12,7 +12,7 @@ from agex_protocol.errors import NotPortable
 from agex_protocol.host_handle import HostHandle, target_of
 from agex_protocol.messages import HostFunction
 from agex_protocol.shapes import Shape, shape_from_bytes
-from agex_worker.holding import HOLDING
+from agex_worker.holding import HOLDING, Tentative
 
 # The name to call, the arguments that were given, and the shapes of all.
 Ask = Callable[[str, dict[str, Any], dict[str, Shape]], object]
@@ -51,10 +51,12 @@ def encode_arguments(
 ) -> dict[str, tuple[bytes, list[Any]]]:
     """The arguments that were given, each by its declared shape. TypeError says which does not fit."""
     encoded: dict[str, tuple[bytes, list[Any]]] = {}
+    held = Tentative(HOLDING)
     for name, value in arguments.items():
         try:
-            encoded[name] = encode(value, shapes[name], max_bytes=max_bytes, name=name, keep=HOLDING)
+            encoded[name] = encode(value, shapes[name], max_bytes=max_bytes, name=name, keep=held)
         except NotPortable as problem:
+            held.drop()
             raise TypeError(str(problem)) from None
     return encoded
 

@@ -25,7 +25,7 @@ from agex_protocol.shapes import Shape, shape_from_bytes
 from agex_worker import audit, denials, harmless, host_function, own_path, sockets, stdio, turn
 from agex_worker.arenas import Arenas
 from agex_worker.channel import Channel
-from agex_worker.holding import HOLDING
+from agex_worker.holding import HOLDING, Tentative
 from agex_worker.host_objects import HostNames, host_names
 from agex_worker.outline import outline
 from agex_worker.printing import bounded_print
@@ -169,11 +169,11 @@ class Session:
         return terminal.tend(asked, Path.cwd(), stdio.write_out, stdio.write_err, redirects=True)
 
     def _encoded(self, value: object, shape: Shape) -> object:
-        last = HOLDING.last
+        held = Tentative(HOLDING)
         try:
-            head, buffers = encode(value, shape, max_bytes=self._plan.limits.result_bytes, keep=HOLDING)
+            head, buffers = encode(value, shape, max_bytes=self._plan.limits.result_bytes, keep=held)
         except NotPortable as error:
-            HOLDING.drop_since(last)
+            held.drop()
             raise turn.ContractError(str(error)) from None
         if too_large := self._too_large([(head, buffers)]):
             raise turn.ContractError(f"result: {too_large}")
@@ -222,7 +222,10 @@ class Session:
             self._calls += 1
             self._channel.send(m.Call(self._action, self._calls, name, sent))
             while not isinstance(answer := self._channel.receive(m.ToWorker, soon=True), m.Answer):
-                self._inbox.take(answer)
+                if isinstance(answer, m.Drop):
+                    HOLDING.drop(answer.handles)
+                else:
+                    self._inbox.take(answer)
             result = self._loaded(answer.result)
         if answer.error_type:
             raise host_function.error(answer.error_type, answer.error)
