@@ -86,8 +86,7 @@ class Session:
         self._busy = threading.RLock()
         # Guards the two below: a cancellation counts for the run that is under way, and for no later one.
         self._state = threading.Lock()
-        self._running = False
-        self._cancelled = False
+        self._running = self._cancelled = False
         self._broker = self._new_broker()
         self.report = LockdownReport(kit.plan.isolation)
 
