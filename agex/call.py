@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from agex.asking import Asking
 from agex.captures import ridden_by
 from agex.errors import ContractError, TaskNeedsInput
+from agex.file_news import FileNews
 from agex.handlers import handled
 from agex.kin import Kin
 from agex.lineage import called_by, caller
@@ -38,7 +39,6 @@ from agex_supervisor.events import (
     TaskStartEvent,
 )
 from agex_supervisor.execution import Executed, Executor
-from agex_supervisor.file_changes import file_changes
 from agex_supervisor.loop import Brief, Finish, cut_off, out_of_time
 from agex_supervisor.model import LLM, Action, PythonAction, Usage
 from agex_supervisor.outbound import NotSendable
@@ -93,6 +93,7 @@ class Call:
         self.kin = Kin(agent, options, caller())
         self.session = self.kin.session
         self.budget = self.kin.budget
+        self._news = FileNews(agent.name, self.session)
         self.deadline = self.kin.deadline
         self._asking = Asking(agent.model, agent.name, self.kin.namespace, estimates=self.budget.counts_tokens)
         self.llm: LLM = self._asking
@@ -153,7 +154,7 @@ class Call:
 
     # --- the driver's hands ---
 
-    def act(self, action: Action, timeout_s: float | None) -> Executed:
+    def act(self, action: Action, number: int, timeout_s: float | None) -> Executed:
         limit = self._agent.action_timeout_s
         wall = min(limit, self._bench_wall(), *([] if timeout_s is None else [timeout_s]))
         assert self._executor is not None
@@ -161,8 +162,9 @@ class Call:
             with called_by(self):
                 if not isinstance(action, PythonAction):
                     return self._executor.tend(action, timeout_s=wall)
+                returns = self._task.terms.returns
                 return self._executor.execute(
-                    action.code, self._inputs, self._task.terms.returns, task=True, timeout_s=wall
+                    action.code, self._inputs, returns, task=True, timeout_s=wall, number=number
                 )
         except NotSendable as error:
             raise ContractError(f"{self._task.__name__}(): {error}") from error
@@ -230,7 +232,7 @@ class Call:
 
     def tell_changes(self, last: Event | None = None) -> Awaitable[None] | None:
         """Tell what was seen, and then the last event."""
-        seen = [] if self._changes is None else file_changes(self._changes, self._agent.name, self.session)
+        seen = [] if self._changes is None else self._news.events(self._changes)
         told = [self.tell(event) for event in [*seen, *([] if last is None else [last])]]
         return _all_of([each for each in told if each is not None])
 

@@ -77,7 +77,6 @@ class LocalExecutor:
         self._names = {**bindings, **self._direct.names.names}
         self._workspace = workspace
         self._limits = limits
-        self._runs = 0
         kept = Cache(max_bytes=limits.result_bytes) if cache is None else cache
         self._cache = LocalCache(kept, self._interruption.away)
         self.report = LockdownReport("none", {promise: [] for promise in CELLS}, {}, [*CELLS, *unenforced], [])
@@ -94,14 +93,26 @@ class LocalExecutor:
         """Nothing has to be ready."""
 
     def execute(
-        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+        self,
+        code: str,
+        inputs: Mapping[str, object],
+        returns: Contract,
+        *,
+        task: bool,
+        timeout_s: float,
+        number: int = 0,
     ) -> Executed:
-        return interruptibly(lambda: self._execute(code, inputs, returns, task=task, timeout_s=timeout_s))
+        return interruptibly(lambda: self._execute(code, inputs, returns, task, timeout_s, number))
 
     def _execute(
-        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+        self,
+        code: str,
+        inputs: Mapping[str, object],
+        returns: Contract,
+        task: bool,
+        timeout_s: float,
+        number: int,
     ) -> Executed:
-        self._runs += 1
         self._direct.begin()
         if self._furniture is not None:
             self._furniture.place(self._workspace)
@@ -119,7 +130,7 @@ class LocalExecutor:
                 names,
                 given,
                 task=task,
-                filename=f"<action {self._runs}>",
+                filename=turn.script_name(number, task=task),
                 files=WorkspaceFiles(self._workspace, self._sandbox.read_only),
                 accept=lambda value: _accepted(self._direct.found(value), returns),
                 members=self._direct.names.modules,

@@ -20,8 +20,8 @@ PYTHON_ACTION = Tool(
 TERMINAL_ACTION = Tool(
     name="terminal_action",
     description=(
-        "Run shell commands on the files of the working directory: pipes, redirects, quotes, globs, variables, $(...), "
-        "for, while, if, and ls cat head tail grep find wc sort uniq cut sed awk tr diff tar gzip jq xargs tee mkdir rm cp "
+        "Run shell commands on the files of the working directory, in the language of bash: pipes, redirects, "
+        "here-documents, variables, $(...), loops, if, case, functions, and ls cat head tail grep find wc sort uniq cut sed awk tr diff tar gzip jq xargs tee mkdir rm cp "
         "mv and more (`help` lists them). `python FILE ARGS` runs a file under the rules of python_action. No other "
         "program can be started, and task_success, inputs and cache are not there. The output is shown, with an exit code "
         "that is not 0."

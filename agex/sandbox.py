@@ -79,6 +79,7 @@ class Sandbox:
             if self.isolation == "kernel":
                 _refuse_own_code_in(self._given)
         self._made: Path | None = None
+        self._runs = 0
         self._executor: Executor | None = None
         self._last_contract: tuple[Any, Contract] | None = None
         self._running = threading.Lock()
@@ -114,9 +115,9 @@ class Sandbox:
                 return SandboxOutcome("cancelled", error=_CANCELLED, lockdown=LockdownReport(self.isolation))
             if self._ending.ended:  # while the worker was made
                 return SandboxOutcome("cancelled", error=_CANCELLED, lockdown=executor.report)
-            executed = executor.execute(
-                code, given, contract, task=False, timeout_s=limit if timeout_s is None else min(timeout_s, limit)
-            )
+            self._runs += 1
+            within = limit if timeout_s is None else min(timeout_s, limit)
+            executed = executor.execute(code, given, contract, task=False, timeout_s=within, number=self._runs)
             return _outcome(executed, executor.report)
         except NotSendable as error:
             raise ContractError(str(error)) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection
 
 from agex.errors import StateError
+from agex_protocol.messages import FOLDERS_DEEP
 from agex_supervisor.display import display
 from agex_supervisor.events import FileEvent
 from agex_supervisor.session_store import SessionStore
+from agex_supervisor.stored_paths import folders_of, like, why_unfit
 
 
 class StateFiles:
@@ -28,8 +30,11 @@ class StateFiles:
         """Make a file, or write it anew, in a commit of its own with an event that the agent sees. Text becomes UTF-8."""
         data = content.encode() if isinstance(content, str) else content
         self._require_writable()
+        _require_fit(path)
         self._store.refresh()
-        is_there = path in self._store.files(self._store.base)
+        there = self._store.files(self._store.base)
+        _require_room(path, there)
+        is_there = path in there
         added, modified = ((), (path,)) if is_there else ((path,), ())
         event = FileEvent(session=self._store.session, source="user", added=added, modified=modified)
         self._store.commit(files={path: data}, events=[event.to_json()], message=f"write {path}")
@@ -45,12 +50,13 @@ class StateFiles:
 
     def glob(self, pattern: str) -> list[str]:
         """The paths that a pattern fits, sorted: `*` and `?` within a name, `**` for any folders: "reports/**/*.csv"."""
-        fits = re.compile(_regular(pattern), re.DOTALL).fullmatch
+        fits = like(pattern)
         return [path for path in self._store.files(self._commit) if fits(path)]
 
     def list(self, folder: str = "") -> list[str]:
         """The paths of all files below a folder, or of all that there are, sorted."""
-        above = f"{folder.rstrip('/')}/" if folder.rstrip("/") else ""
+        folder = folder.removeprefix("./").rstrip("/")
+        above = "" if folder in ("", ".") else f"{folder}/"
         return [path for path in self._store.files(self._commit) if path.startswith(above)]
 
     def __contains__(self, path: object) -> bool:
@@ -69,11 +75,30 @@ def require_writable(commit: str | None) -> None:
         raise StateError(f"the state at commit {commit} is past and cannot be changed; fork() it to go on from there")
 
 
-def _regular(pattern: str) -> str:
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    special = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
-    return "".join(special.get(piece) or re.escape(piece) for piece in pieces)
+def _require_fit(path: object) -> None:
+    """StateError for a path that no workspace could have; TypeError for what is no text."""
+    if not isinstance(path, str):
+        raise TypeError(f"a path is a str, relative to the workspace, not {type(path).__name__}")
+    if (fault := why_unfit(path)) is not None:
+        raise StateError(f"the file {_plain(path)} cannot be stored: {fault}")
+    if path.count("/") > FOLDERS_DEEP:
+        raise StateError(
+            f"the file {_plain(path)} cannot be stored: more than {FOLDERS_DEEP} folders within one another"
+        )
+
+
+def _require_room(path: str, there: Collection[str]) -> None:
+    """StateError where other files would have to go for this one."""
+    for folder in folders_of(path):
+        if folder in there:
+            raise StateError(f"the file {_plain(path)} cannot be stored: {_shown(folder)} is a file; remove() it first")
+    if any(each.startswith(f"{path}/") for each in there):
+        raise StateError(f"the file {_plain(path)} cannot be stored: a folder with files has that name")
 
 
 def _shown(path: str) -> str:
-    return f"'{display(path, limit=200, one_line=True)}'"
+    return f"'{_plain(path)}'"
+
+
+def _plain(path: str) -> str:
+    return display(path, limit=200, one_line=True)

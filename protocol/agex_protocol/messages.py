@@ -108,7 +108,8 @@ class Run(NamedTuple):
     an arena whose descriptor comes with the frame; so it is with Answer.
 
     `returns` is the shape (shapes.py, as msgpack) of what the code has to give; `task` says whether it gives it by
-    task_success, else by its last expression.
+    task_success, else by its last expression. `number` is what tracebacks call it by: that of the action in its task, 0 for
+    the setup, or that of the run in its Sandbox.
     """
 
     action: bytes
@@ -116,6 +117,7 @@ class Run(NamedTuple):
     inputs: Encoded
     returns: bytes
     task: bool
+    number: int = 0
 
 
 class Use(NamedTuple):

@@ -21,7 +21,7 @@ class Hands(Protocol):
     on_token: TokenHandler | None
     deadline: float | None
 
-    def act(self, action: Action, timeout_s: float | None) -> Executed: ...
+    def act(self, action: Action, number: int, timeout_s: float | None) -> Executed: ...
 
     def cancelled(self) -> bool: ...
 
@@ -54,8 +54,8 @@ def drive(loop: Loop, hands: Hands) -> Finish:
             match effect:
                 case Ask(request):
                     steps.result = hands.llm.complete(request, on_token=hands.on_token, timeout_s=_left(hands))
-                case Act(action):
-                    steps.result = hands.act(action, _left(hands))
+                case Act(action, number):
+                    steps.result = hands.act(action, number, _left(hands))
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
                         waited_for(told)
@@ -77,9 +77,9 @@ async def adrive(loop: Loop, hands: Hands) -> Finish:
             match effect:
                 case Ask(request):
                     steps.result = await hands.llm.acomplete(request, on_token=hands.on_token, timeout_s=_left(hands))
-                case Act(action):
+                case Act(action, number):
                     left = _left(hands)
-                    steps.result = await on_thread(partial(hands.act, action, left), hands.interrupt)
+                    steps.result = await on_thread(partial(hands.act, action, number, left), hands.interrupt)
                 case Tell(event):
                     if (told := hands.tell(event)) is not None:
                         await told

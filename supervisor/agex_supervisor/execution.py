@@ -95,11 +95,16 @@ def asked_of(action: WorkspaceAction) -> m.OnWorkspace:
     number = secrets.token_bytes(16)
     match action:
         case TerminalAction(commands):
-            return m.Shell(number, commands)
+            return m.Shell(number, _portable(commands))
         case WriteFile(path, content, append):
-            return m.Write(number, path, content, append)
+            return m.Write(number, _portable(path), _portable(content), append)
         case EditFile(path, search, replace, everywhere):
-            return m.Edit(number, path, search, replace, everywhere)
+            return m.Edit(number, _portable(path), _portable(search), _portable(replace), everywhere)
+
+
+def _portable(text: str) -> str:
+    """A model can write half a character (a lone surrogate), which neither a message nor the name of a file can have."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def done(text: str, exit_code: int, added: Sequence[str], modified: Sequence[str]) -> Executed:
@@ -137,9 +142,17 @@ class Executor(Protocol):
         ...
 
     def execute(
-        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+        self,
+        code: str,
+        inputs: Mapping[str, object],
+        returns: Contract,
+        *,
+        task: bool,
+        timeout_s: float,
+        number: int = 0,
     ) -> Executed:
-        """Run one script. `returns` is what task_success (task=True) or the last expression has to give."""
+        """Run one script. `returns` is what task_success (task=True) or the last expression has to give. number: that of the
+        action, or of the run of a Sandbox."""
         ...
 
     def tend(self, action: WorkspaceAction, *, timeout_s: float) -> Executed:
@@ -201,12 +214,21 @@ class WorkerExecutor:
         self._session.start(until, keeps=keeps)
 
     def execute(
-        self, code: str, inputs: Mapping[str, object], returns: Contract, *, task: bool, timeout_s: float
+        self,
+        code: str,
+        inputs: Mapping[str, object],
+        returns: Contract,
+        *,
+        task: bool,
+        timeout_s: float,
+        number: int = 0,
     ) -> Executed:
         started = time.monotonic()
         shape = returns.shape.to_bytes()
         self._host_calls.awaiting.renew()
-        turn = self._session.run(code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls)
+        turn = self._session.run(
+            code, inputs, shape, task=task, timeout_s=timeout_s, on_call=self._host_calls, number=number
+        )
         executed = self._told(turn, returns, task)
         executed.stdout, executed.stderr = turn.stdout, turn.stderr
         executed.images = turn.images

@@ -17,7 +17,7 @@ def file_changes(changes: WorkspaceChanges, agent: str, session: str) -> list[Ev
     told: list[Event] = []
     if changes.files or changes.removed:
         told.append(_changed(changes, agent, session))
-    if changes.left_out:
+    if changes.left_out or changes.more:
         lines = [f"{each.path}: {each.why}" for each in changes.left_out]
         more = [f"and {changes.more} more"] if changes.more else []
         text = "\n".join(["not kept in the state of the session:", *lines, *more])

@@ -1,7 +1,7 @@
 """The agent loop without any I/O: a generator that asks for effects and is sent their results.
 
     Ask(request) -> Reply            the driver asks the model
-    Act(action)  -> Executed         the driver has it done
+    Act(action, number) -> Executed  the driver has it done
     Tell(event)  -> None             the driver passes it to whoever listens
     Keep(message) -> None            the driver stores what the action left, with all that was told of it
 
@@ -50,7 +50,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Act:
+    """number: that of its events; 0 for the setup."""
+
     action: Action
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,7 @@ class _Talk:
         for place, action in enumerate(reply.actions[: self._budget.max_actions - self.actions], 1):
             self.actions += 1
             yield Tell(self._event(ActionEvent, number=self.actions, text=reply.text, action=action, usage=reply.usage))
-            executed: Executed = yield Act(action)
+            executed: Executed = yield Act(action, self.actions)
             self.denials.update(dict.fromkeys(executed.denials))
             finish = self._finished(executed)
             if finish is not None:
@@ -253,8 +256,11 @@ class _Talk:
                 self._messages.append(Observation((*texts, last), tuple(images)))
                 return finish
             texts.append(_which(action, place, len(reply.actions)) + observed(executed))
-            images += executed.images[: max(MAX_IMAGES - self._images, 0)]
+            shown = executed.images[: max(MAX_IMAGES - self._images, 0)]
+            images += shown
             self._images += len(executed.images)
+            if left := len(executed.images) - len(shown):
+                texts[-1] += f"\n[{left} of these are not shown: a task has {MAX_IMAGES} images at most]"
             self.last_error = None if executed.went_well else texts[-1]
             yield Tell(
                 self._event(

@@ -86,8 +86,7 @@ class Session:
         self._busy = threading.RLock()
         # Guards the two below: a cancellation counts for the run that is under way, and for no later one.
         self._state = threading.Lock()
-        self._running = False
-        self._cancelled = False
+        self._running = self._cancelled = False
         self._broker = self._new_broker()
         self.report = LockdownReport(kit.plan.isolation)
 
@@ -140,13 +139,14 @@ class Session:
         task: bool,
         timeout_s: float,
         on_call: OnCall,
+        number: int = 0,
     ) -> Turn:
         """One action. How it ended is in the Turn; raises only what `start()` raises, and NotSendable for the inputs."""
         if len(code) > MAX_CODE_CHARS:
             raise NotSendable(
                 f"the code has {len(code)} characters, at most {MAX_CODE_CHARS} cross; pass data as inputs"
             )
-        run = m.Run(secrets.token_bytes(16), code, m.Encoded(b""), returns, task)
+        run = m.Run(secrets.token_bytes(16), code, m.Encoded(b""), returns, task, number)
         with self._busy:
             try:
                 with self._under_way():

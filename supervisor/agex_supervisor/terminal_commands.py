@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from agex_protocol import messages as m
 from agex_supervisor.display import display
 from agex_supervisor.hosted import Hosted, hosted
+from agex_supervisor.stored_paths import like
 
 MAX_OUTPUT_CHARS = 1 << 20
 MAX_ERROR_CHARS = 2_000
@@ -64,6 +65,8 @@ class CommandOutput:
         self._left = MAX_OUTPUT_CHARS
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # a handler's mistake shows here
+            raise TypeError(f"text is printed, not {type(text).__name__}; write bytes to a file by ctx.files")
         if len(text) > self._left:
             raise ValueError(f"more than {MAX_OUTPUT_CHARS} characters of output: write a file by ctx.files")
         self._left -= len(text)
@@ -86,11 +89,14 @@ class CommandFiles:
     def write(self, path: str, content: bytes | str) -> None:
         self._ask("write", path, content.encode() if isinstance(content, str) else bytes(content))
 
-    def list(self, path: str = ".") -> Names:
-        return self._ask("list", path, b"")[1]
+    def list(self, folder: str = "") -> Names:
+        """The paths of all files below a folder, or of all that there are, sorted."""
+        return self._ask("list", folder or ".", b"")[1]
 
     def glob(self, pattern: str) -> Names:
-        return self._ask("glob", pattern, b"")[1]
+        """The paths that a pattern fits, sorted: `*` and `?` within a name, `**` for any folders."""
+        fits = like(pattern)
+        return [path for path in self.list() if fits(path)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +207,21 @@ class _Running:
         self._given.put(_abandoned())
 
     def _run(self) -> None:
-        stderr, exit_code = "", 0
+        ended: Step = {"stdout": "", "stderr": f"{self._command.name}: how it ended cannot be told", "exit_code": 1}
+        try:
+            stderr, exit_code = self._handled()
+            ended = {"stdout": self._context.stdout.text(), "stderr": stderr, "exit_code": exit_code}
+        finally:
+            self._asked.put(ended)  # whatever happened: somebody waits for it, and for nothing else
+
+    def _handled(self) -> tuple[str, int]:
         try:
             self._command.handler(self._context)
         except CommandFailed as failed:
-            stderr, exit_code = self._failed(failed)
-        except BaseException as error:  # SystemExit too: somebody waits for how it ended
-            stderr, exit_code = self._said(error), 1
-        self._asked.put({"stdout": self._context.stdout.text(), "stderr": stderr, "exit_code": exit_code})
+            return self._failed(failed)
+        except BaseException as error:  # SystemExit too
+            return self._said(error), 1
+        return "", 0
 
     def _failed(self, failed: CommandFailed) -> tuple[str, int]:
         if type(failed.exit_code) is not int:

@@ -153,10 +153,10 @@ def test_output_without_end_is_cut_at_the_deadline_and_what_came_before_is_kept(
 
 @pytest.mark.parametrize("isolation", ["process", "kernel"])
 def test_memory_without_end_ends_the_action_and_not_the_task(pool: agex.Pool, isolation: str) -> None:
-    play = Play(pool, isolation, [TerminalAction("seq 1 200000000 | sort | wc -l")], DONE, action_timeout_s=20.0)
+    commands = "x=a; while true; do x=$x$x; done; echo after"
+    play = Play(pool, isolation, [TerminalAction(commands)], [PythonAction("print('on')")], DONE, action_timeout_s=20.0)
     assert play.do() == 0
-    (text,) = play.observed(1)
-    assert "ended (" in text or "MemoryError" in text or "exit code" in text
+    assert (play.observed(1), play.observed(2)) == (("MemoryError",), ("on",))
 
 
 def test_the_same_over_http_with_the_tools_as_a_server_sees_them(pool: agex.Pool) -> None:
@@ -217,7 +217,7 @@ def test_a_command_runs_here_in_a_pipe_and_works_on_the_workspace_through_the_wo
         ctx.stdout.write(f"said by {threading.current_thread().name}\n")
 
     assert play.do() == 0
-    assert seen == [(["-n", "x y"], "abc\n", ["d"], ["d/in.txt"], b"hello")]
+    assert seen == [(["-n", "x y"], "abc\n", ["d/in.txt"], [], b"hello")]
     assert play.observed(1)[1] == "[2 of 2: terminal_action]\nSAID BY SHOUT\nABC"
 
 
@@ -348,3 +348,81 @@ def test_scripts_have_no_name_for_the_commands_of_the_terminal(pool: agex.Pool) 
 
     assert play.do() == 0
     assert "is not registered" in play.observed(1)[0] and "NameError: name 'secret'" in play.observed(2)[0]
+
+
+def test_a_command_that_prints_no_text_ends_with_an_error_and_keeps_nobody_waiting(
+    pool: agex.Pool, isolation: str
+) -> None:
+    play = Play(pool, isolation, [TerminalAction("wrong")], DONE)
+
+    @play.agent.terminal
+    def wrong(ctx: CommandContext) -> None:
+        ctx.stdout.write(b"bytes")  # type: ignore[arg-type]
+
+    assert play.do() == 0
+    said = "wrong: TypeError: text is printed, not bytes; write bytes to a file by ctx.files"
+    assert play.observed(1) == (f"[stderr]\n{said}\n[exit code 1]",)
+
+
+def test_a_command_sees_files_as_the_application_sees_those_of_a_session(pool: agex.Pool, isolation: str) -> None:
+    play = Play(pool, isolation, [WriteFile("a.txt", ""), WriteFile("d/b.txt", ""), TerminalAction("look")], DONE)
+    seen: list[Any] = []
+
+    @play.agent.terminal
+    def look(ctx: CommandContext) -> None:
+        files: Any = ctx.files
+        seen.extend([files.list(), files.list("d"), files.list("no"), files.glob("*.txt"), files.glob("**/*.txt")])
+
+    assert play.do() == 0
+    files = play.agent.state().files
+    both = ["a.txt", "d/b.txt"]
+    assert seen == [both, ["d/b.txt"], [], ["a.txt"], both]
+    assert seen == [files.list(), files.list("d"), files.list("no"), files.glob("*.txt"), files.glob("**/*.txt")]
+
+
+def test_tracebacks_name_an_action_by_its_number_among_all_of_the_task(pool: agex.Pool, isolation: str) -> None:
+    fails = PythonAction("1 / 0")
+    play = Play(
+        pool,
+        isolation,
+        [WriteFile("a", "x"), fails],
+        [TerminalAction("ls"), PythonAction("while True: pass")],
+        [fails],
+        DONE,
+        action_timeout_s=2.0,
+    )
+    assert play.do() == 0
+    assert [play.observed(turn)[-1].count(f'File "<action {number}>"') for turn, number in ((1, 2), (3, 5))] == [1, 1]
+
+
+def test_what_was_printed_by_python_of_the_terminal_before_the_deadline_is_kept(
+    pool: agex.Pool, isolation: str
+) -> None:
+    endless = TerminalAction("python -c 'print(1)\nwhile True: pass'")
+    play = Play(pool, isolation, [endless], DONE, action_timeout_s=1.0)
+    assert play.do() == 0
+    assert play.observed(1)[0].startswith("1\nThe process that ran this action was ended (timeout:")
+
+
+def test_errors_about_paths_name_them_as_they_were_given(pool: agex.Pool, isolation: str) -> None:
+    turns = [
+        [WriteFile("d/f", "x")],
+        [WriteFile("d", "y")],
+        [WriteFile("d/f/g", "y")],
+        [WriteFile("e/", "y")],
+        [WriteFile("a\0b", "y")],
+        [EditFile("", "a", "b")],
+        [WriteFile("\ud800", "\ud800")],
+        [TerminalAction("cat '\ud800'")],
+    ]
+    play = Play(pool, isolation, *turns, DONE)
+    assert play.do() == 0
+    assert [play.observed(turn)[0] for turn in range(2, 9)] == [
+        "IsADirectoryError: [Errno 21] Is a directory: 'd'",
+        "NotADirectoryError: [Errno 20] Not a directory: 'd/f/g'",
+        "IsADirectoryError: [Errno 21] The name of a folder, and a file is wanted: 'e/'",
+        "ValueError: path has a character 0 in it, which no name of a file can have",
+        "ValueError: path is empty: name a file of the workspace",
+        "wrote \\ud800: 6 bytes, 1 lines",
+        "\\ud800",
+    ]

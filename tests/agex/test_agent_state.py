@@ -417,3 +417,21 @@ def test_what_keeps_versions_is_imported_with_the_agent_that_names_a_state(tmp_p
     command = [sys.executable, "-c", code.replace("{url!r}", repr(f"sqlite:///{tmp_path}/state.db"))]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_kept_is_said_once_and_again_where_it_changes(isolation: str, pool: agex.Pool) -> None:
+    if isolation == "none":
+        pytest.skip("code there cannot make links")
+    link = "import os\nos.symlink('/etc', '{}')"
+    script = [link.format("one"), "print(1)", link.format("two"), "import os\nos.unlink('one')", link.format("one")]
+    agent = agex.Agent(llm=Scripted([*script, "task_success(1)"]), isolation=isolation, policy="full-python", pool=pool)
+
+    @agent.task
+    def work() -> int:
+        """Work."""
+        raise NotImplementedError
+
+    assert work() == 1
+    notes = [event.message for event in agex.events(agent.state()) if isinstance(event, agex.NoteEvent)]
+    said = "not kept in the state of the session:\n{}: it is a symbolic link"
+    assert notes == [said.format("one"), said.format("two"), said.format("one")]

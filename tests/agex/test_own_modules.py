@@ -251,3 +251,20 @@ def test_classes_of_a_module_are_results_and_cache_entries_as_those_of_a_script(
     talk.agent.module("dataclasses")
     told = talk("from model import Row\ncache['row'] = Row(4)", "row = cache['row']\nprint(row, row.twice())")
     assert told[1] == "Row(a=4) 8"
+
+
+@pytest.mark.parametrize("cause", ["SystemExit", "GeneratorExit", "task_success(1)"])
+def test_an_error_whose_text_ends_everything_ends_nothing(any_talk: Talker, cause: str) -> None:
+    call = cause if "(" in cause else f"raise {cause}"
+    code = f"class E(Exception):\n    def __str__(self):\n        {call}\nraise E"
+    told = any_talk(code, "print('on')")
+    assert told[0].splitlines()[-1].startswith("E: <") and told[1] == "on"
+
+
+def test_what_cannot_be_compiled_is_told_by_its_own_lines_alone(talk: Talker) -> None:
+    told = talk("x = (", "y = 1\ny.__foo__", "raise KeyboardInterrupt")
+    assert told[0] == "  File \"<action 1>\", line 1\n    x = (\n        ^\nSyntaxError: '(' was never closed"
+    assert told[1].startswith(
+        '  File "<action 2>", line 2\n    y.__foo__\n    ^\nSandboxViolation: line 2: the attribute'
+    )
+    assert told[2].endswith("\nKeyboardInterrupt")

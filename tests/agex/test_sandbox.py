@@ -614,3 +614,16 @@ def test_closing_a_sandbox_of_none_ends_what_it_waits_for() -> None:
     sandbox.close()
     runner.join(30)
     assert [outcome.status for outcome in outcomes] == ["cancelled"]
+
+
+@pytest.mark.parametrize(("isolation", "status"), [("none", "ok"), ("kernel", "error")])
+def test_a_traceback_names_the_run_and_a_value_that_ends_everything_ends_nothing(
+    pool: agex.Pool, isolation: str, status: str
+) -> None:
+    with agex.Sandbox(isolation=isolation, pool=pool) as sandbox:
+        assert sandbox.run("1").value == 1
+        error = sandbox.run("1 / 0").error
+        assert error is not None and 'File "<run 2>", line 1' in error.traceback
+        code = "class H(list):\n    def __iter__(self): raise SystemExit(3)\nH([1])"
+        assert sandbox.run(code, returns=list[int]).status == status
+        assert sandbox.run("2").value == 2

@@ -300,3 +300,23 @@ def test_two_objects_of_one_session_see_what_either_writes(tmp_path: Path) -> No
         second.session("ann").files.write("b", b"2")
         assert first.session("ann").files.list() == ["a", "b"]
         assert [each.message for each in first.session("ann").history()] == ["write b", "write a"]
+
+
+def test_a_file_that_would_take_others_away_is_not_written(ann: SessionState) -> None:
+    ann.files.write("a", b"1")
+    ann.files.write("d/e", b"2")
+    for path, why in (("a/b", "'a' is a file; remove\\(\\) it first"), ("d", "a folder with files has that name")):
+        with pytest.raises(StateError, match=f"^the file {path} cannot be stored: {why}$"):
+            ann.files.write(path, b"3")
+    assert ann.files.list() == ann.files.list(".") == ["a", "d/e"]
+    assert ann.files.list("./d/") == ["d/e"]
+
+
+def test_a_path_that_no_workspace_can_have_is_told_before_it_is_lost(ann: SessionState) -> None:
+    with pytest.raises(StateError, match="more than 60 folders within one another"):
+        ann.files.write("d/" * 61 + "f", b"")
+    with pytest.raises(StateError, match=r"^the file \\ud800 cannot be stored: its name is not text \(UTF-8\)$"):
+        ann.files.write("\ud800", b"")
+    with pytest.raises(TypeError, match=r"^a path is a str, relative to the workspace, not PosixPath$"):
+        ann.files.write(Path("a"), b"")  # type: ignore[arg-type]
+    assert ann.head is None

@@ -95,8 +95,9 @@ def test_a_script_shows_so_many_and_a_task_so_many(talk: Talker) -> None:
     script = "import PIL.Image\nfor _ in range(8):\n    view_image(PIL.Image.new('L', (1, 1)))"
     (told,) = talk(script.replace("8", "9"))
     assert "ValueError: view_image() shows 8 images a script" in told and len(seen_by(talk)) == 8
-    talk(script, script, script)
+    *_, told = talk(script, script, script)
     assert len(seen_by(talk)) == MAX_IMAGES
+    assert told.endswith("\n[4 of these are not shown: a task has 20 images at most]")
 
 
 def test_what_cannot_be_shown_is_an_error_that_says_what_can(talk: Talker) -> None:

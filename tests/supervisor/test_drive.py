@@ -47,7 +47,7 @@ class Hands:
     ) -> Reply:
         return self.complete(request, on_token=on_token, timeout_s=timeout_s)
 
-    def act(self, code: str, timeout_s: float | None) -> Executed:
+    def act(self, code: str, number: int, timeout_s: float | None) -> Executed:
         self.times.append(timeout_s)
         result = next(self._results)
         return cast(Executed, result(self) if callable(result) else result)

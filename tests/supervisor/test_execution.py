@@ -39,7 +39,7 @@ class Bench:
         self.executor = WorkerExecutor(self.session, calls, Caps())
 
     def run(self, code: str, returns: Contract = ANYTHING, *, task: bool = False, timeout_s: float = 60.0) -> Executed:
-        return self.executor.execute(code, {}, returns, task=task, timeout_s=timeout_s)
+        return self.executor.execute(code, {}, returns, task=task, timeout_s=timeout_s, number=3)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_an_error_is_told_as_strings(bench: Executing) -> None:
     assert executed.error == ErrorInfo(
         "ZeroDivisionError",
         "division by zero",
-        'Traceback (most recent call last):\n  File "<action 1>", line 2, in <module>\n    1 / 0\n    ~~^~~\n'
+        'Traceback (most recent call last):\n  File "<run 3>", line 2, in <module>\n    1 / 0\n    ~~^~~\n'
         "ZeroDivisionError: division by zero\n",
     )
 

@@ -63,7 +63,6 @@ def test_what_is_not_there_is_refused_with_the_nearest_lines_numbered() -> None:
         "search was not found. The nearest lines:",
         "3:         return 1",
         "4:     return 2",
-        "5: ",
     ]
 
 
@@ -95,3 +94,50 @@ def test_a_replacement_that_stands_somewhere_by_chance_is_no_edit_that_was_made(
     with pytest.raises(EditRefused, match="search was not found"):
         edited("return x * 2\n", "nowhere", "x", all=False)
     assert "already" in edited("    x\nreturn x\n", "nowhere", "x", all=False).note
+
+
+TABBED = "def f():\n\tif x:\n\t\treturn 1\n\treturn 2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "search", "replace", "made"),
+    [
+        (
+            TABBED,
+            "    if x:\n        return 1\n",
+            "    if x:\n        if y:\n            return 7\n\n        return 1\n",
+            "def f():\n\tif x:\n\t\tif y:\n\t\t\treturn 7\n\n\t\treturn 1\n\treturn 2\n",
+        ),
+        (TABBED, "if x:\n  return 1", "if x:\n  return 3", "def f():\n\tif x:\n\t\treturn 3\n\treturn 2\n"),
+        (CODE, "\tif x:\n\t\treturn 1", "\tif x:\n\t\treturn 3", CODE.replace("return 1", "return 3")),
+        (CODE, "if x:\n  return 1", "if x:\n  return 3", CODE.replace("return 1", "return 3")),
+        (TABBED, "    return 2", "    if z:\n        return 2", TABBED.replace("\treturn 2", "\tif z:\n\t\treturn 2")),
+    ],
+)
+def test_tabs_and_spaces_may_differ_as_long_as_the_levels_are_the_same(
+    text: str, search: str, replace: str, made: str
+) -> None:
+    edit = edited(text, search, replace, all=False)
+    assert (edit.text, edit.note) == (made, "replaced 1 place (matched tabs and spaces aside)")
+
+
+@pytest.mark.parametrize(
+    ("text", "search"),
+    [
+        ("if x:\n\ta = 1\n\tb = 2\n", "if x:\n    a = 1\nb = 2"),
+        ("if x:\n\ta = 1\nb = 2\n", "if x:\n    a = 1\n    b = 2"),
+        ("\tif x:\n\ta = 1\n", "if x:\n    a = 1"),
+    ],
+)
+def test_lines_of_other_levels_are_no_match_whatever_they_are_made_of(text: str, search: str) -> None:
+    with pytest.raises(EditRefused, match="search was not found"):
+        edited(text, search, "pass", all=False)
+
+
+def test_a_file_of_plain_lines_keeps_them_whatever_the_pieces_have() -> None:
+    assert edited("a\nb\nc\n", "a\r\nb\r\n", "x\r\ny\r\n", all=False) == Edited("x\ny\nc\n", "replaced 1 place")
+
+
+def test_an_empty_file_has_no_nearest_lines() -> None:
+    with pytest.raises(EditRefused, match=r"^search was not found\. The file is empty\.$"):
+        edited("", "a", "b", all=False)

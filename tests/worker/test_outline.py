@@ -95,3 +95,10 @@ def test_what_is_told_has_an_end(tmp_path: Path) -> None:
         )
     told = outline(WorkspaceFiles(tmp_path))
     assert len(told) < MAX_CHARS + 200
+
+
+def test_of_very_many_files_all_are_counted_and_the_helpers_come_first(tmp_path: Path) -> None:
+    files = {f"a{number}": "def f(): pass\n" for number in range(MAX_FILES * 12)}
+    told = outlined(tmp_path, **files, helpers__z="def z(): pass\n").splitlines()
+    assert told[:2] == ["helpers/z.py", "  def z()"]
+    assert told[-1] == f"... and {MAX_FILES * 11 + 1} more; list the files to see them"

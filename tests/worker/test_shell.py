@@ -9,8 +9,8 @@ import pytest
 
 from agex_protocol.plan import SandboxPlan
 from agex_worker.sandbox.tree import WorkspaceTree
-from agex_worker.shell import Shell
-from agex_worker.shell_python import python_command
+from agex_worker.shell.interpreter import Shell
+from agex_worker.shell.python import python_command
 
 
 class Ran:
@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
     ("text", "out"),
     [
         ("sort a.txt | uniq -c | sort -rn | head -n 1", "      2 b\n"),
-        ("cat a.txt > c; cat a.txt >> c; wc -l < c", " 6\n"),
+        ("cat a.txt > c; cat a.txt >> c; wc -l < c", "6\n"),
         ("echo 'one  two' \"three ${X_:-unset}\"", "one  two three unset\n"),
         ("grep -c b *.txt; echo *.{txt,none}", "2\na.txt *.none\n"),
         ("sed -e s/b/c/ a.txt | tr a-z A-Z | cut -c 1 | xargs echo", "C A C\n"),
@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
         ("tar czf t.tgz a.txt; rm a.txt; tar xzf t.tgz; cat a.txt", "b\na\nb\n"),
         ("gzip a.txt; zcat a.txt.gz | head -n 1", "b\n"),
         ("for x in 1 2 3; do echo $x; done | sort -r | head -n 1", "3\n"),
-        ("for x in 1 2; do for y in a b; do\necho $x$y\ndone; done > n; wc -l < n", " 4\n"),
+        ("for x in 1 2; do for y in a b; do\necho $x$y\ndone; done > n; wc -l < n", "4\n"),
         ("n=0; while [ $n -lt 3 ]; do n=$((n + 1)); echo $n; done", "1\n2\n3\n"),
         ("n=5; until [ $n = 3 ]; do n=$((n-1)); done; echo $n", "3\n"),
         ('while read line; do echo "<$line>"; done < a.txt', "<b>\n<a>\n<b>\n"),
@@ -80,19 +80,26 @@ def test_what_shells_do_it_does(root: Path, text: str, out: str) -> None:
     ("text", "out", "err", "code"),
     [
         ("echo before; cat nosuch", "before\n", "cat: nosuch: No such file or directory\n", 1),
-        ("nosuch-command", "", "nosuch-command: command not found\n", 127),
         ("exit 7", "", "", 7),
         ("grep zzz a.txt", "", "", 1),
         ("for x in 1; do echo $x", "", "'for' without its 'done'\n", 2),
         ("echo a; done", "", "'done' without the word that it belongs to\n", 2),
-        ("if; then echo; fi", "", "'if' without a condition\n", 2),
-        (
-            "echo $((2 ** 99))",
-            "",
-            "$((2 ** 99)) cannot be computed: only whole numbers, + - * / % and comparisons\n",
-            2,
-        ),
-        ("echo $UNSET; echo on", "on\n", "UNSET: unbound variable\n", 0),
+        ("if then echo; fi", "", "'if' without a condition\n", 2),
+        ("echo $((1 / 0)); echo on", "on\n", "$((1 / 0)) cannot be computed: division by 0\n", 0),
+        ("set -u; echo $UNSET; echo on", "", "UNSET: unbound variable\n", 1),
+        ("set -e; false; echo never", "", "", 1),
+        ("set -o pipefail; cat nosuch | wc -l", "0\n", "cat: nosuch: No such file or directory\n", 1),
+        ("cat < nosuch", "", "nosuch: No such file or directory\n", 1),
+        ("echo 'not closed", "", "a ' that is not closed\n", 2),
+        ("cat << END\nx", "", "the text after << does not end: a line with 'END' alone is missing\n", 2),
+        ("a=(1 2)", "", "there are no arrays here: keep words in a variable, or lines in a file\n", 2),
+        ("cat <(ls)", "", "<(...) is not available: write to a file first, or use a pipe\n", 2),
+        ("echo ${x!y}", "", "${x!y} is not understood here; sed or awk can change a text\n", 1),
+        ("echo x >&3", "", ">&3: only 0, 1 and 2 can be redirected here\n", 1),
+        ("echo x 3> f", "", "3>: only 0, 1 and 2 can be redirected here\n", 1),
+        ("echo {1..99999}", "", "more than 10000 words come of '{1..99999}'\n", 1),
+        ("chmod 600 a.txt", "", "chmod: 600: files have no modes here; each can be read, written and run\n", 1),
+        ("diff a.txt a.txt && echo same; echo b > b; diff a.txt b > /dev/null", "same\n", "", 1),
         ("break", "", "break and continue belong into a loop\n", 2),
     ],
 )
@@ -189,7 +196,8 @@ def test_python_runs_a_file_with_its_arguments_and_input_under_the_inner_sandbox
         ("python -c 'import os'", "the module 'os' is not registered", 1),
         ("python -c 'task_success(1)'", "name 'task_success' is not defined", 1),
         ("python -c 'print(inputs)'", "name 'inputs' is not defined", 1),
-        ("python -m json", "-m is not available", 1),
+        ("python -m json", "there is no module 'json' in the working directory", 1),
+        ("python -x", "python FILE [ARGS]", 2),
         ("python nosuch.py", "cannot open nosuch.py", 2),
         ("python -c 'eval(\"1\")'", "eval() is not allowed here", 1),
     ],
@@ -222,3 +230,45 @@ def test_folders_are_not_put_into_one_another_deeper_than_a_workspace_may_have_t
 def test_as_many_folders_as_a_workspace_may_have_are_made_and_moved(root: Path) -> None:
     ran = Ran(root, f"mkdir -p {'d/' * 29}; mkdir -p {'e/' * 31}; mv e {'d/' * 29}; ls {'d/' * 29}{'e/' * 30}")
     assert (ran.out, ran.err, ran.code) == ("e\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["f() { f; }; f", "f() { f | f; }; f", "f() { $(f); $(f); }; f", "echo 'sh s' > s; sh s"]
+)
+def test_what_calls_itself_without_end_is_stopped_as_a_whole(root: Path, text: str) -> None:
+    ran = Ran(root, f"{text}; echo never")
+    assert (ran.out, ran.err, ran.code) == ("", "more than 40 commands within one another\n", 1)
+
+
+def test_a_name_that_is_no_command_is_told_with_those_that_are_once(root: Path) -> None:
+    ran = Ran(root, "own() { :; }; apt install x; git status")
+    first, second = ran.err.splitlines()
+    there = first.removeprefix("apt: command not found: no program can be started here, and there are ").split()
+    assert {"ls", "awk", "python", "read", "own", "printf"} <= set(there) and there == sorted(there)
+    assert (second, ran.code) == ("git: command not found", 127)
+
+
+def test_a_file_is_run_by_its_path_and_a_module_by_its_name(root: Path) -> None:
+    (root / "pkg").mkdir()
+    (root / "pkg" / "it.py").write_text("from .of import X\nprint(__name__, X)\n")
+    (root / "pkg" / "of.py").write_text("X = 7\n")
+    (root / "tool").write_text("#!/usr/bin/env python3\nimport sys\nprint(sys.argv)\n")
+    (root / "script").write_text("echo shell $1\n")
+    ran = Ran(root, "python -m pkg.it; chmod +x tool; ./tool a; ./script b; python -u pkg/of.py; python --version")
+    *lines, version = ran.out.splitlines()
+    assert (lines, ran.err, ran.code) == (["__main__ 7", "['./tool', 'a']", "shell b"], "", 0)
+    assert version.startswith("Python 3.")
+
+
+def test_what_python_prints_is_shown_as_it_comes(root: Path) -> None:
+    ran = Ran(
+        root,
+        "echo 1; python -c 'print(2); raise SystemExit(print(3, file=None))'; echo 4 | cat; python -c 'raise GeneratorExit'",
+    )
+    assert (ran.out, ran.code) == ("1\n2\n3\n4\n", 1)
+    assert ran.err.endswith("GeneratorExit\n")
+
+
+def test_the_current_directory_may_be_taken_away(root: Path) -> None:
+    ran = Ran(root, "mkdir d; cd d; (cd ..; rm -r d); pwd; ls")
+    assert ran.code == 0 and ran.out == f"{root}\na.txt\n"

@@ -24,7 +24,7 @@ from agex_worker.tracebacks import MAX_SCRIPTS, error_text, remember_script
         ),
         (
             "x = [\n().mro]",
-            "().mro]\n    ^\nagex_worker.sandbox.names.SandboxViolation: line 2: the attribute mro is not allowed here:"
+            "().mro]\n    ^\nSandboxViolation: line 2: the attribute mro is not allowed here:"
             " the list of base classes ends in object, from which every class can be reached; use isinstance()",
         ),
     ],

@@ -4,6 +4,7 @@ for how deep it is indented. What is not there, or is there more than once, is a
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -31,20 +32,23 @@ class Edited:
 def edited(text: str, search: str, replace: str, *, all: bool) -> Edited:
     """`text` with `search` replaced once, or wherever it is. EditRefused says why not.
 
-    A file whose every line ends with CRLF keeps that, whichever way the two pieces are written.
+    A file in which all lines end with CRLF, or none does, keeps that, whichever way the two pieces are written.
     """
     if not search.strip():
         raise EditRefused("search is empty: give the text to be replaced, or write the whole file with write_file")
     if "\r\n" in text and text.count("\n") == text.count("\r\n") == text.count("\r"):
         made = edited(_plain(text), _plain(search), _plain(replace), all=all)
         return Edited(made.text.replace("\n", "\r\n"), made.note)
+    if "\r\n" in search and "\r\n" not in text:
+        return edited(text, _plain(search), _plain(replace), all=all)
     if search == replace:
         return Edited(text, "nothing changed: search and replace are the same")
     if count := text.count(search):
         if count > 1 and not all:
             raise _ambiguous([_line_of(text, at) for at in _places(text, search)], count)
         return Edited(text.replace(search, replace), _replaced(count))
-    for found, how in ((_by_ends(text, search), "spaces at line ends aside"), (_by_indent(text, search), "indented")):
+    for find, how in _TOLERANT:
+        found = find(text, search)
         if len(found) > 1 and not all:
             raise _ambiguous([each.first + 1 for each in found], len(found))
         if found:
@@ -86,11 +90,58 @@ def _by_indent(text: str, search: str) -> list[_Found]:
     for first in range(len(lines) - len(wanted) + 1):
         if lines[first + lead].lstrip() != wanted[lead].lstrip():
             continue
-        fit = _shift(own, _indent(lines[first + lead]))
+        there = _indent(lines[first + lead])
+        if own and there and set(own) != set(there):
+            continue  # tabs for spaces are no shift
+        fit = _shift(own, there)
         if lines[first : first + len(wanted)] == [fit(line) for line in wanted]:
             if not found or first >= found[-1].first + found[-1].count:
                 found.append(_Found(first, len(wanted), fit))
     return found
+
+
+def _by_levels(text: str, search: str) -> list[_Found]:
+    """Where the lines fit but for what a level of the indent is made of: tabs, or so many spaces."""
+    lines, wanted = [line.rstrip() for line in text.split("\n")], [line.rstrip() for line in _lines(search)]
+    found: list[_Found] = []
+    for place in _windows([line.lstrip() for line in lines], [line.lstrip() for line in wanted], lambda line: line):
+        here = lines[place.first : place.first + place.count]
+        pairs = [(_indent(old), _indent(new)) for old, new in zip(wanted, here, strict=True) if old]
+        levels = dict(pairs)
+        fit = _levelled(levels) if all(levels[old] == new for old, new in pairs) else None
+        if fit is not None:
+            found.append(_Found(place.first, place.count, fit))
+    return found
+
+
+def _levelled(levels: dict[str, str]) -> Callable[[str], str] | None:
+    """What makes of an indent like those that are known one like theirs; None where they do not go up together."""
+    known = sorted(levels.items(), key=lambda pair: len(pair[0]))
+    steps: list[tuple[str, str]] = []
+    for (flat, old), (deep, new) in itertools.pairwise(known):
+        if not deep.startswith(flat) or not new.startswith(old) or new == old:
+            return None
+        steps.append((deep.removeprefix(flat), new.removeprefix(old)))
+    one, other = min(steps, default=known[-1], key=lambda step: len(step[0]))
+    if not one:
+        return None
+
+    def fit(line: str) -> str:
+        if not line.strip():
+            return ""
+        indent = _indent(line)
+        near, made = next(((old, new) for old, new in reversed(known) if indent.startswith(old)), ("", ""))
+        count, rest = divmod(len(indent) - len(near), len(one))
+        return made + other * count + " " * rest + line.lstrip()
+
+    return fit
+
+
+_TOLERANT: tuple[tuple[Callable[[str, str], list[_Found]], str], ...] = (
+    (_by_ends, "spaces at line ends aside"),
+    (_by_indent, "indented"),
+    (_by_levels, "tabs and spaces aside"),
+)
 
 
 def _windows(lines: Sequence[str], wanted: Sequence[str], fit: Callable[[str], str]) -> list[_Found]:
@@ -160,7 +211,9 @@ def _ambiguous(lines: Sequence[int], count: int) -> EditRefused:
 def _nearest(text: str, search: str) -> str:
     """The lines most like the first line that is searched for, numbered, each with the next one."""
     wanted = next(line.strip() for line in _lines(search) if line.strip())[:MAX_SHOWN_CHARS]
-    lines = text.split("\n")
+    if not text.strip():
+        return " The file is empty."
+    lines = text.removesuffix("\n").split("\n")
     stripped = [line.strip()[:MAX_SHOWN_CHARS] for line in lines[:MAX_COMPARED_LINES]]
     near = difflib.get_close_matches(wanted, set(stripped) - {""}, n=3, cutoff=0.5)
     numbers = sorted({stripped.index(each) for each in near})

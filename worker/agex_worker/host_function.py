@@ -21,6 +21,8 @@ Ask = Callable[[str, dict[str, Any], dict[str, Shape]], object]
 class HostError(Exception):
     """A host function raised something that is not a builtin exception; the text says what."""
 
+    __module__ = "builtins"  # so in a traceback its bare name stands before the text
+
 
 def proxy(function: HostFunction, ask: Ask) -> Callable[..., object]:
     """A function of that name: binds its arguments by the host's signature and asks the supervisor to run it."""

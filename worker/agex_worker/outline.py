@@ -9,7 +9,6 @@ import ast
 import inspect
 import os
 from collections.abc import Iterator
-from itertools import islice
 
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.tracebacks import bounded
@@ -28,15 +27,15 @@ _LEFT_OUT = frozenset({"skills", "__pycache__"})
 def outline(files: WorkspaceFiles) -> str:
     """Each module with its functions and classes; "" where there are none."""
     told: list[str] = []
-    left, more = MAX_CHARS, 0
-    for path in islice(sorted(_sources(files)), MAX_FILES * 10):
+    left = MAX_CHARS
+    sources = sorted(_sources(files), key=lambda path: (not path.startswith("helpers/"), path))
+    for path in sources[: MAX_FILES * 10]:
         text = "\n".join([path, *(f"  {line}" for line in _lines(files, path))])
         if len(told) == MAX_FILES or len(text) > left:
-            more += 1
             continue
         left -= len(text) + 1
         told.append(text)
-    if more:
+    if (more := len(sources) - len(told)) > 0:
         told.append(f"... and {more} more; list the files to see them")
     return "\n".join(told)
 

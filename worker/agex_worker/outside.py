@@ -73,7 +73,7 @@ def explain(error: BaseException) -> None:
     try:
         for each in _chain(error):
             _outside.explain(each)
-    except Exception:
+    except BaseException:
         return  # its class is the code's own, with attributes that do anything
 
 

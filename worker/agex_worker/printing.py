@@ -42,10 +42,12 @@ def bounded_print(write: Callable[..., None]) -> Callable[..., None]:
 def observed(value: object) -> str:
     """str(value), unless that is too long to be looked at."""
     text = str(value)
-    if len(text) <= MAX_VALUE_CHARS:
-        return text
     pandas: Any = sys.modules.get("pandas")
-    if pandas is not None and isinstance(value, pandas.DataFrame):
+    is_frame = pandas is not None and isinstance(value, pandas.DataFrame)
+    if len(text) <= MAX_VALUE_CHARS:
+        # Of one that pandas itself abridged its columns are the more to be known.
+        return f"{text}\n[dtypes: {_kinds(value)}]" if is_frame and text.endswith(" columns]") else text
+    if is_frame:
         return _frame(value)
     if type(value) in _CONTAINERS:
         return f"{glimpse(value, _SHORT_CHARS)}\n[{type_name(value)} of {len(value)}]"  # type: ignore[arg-type]
@@ -105,10 +107,18 @@ def _long(value: Any, room: int) -> str:
 
 def _frame(frame: Any) -> str:
     rows, columns = frame.shape
-    counts: dict[str, int] = {}
-    for kind in frame.dtypes:
-        counts[str(kind)] = counts.get(str(kind), 0) + 1
-    kinds = ", ".join(f"{kind} x {count}" for kind, count in islice(counts.items(), 20))
+    kinds = _kinds(frame)
     head = bounded(str(frame.iloc[:_SHOWN_ROWS, :_SHOWN_COLUMNS]), _SHORT_CHARS)
     shown = f"its first {min(rows, _SHOWN_ROWS)} rows and {min(columns, _SHOWN_COLUMNS)} columns"
     return f"DataFrame of {rows} rows x {columns} columns ({kinds}); {shown}:\n{head}"
+
+
+def _kinds(frame: Any) -> str:
+    """The dtypes: of each column where there are few, else how many there are of each."""
+    if len(frame.columns) <= _SHOWN_COLUMNS:
+        named = zip(frame.columns, frame.dtypes, strict=True)
+        return bounded(", ".join(f"{name} {kind}" for name, kind in named), _SHORT_CHARS)
+    counts: dict[str, int] = {}
+    for kind in frame.dtypes:
+        counts[str(kind)] = counts.get(str(kind), 0) + 1
+    return ", ".join(f"{kind} x {count}" for kind, count in islice(counts.items(), 20))

@@ -58,7 +58,6 @@ class Session:
         self._commands: tuple[m.HostCommand, ...] = ()
         self._commanding: dict[str, Callable[..., Any]] = {}
         self._gone: deque[str] = deque()  # objects of the supervisor that nothing here holds any more
-        self._actions = 0
         self._cache = Remembering(self._ask_cache)
         self._in_script = False
 
@@ -118,11 +117,10 @@ class Session:
         self._send_ending(asked, ended.pop())  # held by nobody else: its value may look at the inputs
 
     def _execute(self, run: m.Run) -> turn.Ended:
-        self._actions += 1
         shape = shape_from_bytes(run.returns)
         try:
             inputs: dict[str, object] = self._loaded(run.inputs)
-        except Exception as error:
+        except BaseException as error:  # what was sealed runs code where it is opened
             return turn.raised(error)
         self._read_anew()
         return turn.execute(
@@ -131,7 +129,7 @@ class Session:
             {"print": bounded_print(print), **self._names} if run.task else self._names,
             inputs,
             task=run.task,
-            filename=f"<action {self._actions}>",
+            filename=turn.script_name(run.number, task=run.task),
             files=WorkspaceFiles(Path.cwd(), self._sandbox.read_only),
             accept=lambda value: self._encoded(value, shape),
             keep=shape.kind == "any",

@@ -14,7 +14,7 @@ from agex_worker.turn import Ended
 from agex_worker.workspace_actions import tend
 
 if TYPE_CHECKING:
-    from agex_worker.shell import Shell
+    from agex_worker.shell.interpreter import Shell
 
 Write = Callable[[str], object]
 
@@ -43,9 +43,9 @@ class Terminal:
 
     def _shell(self, tree: WorkspaceTree, out: Write, err: Write, redirects: bool) -> Shell:
         # Here, because a file is written and edited without a shell.
-        from agex_worker.host_command import host_command
-        from agex_worker.shell import Shell
-        from agex_worker.shell_python import python_command
+        from agex_worker.shell.host_command import host_command
+        from agex_worker.shell.interpreter import Shell
+        from agex_worker.shell.python import python_command
 
         python = python_command(
             self.sandbox, self.names, self.members, tree, redirects=redirects, read_anew=self.read_anew

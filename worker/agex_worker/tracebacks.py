@@ -68,13 +68,17 @@ def error_text(error: BaseException) -> ErrorText:
     kind = type_name(error)
     try:
         message = str(error)
-    except Exception as second:
+    except KeyboardInterrupt:
+        raise  # in the application's own process it is somebody's Ctrl-C
+    except BaseException as second:  # SystemExit too: it ends neither the worker nor, in `none`, the application
         message = f"<its text cannot be made: {type(second).__name__}>"
     try:
         told = traceback.TracebackException.from_exception(error, limit=-40, compact=True)
         _drop_ours(told)
         text = "".join(told.format())
-    except Exception as second:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as second:
         text = f"{kind}: {message}\n<its traceback cannot be made: {type(second).__name__}>\n"
     return ErrorText(kind, bounded(message, MAX_MESSAGE_CHARS), bounded(text, MAX_TRACEBACK_CHARS))
 

@@ -27,6 +27,13 @@ class ContractError(TypeError):
     __module__ = "builtins"  # the agent knows it by its bare name
 
 
+def script_name(number: int, *, task: bool) -> str:
+    """What tracebacks call a script: an action or the setup of a task, or a run of a Sandbox."""
+    if not task:
+        return f"<run {number}>"
+    return f"<action {number}>" if number else "<setup>"
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """kind: "finished", "succeeded", "gave_up", "asked", "raised", "kept" (a value that cannot be handed over), or "done" (an
@@ -100,7 +107,12 @@ def execute(
         return terminators.ended
     if task:
         return Ended("finished")
-    return _last_value(scope.get(VALUE_NAME), accept, keep)
+    try:
+        return _last_value(scope.get(VALUE_NAME), accept, keep)
+    except passes:
+        raise
+    except BaseException as error:  # of a value whose methods do anything
+        return raised(error)
 
 
 def raised(error: BaseException) -> Ended:
@@ -153,5 +165,5 @@ def _last_value(value: object, accept: Callable[[object], object], keep: bool) -
 def _shown(value: object) -> str:
     try:
         return bounded(repr(value), MAX_REPR_CHARS)
-    except Exception as error:
+    except BaseException as error:
         return f"<its repr cannot be made: {type(error).__name__}>"

@@ -36,15 +36,16 @@ def tend(asked: m.OnWorkspace, tree: WorkspaceTree, run_shell: RunShell) -> Ende
                 told = _write(asked, tree)
             case m.Edit():
                 told = _edit(asked, tree)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise  # in the application's own process it is somebody's Ctrl-C
+    except BaseException as error:
         return raised(error.with_traceback(None))  # no line of it is the agent's
     added, modified = tree.added[:MAX_NAMED], tree.modified[:MAX_NAMED]
     return Ended("done", text=told.text, exit_code=told.exit_code, added=added, modified=modified)
 
 
 def _write(asked: m.Write, tree: WorkspaceTree) -> Told:
-    if not asked.path.strip():
-        raise ValueError("path is empty: name a file of the workspace")
+    _require_name(asked.path)
     data = asked.content.encode("utf-8", "backslashreplace")
     tree.write(asked.path, data, "a" if asked.append else "w")
     how = "appended to" if asked.append and not tree.added else "wrote"
@@ -52,11 +53,21 @@ def _write(asked: m.Write, tree: WorkspaceTree) -> Told:
 
 
 def _edit(asked: m.Edit, tree: WorkspaceTree) -> Told:
+    _require_name(asked.path)
     before = _text_of(asked.path, tree)
     made = edited(before, asked.search, asked.replace, all=asked.all)
     if made.text != before:
         _put(asked.path, made.text.encode("utf-8", "surrogatepass"), before.encode(), tree)
     return Told(f"{asked.path}: {made.note}")
+
+
+def _require_name(path: str) -> None:
+    if not path.strip():
+        raise ValueError("path is empty: name a file of the workspace")
+    if "\0" in path:
+        raise ValueError("path has a character 0 in it, which no name of a file can have")
+    if path.endswith("/"):
+        raise IsADirectoryError(errno.EISDIR, "The name of a folder, and a file is wanted", path)
 
 
 def _text_of(path: str, tree: WorkspaceTree) -> str:

@@ -39,6 +39,8 @@ REASONS: dict[str, str] = {
 class KeyboardInterrupt(Exception):
     """So that `except KeyboardInterrupt` compiles: nothing raises it here, and the real one stops the action."""
 
+    __module__ = "builtins"
+
 
 class RefusedBuiltin:
     """In the place of a builtin that is not given: calling it says why."""

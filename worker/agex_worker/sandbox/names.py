@@ -21,12 +21,16 @@ Kind = Literal["plain", "doubtful", "private", "refused"]
 class SandboxViolation(SyntaxError):
     """The source uses something that the inner sandbox does not allow; the message names line, thing and remedy."""
 
+    __module__ = "builtins"  # in a traceback it has its bare name, as the errors of Python have
+
 
 class Refused(AttributeError):
     """The same for a name or object that was only known at run time. Noted as a denial when it is made.
 
     `target` names what was refused, where it has a name; `operation` is a word of the supervisor's table.
     """
+
+    __module__ = "builtins"
 
     def __init__(self, message: str = "", target: str = "", operation: str = "use") -> None:
         super().__init__(message)

@@ -74,11 +74,16 @@ class WorkspaceTree(WorkspaceFiles):
         where = self._absolute(path)
         if where == str(self._root):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
-        if (above := os.path.dirname(where)) != str(self._root):
-            self.makedirs(above)
-        is_new = not self.exists(where)
-        with self._regular(where, mode + "b") as file:
-            file.write(content)
+        try:
+            if (above := os.path.dirname(where)) != str(self._root):
+                self.makedirs(above)
+            is_new = not self.exists(where)
+            with self._regular(where, mode + "b") as file:
+                file.write(content)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise type(error)(error.errno, error.strerror, path) from None  # by the path that was given
         self._note(where, is_new)
 
     def remove(self, path: str) -> None:
@@ -119,6 +124,8 @@ class WorkspaceTree(WorkspaceFiles):
             if not exist_ok:
                 raise FileExistsError(errno.EEXIST, "File exists", path)
             return
+        if self.exists(where):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
         if where != str(self._root):
             self.makedirs(os.path.dirname(where))
         self.mkdir(where)
@@ -160,6 +167,14 @@ class WorkspaceTree(WorkspaceFiles):
         if self._leads_here(where):
             return [os.path.relpath(self._root, where).split(os.sep)[0]]
         return [name for name, _ in self._walk(where, "", recursive)]
+
+    def files_below(self, path: str) -> Names:
+        """The regular files of a directory and those within it, by their paths from the root; none where it is not there."""
+        if not self.exists(path):
+            return []
+        where = self._absolute(path)
+        shown = "" if where == str(self._root) else self._shown(where)
+        return sorted(name for name, each in self._walk(where, shown, recursive=True) if stat.S_ISREG(each.st_mode))
 
     def entries(self, path: str, recursive: bool = False) -> Names:
         """The same, but nothing is told of directories above the workspace."""

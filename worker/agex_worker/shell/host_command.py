@@ -30,7 +30,10 @@ def host_command(
         while "operation" in step:
             step = _answered(step, commanding[m.CONTINUE_COMMAND], tree)
         ctx.stdout.write(step["stdout"])
-        return CommandResult(exit_code=step["exit_code"], stderr=step["stderr"])
+        said = step["stderr"]
+        if said and not said.startswith(f"{declared.name}:"):
+            said = f"{declared.name}: {said}"
+        return CommandResult(exit_code=step["exit_code"], stderr=said)
 
     return command
 
@@ -52,8 +55,6 @@ def _perform(operation: str, path: str, content: bytes, tree: WorkspaceTree) -> 
             tree.write(path, content)
             return None
         case "list":
-            return tree.list(path)
-        case "glob":
-            return tree.glob(path)
+            return tree.files_below(path)
         case _:
             raise ValueError(f"no such operation on files: {operation}")

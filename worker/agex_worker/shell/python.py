@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import platform
 import sys
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, TextIO
 
 from termish import CommandContext, CommandResult, TerminalError
 
@@ -15,9 +17,21 @@ from agex_protocol.plan import SandboxPlan
 from agex_worker.sandbox.compiler import compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
+from agex_worker.shell.streams import ShellContext, Written
 from agex_worker.tracebacks import error_text, remember_script
 
-_HELP = "python FILE [ARGS], python -c TEXT [ARGS], or python - for standard input"
+_HELP = "python FILE [ARGS], python -m MODULE [ARGS], python -c TEXT [ARGS], or python - for standard input"
+_WITHOUT_EFFECT = {"-u", "-B", "-q", "-s", "-E", "-I", "-O"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """package: that of a module, which may import its neighbours by dots."""
+
+    filename: str
+    source: str
+    arguments: list[str]
+    package: str | None = None
 
 
 def python_command(
@@ -33,11 +47,18 @@ def python_command(
     before each run."""
 
     def python(ctx: CommandContext) -> CommandResult | None:
-        filename, source, arguments = _source(ctx)
+        if ctx.args in (["-V"], ["--version"]):
+            ctx.stdout.write(f"Python {platform.python_version()}\n")
+            return None
+        program = _program(ctx)
         if read_anew is not None:
             read_anew()
-        out, err = io.StringIO(), io.StringIO()
-        system = _System(arguments, ctx.stdin, out, err)
+        # As it comes: what was printed before the action is ended is there.
+        out = ctx.stdout
+        if isinstance(out, Written):
+            out.at_once()
+        err: TextIO = ctx.stderr if isinstance(ctx, ShellContext) else io.StringIO()
+        system = _System(program.arguments, ctx.stdin, out, err)
         with contextlib.ExitStack() as stack:
             if redirects:
                 stack.enter_context(contextlib.redirect_stdout(out))
@@ -48,39 +69,62 @@ def python_command(
             else:
                 given = {**members, "sys": {**members.get("sys", {}), **system.members()}}
                 scope = namespace(sandbox, {**names, **system.names()}, files=files, members=given)
-            code = _run(filename, source, sandbox, scope, err)
-        ctx.stdout.write(out.getvalue())
-        return CommandResult(exit_code=code, stderr=err.getvalue())
+            code = _run(program, sandbox, scope, err)
+        out.flush()
+        err.flush()
+        return CommandResult(exit_code=code, stderr=err.getvalue() if isinstance(err, io.StringIO) else "")
 
     return python
 
 
-def _source(ctx: CommandContext) -> tuple[str, str, list[str]]:
-    match ctx.args:
+def _program(ctx: CommandContext) -> _Program:
+    words = list(ctx.args)
+    while words and words[0] in _WITHOUT_EFFECT:
+        words.pop(0)
+    match words:
         case ["-c", text, *rest]:
-            return "<string>", text, ["-c", *rest]
-        case ["-m", *_]:
-            raise TerminalError(f"python: -m is not available: {_HELP}")
+            return _Program("<string>", text, ["-c", *rest])
+        case ["-m", name, *rest]:
+            return _module(ctx, name, rest)
         case [] | ["-"]:
-            return "<stdin>", ctx.stdin.read(), ["-"]
-        case [path, *rest]:
-            try:
-                return path, ctx.fs.read(path).decode("utf-8"), [path, *rest]
-            except (OSError, UnicodeDecodeError) as error:
-                raise TerminalError(f"python: cannot open {path}: {error}", exit_code=2) from None
+            return _Program("<stdin>", ctx.stdin.read(), ["-"])
+        case [path, *rest] if not path.startswith("-"):
+            return _Program(path, _text_of(ctx, path), [path, *rest])
         case _:
-            raise TerminalError(f"python: {_HELP}")
+            raise TerminalError(f"python: {_HELP}", exit_code=2)
 
 
-def _run(filename: str, source: str, sandbox: SandboxPlan, scope: dict[str, Any], err: io.StringIO) -> int:
+def _module(ctx: CommandContext, name: str, rest: list[str]) -> _Program:
+    base = name.replace(".", "/")
+    for path, package in ((f"{base}/__main__.py", name), (f"{base}.py", name.rpartition(".")[0])):
+        if all(part.isidentifier() for part in name.split(".")) and ctx.fs.isfile(path):
+            return _Program(path, _text_of(ctx, path), [path, *rest], package)
+    raise TerminalError(
+        f"python: there is no module {name!r} in the working directory, and no other is run by -m: {_HELP}"
+    )
+
+
+def _text_of(ctx: CommandContext, path: str) -> str:
     try:
-        exec(compile(source, sandbox, remember_script(filename, source)), scope)
+        return ctx.fs.read(path).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TerminalError(f"python: cannot open {path}: {error}", exit_code=2) from None
+
+
+def _run(program: _Program, sandbox: SandboxPlan, scope: dict[str, Any], err: TextIO) -> int:
+    if program.package is not None:
+        scope["__package__"] = program.package
+    try:
+        name = remember_script(program.filename, program.source)
+        exec(compile(program.source, sandbox, name, relative=program.package is not None), scope)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
         err.write(f"{end.code}\n")
         return 1
-    except Exception as error:
+    except (Exception, GeneratorExit, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and sandbox.mode != "full":
+            raise  # in the application's own process it is somebody's Ctrl-C
         err.write(error_text(error).traceback)
         return 1
     return 0
@@ -89,7 +133,7 @@ def _run(filename: str, source: str, sandbox: SandboxPlan, scope: dict[str, Any]
 class _System:
     """What a script finds of its own as `sys`: arguments and streams."""
 
-    def __init__(self, arguments: list[str], stdin: Any, out: io.StringIO, err: io.StringIO) -> None:
+    def __init__(self, arguments: list[str], stdin: Any, out: TextIO, err: TextIO) -> None:
         self._arguments, self._stdin, self._out, self._err = arguments, stdin, out, err
 
     def names(self) -> dict[str, object]:

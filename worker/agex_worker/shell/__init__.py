@@ -1,0 +1,1 @@
+"""The terminal: a shell on the workspace, in plain Python."""
