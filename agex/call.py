@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agex.asking import Asking
 from agex.captures import ridden_by
+from agex.cutoff import Cutoff
 from agex.errors import ContractError, TaskNeedsInput
 from agex.file_news import FileNews
 from agex.handlers import handled
@@ -159,7 +160,7 @@ class Call:
         wall = min(limit, self._bench_wall(), *([] if timeout_s is None else [timeout_s]))
         assert self._executor is not None
         try:
-            with called_by(self):
+            with called_by(self), Cutoff(timeout_s, self.interrupt):
                 if not isinstance(action, PythonAction):
                     return self._executor.tend(action, timeout_s=wall)
                 returns = self._task.terms.returns
