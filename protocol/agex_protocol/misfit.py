@@ -57,6 +57,8 @@ def short(value: object) -> str:
 
 def hint(value: Any, shape: Shape | None = None) -> str:
     """What usually turns the one into the other."""
+    if shape is not None and shape.kind == "record" and str(shape).startswith(f"{type(value).__name__}["):
+        return f"; make it by {shape}(...)"
     remedy = _HINTS.get((type(value).__name__, shape.kind if shape else "any")) or _HINTS.get(
         (type(value).__name__, "")
     )

@@ -502,6 +502,16 @@ def test_a_model_that_says_nothing_of_further_keys_leaves_them_out_as_pydantic_d
         assert got == Invoice(invoiceNumber="7")
 
 
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+
+
+def test_an_instance_of_a_generic_model_without_its_parameter_is_told_how_to_be_made() -> None:
+    assert sent(Page[int], Page[int](items=[1])) == Page[int](items=[1])
+    with pytest.raises(NotPortable, match=r"a Page, wanted Page\[int\]; make it by Page\[int\]\(...\)$"):
+        sent(Page[int], Page(items=[1]))
+
+
 def test_a_model_of_one_value_is_made_of_that_value() -> None:
     assert Contract.of(Numbers, where="here").check([1, 2]) == Numbers([1, 2])
     assert sent(list[Numbers], [[1], Numbers([2])]) == [Numbers([1]), Numbers([2])]
