@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from agex.containers import replaced
-from agex.interruption import Interrupted, Passing
+from agex.interruption import Passing
 from agex_protocol.errors import ProtocolError
 from agex_protocol.host_handle import HostHandle, target_of
 from agex_supervisor.contract import Contract, ContractMismatch
@@ -22,8 +22,10 @@ from agex_supervisor.host_calls import HostCalls, spread
 from agex_supervisor.local_holder import local_object
 from agex_supervisor.outbound import NotSendable, Refer
 from agex_supervisor.wording import as_worker_says
+from agex_worker.from_outside import FromOutside
 from agex_worker.host_function import proxy
 from agex_worker.host_objects import HostNames, host_names
+from agex_worker.sandbox.own import GATE_NAME
 
 
 class DirectCalls:
@@ -63,9 +65,11 @@ class DirectCalls:
         except Exception as error:
             # As across a process: what went wrong, and nothing of where in the application that was.
             raise error.with_traceback(None) from None
-        except Interrupted:
+        except FromOutside:
             raise
         except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt) and _is_of_code(error):
+                raise  # of a function that it gave to this one, and no business of the application's
             raise Passing(error) from None
         try:
             return self.presented(result)
@@ -108,3 +112,14 @@ class DirectCalls:
 
 def _behind(value: object) -> object:
     return local_object(value) if isinstance(value, Handle) else value
+
+
+def _is_of_code(error: BaseException) -> bool:
+    """Whether it came up in agent code, or in what that is given to end itself."""
+    trace = error.__traceback__
+    while trace is not None:
+        scope = trace.tb_frame.f_globals
+        if GATE_NAME in scope or str(scope.get("__name__")).startswith("agex_worker."):
+            return True
+        trace = trace.tb_next
+    return False

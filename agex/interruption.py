@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from agex_protocol.budget import collector_paused
+from agex_worker.from_outside import FromOutside
 
 T = TypeVar("T")
 
@@ -24,11 +25,11 @@ GLANCE_S = 0.02
 GLANCES_TO_RAISE = 25
 
 
-class Interrupted(BaseException):
+class Interrupted(FromOutside):
     """Raised in the thread that runs agent code when its time is over or it was cancelled."""
 
 
-class Passing(BaseException):
+class Passing(FromOutside):
     """Carries what a host function raised that is no Exception past the agent code that called it."""
 
     def __init__(self, error: BaseException) -> None:
@@ -113,6 +114,9 @@ class Interruption:
         """A host function runs. Interrupted afterwards, if the code was ended meanwhile."""
         if threading.get_ident() != self._thread:
             yield  # a thread that agent code started is not what is ended
+            return
+        if self._away_since is not None:
+            yield  # called by code that a host function calls, whose time it is already
             return
         with self._lock:
             self._away_since = time.monotonic()

@@ -8,8 +8,9 @@ from agex.errors import StateError
 from agex_protocol.messages import FOLDERS_DEEP
 from agex_supervisor.display import display
 from agex_supervisor.events import FileEvent
+from agex_supervisor.path_pattern import like
 from agex_supervisor.session_store import SessionStore
-from agex_supervisor.stored_paths import folders_of, like, why_unfit
+from agex_supervisor.stored_paths import folders_of, why_unfit
 
 
 class StateFiles:

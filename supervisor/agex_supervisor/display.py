@@ -21,6 +21,7 @@ def display(text: str, *, limit: int = DEFAULT_LIMIT, one_line: bool = False) ->
     """
     if limit < 0:
         raise ValueError(f"limit is {limit}; it counts characters and cannot be negative")
+    text = str.__str__(text)  # with isolation "none" it may be of a class of agent code
     if len(text) <= limit:
         shown = _escape(text, one_line)
         if len(shown) <= limit:

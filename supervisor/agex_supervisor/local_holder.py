@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agex_protocol.bulk import BARE
 from agex_protocol.kinds import kind_undeclared
 from agex_protocol.operations import perform
-from agex_supervisor.error_info import error_info
+from agex_supervisor.error_info import ErrorInfo, error_info
 from agex_supervisor.errors import CodeError, ContractError, HandleClosed
 from agex_supervisor.handle import Handle, Kept, held_by
 
@@ -21,11 +21,8 @@ def handle_of(value: Any, wanted: Any) -> Handle[Any]:
     # Here, because contracts need this module.
     from agex_supervisor.reach import Reach
 
-    try:
-        text = repr(value)
-    except Exception as error:
-        text = f"<its repr cannot be made: {type(error).__name__}>"
-    return Handle(LocalHolder(value), Kept(0, type(value).__qualname__, text), Reach(wanted, local=True))
+    kind = str.__str__(type(value).__qualname__)
+    return Handle(LocalHolder(value), Kept(0, kind, _text(repr, value)), Reach(wanted, local=True))
 
 
 def local_object(handle: Handle[Any]) -> object:
@@ -66,8 +63,10 @@ class LocalHolder:
         target = self.target
         try:
             value = perform(target, operation, name, given, named)
-        except Exception as error:
-            told = error_info(type(error).__name__, str(error), "")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit of the code ends a worker's operation, and not the application
+            told = _told(error)
             raise CodeError(f"{told.type}: {told.message}", error=told) from error
         if returns is None:
             plain = type(value) in BARE or kind_undeclared(value) is not None
@@ -85,3 +84,21 @@ class LocalHolder:
 
     def why_gone(self, number: int) -> str:
         return "the handle was closed" if self._closed else ""
+
+
+def _told(error: BaseException) -> ErrorInfo:
+    try:
+        text = _text(str, error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as second:
+        text = f"<its str cannot be made: {str.__str__(type(second).__name__)}>"
+    return error_info(type(error).__name__, text, "")
+
+
+def _text(call: Callable[[object], str], value: object) -> str:
+    """As a plain str, whatever the object's class makes of it."""
+    try:
+        return str.__str__(call(value))
+    except Exception as error:
+        return f"<its {call.__name__} cannot be made: {str.__str__(type(error).__name__)}>"

@@ -17,7 +17,7 @@ class TextOutput:
         self._dropped = 0
 
     def write(self, text: str) -> None:
-        self.keep(text.encode("utf-8", errors="backslashreplace"))
+        self.keep(str.encode(text, "utf-8", errors="backslashreplace"))
 
     def keep(self, piece: bytes) -> None:
         room = self._limit // 2 - len(self._head)

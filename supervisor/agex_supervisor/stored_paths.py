@@ -5,8 +5,7 @@ A worker chooses names. One that could lead elsewhere, or that has no text, is t
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 MAX_PART_BYTES = 255  # what Linux lets a name have
 MAX_PATH_BYTES = 1024
@@ -28,14 +27,6 @@ def why_unfit(path: str) -> str | None:
         if len(part.encode()) > MAX_PART_BYTES:
             return f"a part of its path is longer than {MAX_PART_BYTES} bytes"
     return None
-
-
-def like(pattern: str) -> Callable[[str], object]:
-    """Whether a path fits: `*` and `?` stay within a name, `**` stands for any folders."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    special = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
-    expression = "".join(special.get(piece) or re.escape(piece) for piece in pieces)
-    return re.compile(expression, re.DOTALL).fullmatch
 
 
 def folders_of(path: str) -> Iterator[str]:

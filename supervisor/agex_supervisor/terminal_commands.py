@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from agex_protocol import messages as m
 from agex_supervisor.display import display
 from agex_supervisor.hosted import Hosted, hosted
-from agex_supervisor.stored_paths import like
+from agex_supervisor.path_pattern import like
 
 MAX_OUTPUT_CHARS = 1 << 20
 MAX_ERROR_CHARS = 2_000

@@ -426,3 +426,31 @@ def test_errors_about_paths_name_them_as_they_were_given(pool: agex.Pool, isolat
         "wrote \\ud800: 6 bytes, 1 lines",
         "\\ud800",
     ]
+
+
+def test_a_shell_loop_over_errors_whose_text_has_no_end_is_ended_at_the_deadline(
+    pool: agex.Pool, isolation: str
+) -> None:
+    endless = "class Endless(Exception):\n    def __str__(self):\n        while True: pass\nraise Endless"
+    commands = TerminalAction("while true; do python endless.py; done")
+    play = Play(pool, isolation, [WriteFile("endless.py", endless), commands], DONE, action_timeout_s=1.0)
+
+    assert play.do() == 0
+    assert "timeout: the deadline of the action passed" in play.observed(1)[-1]
+
+
+def test_the_exit_code_of_python_in_the_terminal_is_a_number_whatever_it_was_given(
+    pool: agex.Pool, isolation: str
+) -> None:
+    hostile = (
+        "class Code(int):\n    def __and__(self, other): return self\n    def __bool__(self): return True\n"
+        "    def __format__(self, how): raise SystemExit(how)\n    def __eq__(self, other): raise SystemExit(4)\n"
+        "    __ne__ = __hash__ = __eq__\nclass Silent:\n    def __str__(self): raise SystemExit(5)\n"
+        "import sys\nexit(Code(259) if len(sys.argv) < 2 else Silent())"
+    )
+    actions = [WriteFile("a.py", hostile), TerminalAction("python a.py x"), TerminalAction("python a.py")]
+    play = Play(pool, isolation, actions[:1] + actions[2:], actions[1:2], DONE)
+
+    assert play.do() == 0
+    assert play.observed(1)[-1] == "[2 of 2: terminal_action]\n[exit code 3]"
+    assert play.observed(2)[-1] == "[stderr]\n<what it ends with has no text: SystemExit>\n[exit code 1]"

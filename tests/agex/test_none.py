@@ -252,3 +252,96 @@ def test_a_policy_of_ones_own_that_names_what_cannot_be_held_is_refused(tmp_path
     path.write_text('[limits]\nmemory = "100MiB"\n[isolation]\naccept = ["none"]\n')
     with agex.Sandbox(isolation="none", policy=path) as sandbox:
         assert "limits.memory" in sandbox.run("1").lockdown.unenforced
+
+
+# --- what code makes of its own end ---
+
+# A text whose every method ends the program, where it is asked in the application's own process.
+HOSTILE = """
+class Text(str):
+    def __str__(self): return self
+    def __format__(self, how): raise SystemExit("format")
+    def __len__(self): raise SystemExit("len")
+    def __getitem__(self, key): raise SystemExit("getitem")
+    def __eq__(self, other): raise SystemExit("eq")
+    def __hash__(self): raise SystemExit("hash")
+class Told(Exception):
+    def __str__(self): return Text("told")
+class Numbered(OSError):
+    errno = property(lambda self: Text("number"))
+class Named(Exception): pass
+Named.__name__ = Text("Named")
+class Code(int):
+    def __eq__(self, other): raise SystemExit("eq")
+    __and__ = __bool__ = __eq__
+class Shown:
+    def __repr__(self): raise Told
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("raise Told", "told"),
+        ("raise ValueError(Text('told'))", "told"),
+        ("raise RuntimeError(Text('told'))", "told"),
+        ("raise Numbered('told')", "told"),
+        ("raise Named('told')", "told"),
+        ("raise SystemExit(Text('told'))", "told"),
+        ("exit(Code(3))", "3"),
+        ("exit(Code(0))", "0"),
+    ],
+)
+def test_the_end_of_code_is_told_in_plain_texts_and_runs_none_of_its_methods_here(
+    sandbox: agex.Sandbox, end: str, message: str
+) -> None:
+    error = sandbox.run(HOSTILE + end).error
+
+    assert error is not None and error.message == message
+    assert {type(error.type), type(error.message), type(error.traceback)} == {str}
+
+
+@pytest.mark.parametrize("end", ["exit(3)", "raise SystemExit(3)", "raise GeneratorExit", "exit"])
+def test_what_ends_code_in_a_function_that_it_gave_to_the_application_ends_the_code_alone(end: str) -> None:
+    code = f"def given():\n    {end}\ncall(given)" if end != "exit" else "call(lambda: exit(3))"
+    with agex.Sandbox(isolation="none", functions={"call": called}) as sandbox:
+        assert sandbox.run(code).status == "error"
+        assert sandbox.run("1").value == 1
+
+
+def test_a_task_may_end_in_a_function_that_was_given_to_the_application() -> None:
+    agent = agent_of("call(lambda: task_success(7))")
+    agent.fn(called, name="call")
+
+    @agent.task
+    def do() -> int:
+        """Do."""
+        raise NotImplementedError
+
+    assert do() == 7
+
+
+def test_a_keyboard_interrupt_passes_through_functions_within_functions_as_itself() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with agex.Sandbox(isolation="none", functions={"call": called, "stop": interrupted}) as sandbox:
+        with pytest.raises(KeyboardInterrupt):
+            sandbox.run("call(lambda: stop())")
+
+
+def test_an_operation_on_a_handle_in_which_code_ends_the_program_is_an_error_of_the_code() -> None:
+    with agex.Sandbox(isolation="none") as sandbox:
+        handle = sandbox.run(
+            HOSTILE + "class Bad:\n    def leave(self): exit(3)\n    def tell(self): raise Told\nBad()",
+            returns=agex.Handle[Any],
+        ).unwrap()
+        for name, told in (("leave", "SystemExit: 3"), ("tell", "Told: told")):
+            with pytest.raises(agex.CodeError) as caught:
+                getattr(handle, name)()
+            assert str(caught.value) == told
+
+
+def called(function: Any) -> Any:
+    """Call it."""
+    return function()

@@ -8,6 +8,7 @@ import pytest
 
 from agex_worker.sandbox.tree import WorkspaceTree
 from agex_worker.shell.interpreter import Shell
+from agex_worker.shell.reader import read
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,17 @@ def test_the_language_is_that_of_bash(tmp_path: Path, text: str, out: str, code:
     shown: list[str] = []
     shell = Shell(WorkspaceTree(tmp_path), shown.append, lambda _: None, {})
     assert (shell.run(text), "".join(shown)) == (code, out)
+
+
+def test_a_number_too_large_for_a_descriptor_is_a_word_before_the_redirect(tmp_path: Path) -> None:
+    out: list[str] = []
+    tree = WorkspaceTree(tmp_path)
+    text = f"echo a {'1' * 5_000}>x; wc -c <x; echo 12345>y; cat y"
+    assert Shell(tree, out.append, out.append, {}).run(text) == 0
+    assert "".join(out) == "5003\n12345\n"
+
+
+def test_of_long_texts_of_commands_none_is_kept_when_it_has_been_read() -> None:
+    short, long = "echo kept", f"echo {'x' * 5_000}"
+    assert read(short) is read(short)
+    assert read(long) == read(long) and read(long) is not read(long)

@@ -9,7 +9,7 @@ import pytest
 
 from agex_protocol.plan import SandboxPlan
 from agex_worker.sandbox.compiler import compile
-from agex_worker.tracebacks import MAX_SCRIPTS, error_text, remember_script
+from agex_worker.tracebacks import MAX_SCRIPTS, error_text, remember_script, shown_name
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,15 @@ def test_the_lines_of_so_many_scripts_are_remembered_and_of_no_more() -> None:
     assert len(set(names)) == len(names)
     assert len(linecache.cache) <= before + MAX_SCRIPTS
     assert linecache.getline(names[-1], 1) == f"x = {len(names) - 1}\n"
+
+
+def test_a_file_named_like_a_numbered_script_has_its_own_lines_and_never_those_of_that_script() -> None:
+    remember_script("<action 8>", "first")
+    number = int(remember_script("<action 8>", "second").rpartition("#")[2]) + 2
+    name = f"<action 8> #{number}"
+    mine = remember_script(name, "mine")
+    theirs = remember_script("<action 8>", "theirs")
+
+    assert theirs == name
+    assert (linecache.getline(mine, 1), shown_name(mine)) == ("mine\n", name)
+    assert linecache.getline(theirs, 1) == "theirs\n"

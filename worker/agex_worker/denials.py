@@ -87,8 +87,14 @@ def limit_behind(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "memory"
     if isinstance(error, OSError):
-        return _LIMITS.get(error.errno or 0, "")
-    if type(error) is RuntimeError and error.args == ("can't start new thread",):
+        # Of its own class the code may have made anything of the attribute.
+        number: object = vars(OSError)["errno"].__get__(error)
+        return _LIMITS.get(number, "") if type(number) is int else ""
+    if (
+        type(error) is RuntimeError
+        and list(map(type, error.args)) == [str]
+        and error.args[0] == "can't start new thread"
+    ):
         return "threads"
     return ""
 

@@ -12,6 +12,8 @@ import traceback
 from collections import deque
 from dataclasses import dataclass
 
+from agex_worker.from_outside import FROM_OUTSIDE
+
 MAX_TYPE_CHARS = 200
 MAX_MESSAGE_CHARS = 4_000
 MAX_TRACEBACK_CHARS = 12_000
@@ -40,9 +42,11 @@ def remember_script(filename: str, source: str) -> str:
     where sessions share a process, each has its own first action and may have its own `helpers/tables.py`."""
     # Without a lock: with isolation "none" an exception can end this at any line.
     entry = (len(source), None, source_lines(source), filename)
-    name, there = filename, linecache.cache.setdefault(filename, entry)
+    # A file can be named like the numbered script of another session, whose lines its errors would then show.
+    is_free = shown_name(filename) == filename
+    name, there = filename, linecache.cache.setdefault(filename, entry) if is_free else None
     if there is not entry:
-        if there[2:3] == entry[2:3]:
+        if there is not None and there[2:3] == entry[2:3]:
             return filename
         name = f"{filename} #{next(_numbers)}"
         linecache.cache[name] = entry
@@ -67,20 +71,20 @@ def error_text(error: BaseException) -> ErrorText:
     """Type, message and traceback of an exception, whatever its own methods do."""
     kind = type_name(error)
     try:
-        message = str(error)
-    except KeyboardInterrupt:
-        raise  # in the application's own process it is somebody's Ctrl-C
+        message = bounded(str(error), MAX_MESSAGE_CHARS)
+    except FROM_OUTSIDE:
+        raise
     except BaseException as second:  # SystemExit too: it ends neither the worker nor, in `none`, the application
-        message = f"<its text cannot be made: {type(second).__name__}>"
+        message = f"<its text cannot be made: {type_name(second)}>"
     try:
         told = traceback.TracebackException.from_exception(error, limit=-40, compact=True)
         _drop_ours(told)
         text = "".join(told.format())
-    except KeyboardInterrupt:
+    except FROM_OUTSIDE:
         raise
     except BaseException as second:
-        text = f"{kind}: {message}\n<its traceback cannot be made: {type(second).__name__}>\n"
-    return ErrorText(kind, bounded(message, MAX_MESSAGE_CHARS), bounded(text, MAX_TRACEBACK_CHARS))
+        text = f"{kind}: {message}\n<its traceback cannot be made: {type_name(second)}>\n"
+    return ErrorText(kind, message, bounded(text, MAX_TRACEBACK_CHARS))
 
 
 def type_name(value: object) -> str:
@@ -89,7 +93,9 @@ def type_name(value: object) -> str:
 
 
 def bounded(text: str, limit: int) -> str:
-    """The head and the tail of a text, with what was left out counted between them."""
+    """The head and the tail of a text, with what was left out counted between them. It is a plain str, whatever class of agent
+    code the text was of."""
+    text = str.__str__(text)
     if len(text) <= limit:
         return text
     half = limit // 2

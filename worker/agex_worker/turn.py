@@ -11,6 +11,7 @@ from agex_protocol.plan import SandboxPlan
 from agex_worker import outside
 from agex_worker.cache import Backend, Cache
 from agex_worker.denials import limit_behind
+from agex_worker.from_outside import FROM_OUTSIDE
 from agex_worker.sandbox.compiler import VALUE_NAME, compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
@@ -97,7 +98,7 @@ def execute(
     except passes:
         raise
     except SystemExit as error:
-        if terminators.ended is None and error.code not in (None, 0):
+        if terminators.ended is None and not _ends_well(error):
             return raised(error)
     except BaseException as error:
         if terminators.ended is None:
@@ -113,6 +114,12 @@ def execute(
         raise
     except BaseException as error:  # of a value whose methods do anything
         return raised(error)
+
+
+def _ends_well(error: SystemExit) -> bool:
+    """Whether its code is None or 0. It is not compared, since it may be of the code's own class."""
+    code: object = vars(SystemExit)["code"].__get__(error)
+    return code is None or (type(code) in (int, bool) and not code)
 
 
 def raised(error: BaseException) -> Ended:
@@ -165,5 +172,7 @@ def _last_value(value: object, accept: Callable[[object], object], keep: bool) -
 def _shown(value: object) -> str:
     try:
         return bounded(repr(value), MAX_REPR_CHARS)
+    except FROM_OUTSIDE:
+        raise
     except BaseException as error:
-        return f"<its repr cannot be made: {type(error).__name__}>"
+        return f"<its repr cannot be made: {type_name(error)}>"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from agex_protocol import messages as m
 from agex_worker.edits import EditRefused, edited
+from agex_worker.from_outside import FROM_OUTSIDE
 from agex_worker.sandbox.tree import WorkspaceTree
 from agex_worker.turn import Ended, raised
 
@@ -36,8 +37,8 @@ def tend(asked: m.OnWorkspace, tree: WorkspaceTree, run_shell: RunShell) -> Ende
                 told = _write(asked, tree)
             case m.Edit():
                 told = _edit(asked, tree)
-    except KeyboardInterrupt:
-        raise  # in the application's own process it is somebody's Ctrl-C
+    except FROM_OUTSIDE:
+        raise
     except BaseException as error:
         return raised(error.with_traceback(None))  # no line of it is the agent's
     added, modified = tree.added[:MAX_NAMED], tree.modified[:MAX_NAMED]

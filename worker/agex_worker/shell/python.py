@@ -9,16 +9,17 @@ import platform
 import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 from termish import CommandContext, CommandResult, TerminalError
 
 from agex_protocol.plan import SandboxPlan
+from agex_worker.from_outside import FROM_OUTSIDE
 from agex_worker.sandbox.compiler import compile
 from agex_worker.sandbox.files import WorkspaceFiles
 from agex_worker.sandbox.namespace import namespace
 from agex_worker.shell.streams import ShellContext, Written
-from agex_worker.tracebacks import error_text, remember_script
+from agex_worker.tracebacks import MAX_MESSAGE_CHARS, bounded, error_text, remember_script, type_name
 
 _HELP = "python FILE [ARGS], python -m MODULE [ARGS], python -c TEXT [ARGS], or python - for standard input"
 _WITHOUT_EFFECT = {"-u", "-B", "-q", "-s", "-E", "-I", "-O"}
@@ -118,16 +119,28 @@ def _run(program: _Program, sandbox: SandboxPlan, scope: dict[str, Any], err: Te
         name = remember_script(program.filename, program.source)
         exec(compile(program.source, sandbox, name, relative=program.package is not None), scope)
     except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return (end.code or 0) & 0xFF
-        err.write(f"{end.code}\n")
-        return 1
+        return _exit_code(end, err)
     except (Exception, GeneratorExit, KeyboardInterrupt) as error:
         if isinstance(error, KeyboardInterrupt) and sandbox.mode != "full":
             raise  # in the application's own process it is somebody's Ctrl-C
         err.write(error_text(error).traceback)
         return 1
     return 0
+
+
+def _exit_code(end: SystemExit, err: TextIO) -> int:
+    code: object = vars(SystemExit)["code"].__get__(end)
+    if code is None:
+        return 0
+    if issubclass(type(code), int):
+        return int.__and__(cast(int, code), 0xFF)  # plain, whatever the code's own class makes of &
+    try:
+        err.write(bounded(str(code), MAX_MESSAGE_CHARS) + "\n")
+    except FROM_OUTSIDE:
+        raise
+    except BaseException as error:
+        err.write(f"<what it ends with has no text: {type_name(error)}>\n")
+    return 1
 
 
 class _System:

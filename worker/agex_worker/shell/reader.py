@@ -33,17 +33,25 @@ _CLOSERS = {"do", "then", "else", "elif", "done", "fi", "esac", "}"}
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ASSIGN = re.compile(r"([A-Za-z_]\w*)(\+?)=", re.ASCII)
 _MAX_NESTED = 40
+_REMEMBERED_CHARS = 2_000
 
 
-@lru_cache(maxsize=256)
 def read(text: str) -> Steps:
     """The commands of a text. ShellSyntaxError for what is not understood."""
+    # What a loop reads again and again is short; a long text would be kept in an application's process for ever.
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARS else _read(text)
+
+
+def _read(text: str) -> Steps:
     reader = _Reader(text)
     steps = reader.steps(())
     reader.require_documents()
     if reader.rest:
         raise ShellSyntaxError(f"{reader.rest.split()[0][:40]!r} without the word that it belongs to")
     return steps
+
+
+_remembered = lru_cache(maxsize=256)(_read)
 
 
 class _Reader(Scanner):

@@ -8,7 +8,7 @@ from agex_worker.shell.quotes import end_of_piece
 from agex_worker.shell.syntax import HereDocument, Redirect, ShellSyntaxError
 
 ENDS_WORD = " \t\n;|&<>()"
-_REDIRECT = re.compile(r"(\d*)(&>>|&>|<<<|<<-|<<|>>|>\||>&|<&|<|>)")
+_REDIRECT = re.compile(r"(\d{0,4})(&>>|&>|<<<|<<-|<<|>>|>\||>&|<&|<|>)")
 
 
 class Scanner:
