@@ -59,6 +59,11 @@ from agex_worker.shell.reader import read
             0,
         ),
         (
+            "for x in a A 5 _ . ' '; do for k in upper lower digit punct blank xdigit word; do case \"$x\" in [[:$k:]]) printf '%s ' $k;; esac; done; [[ $x =~ ^[[:upper:][:digit:]]$ ]] && printf RE; [[ $x == [![:punct:]] ]] && printf NOT; echo; done; touch A1 b2; echo [[:upper:]]*; x=a-b; echo ${x//[[:alpha:]]/}",
+            "lower xdigit word NOT\nupper xdigit word RENOT\ndigit xdigit word RENOT\npunct word \npunct \nblank NOT\nA1\n-\n",
+            0,
+        ),
+        (
             "cat <<END; X=5; cat <<END; cat <<'END'; cat <<-END\nhome is $((1+1)) $(echo sub) `echo back` \\$X \"q\"\nEND\nX is ${X}y\nEND\nX is $X\nEND\n\tno tab\n\tEND",
             'home is 2 sub back $X "q"\nX is 5y\nX is $X\nno tab\n',
             0,

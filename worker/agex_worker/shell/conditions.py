@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from agex_worker.sandbox.tree import WorkspaceTree
+from agex_worker.shell.classes import with_ranges
 from agex_worker.shell.syntax import ShellSyntaxError
 from agex_worker.shell.words import Words, matches
 
@@ -85,10 +86,8 @@ class _Condition:
     def _searched(self, text: str, raw: str) -> bool:
         quoted = raw[:1] in "'\"" and raw[-1:] == raw[:1]
         expression = self._words.text(raw) if quoted or "$" in raw else raw
-        for name, kind in (("alpha", "a-zA-Z"), ("digit", "0-9"), ("alnum", "a-zA-Z0-9"), ("space", r"\s")):
-            expression = expression.replace(f"[:{name}:]", kind)
         try:
-            return re.search(re.escape(expression) if quoted else expression, text) is not None
+            return re.search(re.escape(expression) if quoted else with_ranges(expression), text) is not None
         except re.error as error:
             raise ShellSyntaxError(f"{expression[:60]!r} is no expression: {error}") from None
 

@@ -17,6 +17,7 @@ from termish.interpreter.pathglob import has_magic
 
 from agex_worker.sandbox.tree import WorkspaceTree
 from agex_worker.shell.braces import braced
+from agex_worker.shell.classes import with_ranges
 from agex_worker.shell.parameters import changed
 from agex_worker.shell.quotes import end_of_piece
 from agex_worker.shell.sums import computed
@@ -80,7 +81,7 @@ class Words:
 
     def pattern(self, raw: str) -> str:
         """A pattern, in which only what is not quoted stands for something else."""
-        return _pattern(list(self._pieces(raw)))
+        return with_ranges(_pattern(list(self._pieces(raw))))
 
     def document(self, text: str) -> str:
         """The lines of a here-document."""
@@ -241,7 +242,7 @@ class Words:
         plain = "".join(each.text for each in pieces)
         if not any(each.kind != "quoted" and _MAGIC.search(each.text) for each in pieces):
             return [plain]
-        pattern = _pattern(pieces)
+        pattern = with_ranges(_pattern(pieces), of_names=True)
         return (paths_like(pattern, self._tree) if has_magic(pattern) else []) or [plain]
 
 
