@@ -218,7 +218,7 @@ def test_names_that_a_worker_cannot_make_are_refused_and_nothing_is_left(
             session.start()
         assert "the names registered for this session cannot be made in a worker: " in str(caught.value)
         before = before or open_descriptors()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert shared.stats().busy == busy
 
 

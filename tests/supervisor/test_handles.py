@@ -593,7 +593,7 @@ def test_fifty_handles_leave_no_descriptor_behind(
         for each in bench(pool).kept(f"{COUNTER}\n[Counter() for _ in range(5)]", HANDLES):
             each.add()
             each.close()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_forked_child_neither_uses_nor_ends_what_its_parent_holds(

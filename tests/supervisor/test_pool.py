@@ -59,7 +59,7 @@ def test_fifty_checkouts_leave_no_descriptor_process_or_directory(
     wait_for_spares(pool)
     pool.close()
     assert not root.exists()
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
     assert children() == processes
 
 
@@ -78,7 +78,7 @@ def test_failures_leave_no_descriptor_or_process(
         pool.checkout(Kit(plan), pool.new_workspace())
     pool.checkin(place)
     pool.close()
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
     assert children() == processes
 
 
@@ -115,7 +115,7 @@ def test_a_killed_zygote_ends_its_workers_and_the_next_checkout_has_a_new_one(
     assert worker.run("1").death is not None
     worker.worker.close()
     worker.worker.slot.remove()
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
 
 
 def test_a_spare_that_was_killed_is_passed_over(
@@ -154,7 +154,7 @@ def test_many_threads_share_a_pool(plan: LockdownPlan, open_descriptors: Callabl
     assert errors == []
     assert pool.stats().busy == 0 and pool.stats().spares <= 4
     pool.close()
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
 
 
 def test_closing_while_spares_are_made_leaves_nothing(
@@ -169,7 +169,7 @@ def test_closing_while_spares_are_made_leaves_nothing(
         pool.checkin(place)
         wait_for_spares(pool)
         assert not home.parent.parent.exists()
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
     assert children() == processes
 
 
@@ -221,7 +221,7 @@ def test_kits_beyond_the_limit_lose_their_zygotes_once_these_have_no_workers(
     pool.close()
     assert not kept.worker.alive or kept.worker.pid not in children()
     pool.checkin(kept)
-    assert open_descriptors() == descriptors
+    assert open_descriptors() <= descriptors
     assert children() == processes
 
 
