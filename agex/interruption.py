@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import gc
 import itertools
 import sys
 import threading
@@ -101,10 +102,13 @@ class Interruption:
             self._deadline = time.monotonic() + timeout_s
             self._thread, self._away_since = threading.get_ident(), None
             self._arm()
+        was_collecting = gc.isenabled()
         try:
             yield
         finally:
             self._thread = None  # before anything that takes time: nothing is raised here from now on
+            if was_collecting:
+                gc.enable()  # which reading a value switches off, and an exception can come just then
             with self._lock:
                 if self._timer is not None:
                     self._timer.cancel()

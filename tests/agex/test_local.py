@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -131,6 +132,19 @@ def test_code_that_swallows_an_interruption_is_interrupted_again(monkeypatch: py
     thread.start()
     thread.join()
     assert (swallowed, interruption.cause) == ([Interrupted], "timeout")
+
+
+def test_garbage_is_collected_again_after_a_run_that_was_ended_while_it_was_not() -> None:
+    with Interruption().running(60):
+        gc.disable()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with Interruption().running(60):
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_code_is_ended_also_where_a_thread_could_not_be_started_before(tmp_path: Path) -> None:
