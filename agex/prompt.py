@@ -179,7 +179,7 @@ _HOW = """# How you work
 shortened picture: compute on the objects, never copy values out of the picture.
 - `cache` is a mapping that lasts for the session: cache['rows'] = rows. A read gives a copy: assign again what you changed.
 - Later scripts can import the Python files of the working directory: `from helpers.tables import clean`.
-- view_image(image) lets you see a PIL image or a matplotlib figure.
+- view_image(image) lets you see a PIL image, or a figure of matplotlib or plotly.
 - Only print() lets you observe; the value of a last expression is not shown. Print little: shapes, heads, aggregates."""
 
 _ENDING = """# How a task ends

@@ -106,24 +106,31 @@ def test_what_cannot_be_shown_is_an_error_that_says_what_can(talk: Talker) -> No
     )
     tail = "; of an array: PIL.Image.fromarray(array)"
     assert told[0].splitlines() == [
-        f"view_image() takes a PIL image or a matplotlib figure, not {kind}{tail}"
+        f"view_image() takes a PIL image or a figure of matplotlib or plotly, not {kind}{tail}"
         for kind in ("int", "str", "NoneType")
     ]
 
 
 def test_no_browser_is_started_for_a_plotly_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = plotly.graph_objects.Figure()
-    drawn = io.BytesIO()
-    PIL.Image.new("L", (2, 2)).save(drawn, "PNG")
-    monkeypatch.setattr(plotly.graph_objects.Figure, "to_image", lambda *_, **__: drawn.getvalue())
-    with pytest.raises(TypeError, match="a plotly figure cannot be drawn here"):
-        png_of(figure)
+    for name in ("to_image", "write_image", "show", "full_figure_for_development"):
+        monkeypatch.setattr(plotly.graph_objects.Figure, name, pytest.fail)
+    assert png_of(plotly.graph_objects.Figure()).startswith(b"\x89PNG")
 
 
-def test_a_plotly_figure_says_what_it_would_take(talk: Talker) -> None:
-    told = talk("import plotly.graph_objects as go\nview_image(go.Figure())")
-    assert "TypeError: a plotly figure cannot be drawn here: that takes kaleido" in told[0]
-    assert seen_by(talk) == []
+def test_a_plotly_figure_is_seen(talk: Talker) -> None:
+    told = talk(
+        "import plotly.graph_objects as go\n"
+        "view_image(go.Figure(go.Bar(x=['a', 'b'], y=[1, 3], marker_color='red'), layout={'width': 300, 'height': 200}))",
+        "import plotly.graph_objects as go\nview_image(go.Figure(go.Sankey()))",
+    )
+    assert told[0] == "[view_image: image, 300 x 200, RGB with alpha]"
+    assert "TypeError: a plotly figure is drawn by matplotlib here, which draws scatter, bar," in told[1]
+    assert ", and not sankey; draw the same with matplotlib, or return the figure as the result" in told[1]
+    (image,) = seen_by(talk)
+    seen = PIL.Image.open(io.BytesIO(image.data)).convert("RGB")
+    # The second bar is three times as high.
+    high = [sum(seen.getpixel((x, y)) == (255, 0, 0) for y in range(200)) for x in (90, 220)]
+    assert high[1] == pytest.approx(3 * high[0], abs=4) and high[0] > 20
 
 
 def test_a_matplotlib_figure_is_drawn_in_a_worker(pool: agex.Pool) -> None:

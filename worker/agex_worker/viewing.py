@@ -21,7 +21,7 @@ def viewer(show: Callable[[bytes], None]) -> Callable[[object], None]:
     shown: list[int] = []
 
     def view_image(image: object) -> None:
-        """Look at an image: a PIL image or a matplotlib figure. It is shown with the output of this script."""
+        """Look at an image: a PIL image, or a figure of matplotlib or plotly. It is shown with the output of this script."""
         if len(shown) == MAX_IMAGES:
             raise ValueError(f"view_image() shows {MAX_IMAGES} images a script; choose, or put several into one figure")
         data = png_of(image)
@@ -58,18 +58,25 @@ def _picture(image: Any) -> Any:
     if "matplotlib.figure.FigureBase" in kinds or hasattr(image, "savefig"):
         return _drawn(image)
     if "plotly.basedatatypes.BaseFigure" in kinds:
-        # Not by its own means either: a browser opens what a figure refers to, files of the machine among it.
-        raise TypeError(
-            "a plotly figure cannot be drawn here: that takes kaleido, which starts a browser; draw the same with matplotlib,"
-            " or return the figure as the result"
-        )
+        # Not by its own means: kaleido starts a browser, which opens what a figure refers to, files of the machine among it.
+        return _drawn(_by_matplotlib(image))
     figure = getattr(image, "figure", None)  # of axes and what is drawn in them
     if figure is not None and hasattr(figure, "savefig"):
         return _drawn(figure)
     raise TypeError(
-        f"view_image() takes a PIL image or a matplotlib figure, not {type_name(image)}; of an array:"
+        f"view_image() takes a PIL image or a figure of matplotlib or plotly, not {type_name(image)}; of an array:"
         " PIL.Image.fromarray(array)"
     )
+
+
+def _by_matplotlib(figure: Any) -> Any:
+    try:
+        from agex_worker.plotly_drawing import figure_of
+    except ImportError:
+        raise TypeError(
+            "a plotly figure is drawn by matplotlib here, which is not installed; return the figure as the result"
+        ) from None
+    return figure_of(figure)
 
 
 def _drawn(figure: Any) -> Any:
