@@ -264,7 +264,8 @@ def test_an_error_whose_text_ends_everything_ends_nothing(any_talk: Talker, caus
 def test_what_cannot_be_compiled_is_told_by_its_own_lines_alone(talk: Talker) -> None:
     told = talk("x = (", "y = 1\ny.__foo__", "raise KeyboardInterrupt")
     assert told[0] == "  File \"<action 1>\", line 1\n    x = (\n        ^\nSyntaxError: '(' was never closed"
-    assert told[1].startswith(
+    # How much of a line is marked depends on the version.
+    assert re.sub(r"\^+", "^", told[1]).startswith(
         '  File "<action 2>", line 2\n    y.__foo__\n    ^\nSandboxViolation: line 2: the attribute'
     )
     assert told[2].endswith("\nKeyboardInterrupt")
